@@ -1,0 +1,68 @@
+"""Files that appear whole or not at all, and checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write `data` to `path` so that a reader sees the old content or the new, never a part.
+
+    The bytes go to a temporary file in the same folder, are flushed to the disk and renamed.
+    """
+    path = Path(path)
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}-{path.name}"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no white space: equal values give equal bytes.
+
+    Raises ValueError for NaN and infinities, which JSON does not have.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_atomic(path, (text + "\n").encode())
+
+
+def sha256_hex(*chunks: bytes | bytearray | memoryview) -> str:
+    """SHA-256 over the chunks one after the other, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def uniform_from_hash(*key: object) -> float:
+    """A number in [0, 1) that depends on `key` alone.
+
+    The same on every machine and library version: the first 53 bits of the SHA-256 of the key's parts as
+    canonical JSON.
+    """
+    digest = hashlib.sha256(canonical_json(list(key)).encode()).digest()
+    return (int.from_bytes(digest[:8], "big") >> 11) / (1 << 53)
+
+
+def seed_from_hash(*key: object) -> int:
+    """A 63-bit seed that depends on `key` alone; see `uniform_from_hash`."""
+    digest = hashlib.sha256(canonical_json(list(key)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
