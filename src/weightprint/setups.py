@@ -166,8 +166,8 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
 def _check_last_hidden_layer(width_fc: int, depth_fc: int) -> None:
     if width_fc >> (depth_fc - 1) < 1:
         raise SetupError(
-            f"width_fc {width_fc} leaves no unit in hidden layer {depth_fc}: each layer has half the units of the one before",
-            hint=f"width_fc of at least {1 << (depth_fc - 1)}, or a smaller depth_fc",
+            f"width_fc {width_fc} leaves no unit in hidden layer {depth_fc}",
+            hint=f"units halve from layer to layer: width_fc of at least {1 << (depth_fc - 1)}, or a smaller depth_fc",
         )
 
 
@@ -179,9 +179,6 @@ class Choice:
 
     def at(self, u: float) -> Any:
         return self.values[int(u * len(self.values))]
-
-    def extremes(self) -> tuple[Any, Any]:
-        return min(self.values), max(self.values)
 
     def to_json(self) -> Any:
         return list(self.values) if len(self.values) > 1 else self.values[0]
@@ -199,9 +196,6 @@ class Range:
         if self.log:
             return min(self.high, math.exp(math.log(self.low) + (math.log(self.high) - math.log(self.low)) * u))
         return self.low + (self.high - self.low) * u
-
-    def extremes(self) -> tuple[float, float]:
-        return self.low, self.high
 
     def to_json(self) -> Any:
         return {"log_uniform" if self.log else "uniform": [self.low, self.high]}
@@ -221,11 +215,12 @@ class Space:
             _check_field_name(field)
         spelled_out = {**_MAIN, **fields}
         self.fields: dict[str, Choice | Range] = {f: _distribution(f, spelled_out[f]) for f in FIELDS}
-        _check_last_hidden_layer(self.fields["width_fc"].extremes()[0], self.fields["depth_fc"].extremes()[1])
+        _check_last_hidden_layer(min(self.choices("width_fc") or ()), max(self.choices("depth_fc") or ()))
 
     def draw(self, seed: int, run: int) -> Setup:
         """The set-up of one run. Each field has a random stream of its own, keyed by (seed, run, field name)."""
-        return Setup(**{f: d.at(uniform_from_hash("setup", seed, run, f)) for f, d in self.fields.items()})
+        values: dict[str, Any] = {f: d.at(uniform_from_hash("setup", seed, run, f)) for f, d in self.fields.items()}
+        return Setup(**values)
 
     def replace(self, **fields: Any) -> Space:
         """The same space with some fields drawn otherwise."""
@@ -235,10 +230,6 @@ class Space:
         """The values a field can take, or None where it has a range."""
         distribution = self.fields[field]
         return distribution.values if isinstance(distribution, Choice) else None
-
-    def largest(self, field: str) -> Any:
-        """The largest value a numeric field can take."""
-        return self.fields[field].extremes()[1]
 
     def to_json(self) -> dict[str, Any]:
         """The fields spelled out, as `Space` and TOML files take them."""
@@ -259,7 +250,7 @@ class Space:
         try:
             import tomllib
         except ModuleNotFoundError:  # Python 3.10
-            import tomli as tomllib  # type: ignore[no-redef, unused-ignore]
+            import tomli as tomllib  # type: ignore[import-not-found, no-redef, unused-ignore]
         path = Path(path)
         try:
             fields = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -300,19 +291,16 @@ def _range(field: str, value: Mapping[str, Any]) -> Range:
     if field not in _REAL_FIELDS:
         raise SetupError(f"{field} cannot be drawn from a range", hint="give a constant or a list of choices")
     if len(value) != 1 or next(iter(value)) not in ("uniform", "log_uniform"):
-        raise SetupError(
-            f"{field} has an unknown distribution {dict(value)!r}",
-            hint="expected { uniform = [low, high] } or { log_uniform = [low, high] }",
-        )
+        hint = "expected { uniform = [low, high] } or { log_uniform = [low, high] }"
+        raise SetupError(f"{field} has an unknown distribution {dict(value)!r}", hint=hint)
     kind, bounds = next(iter(value.items()))
     if not isinstance(bounds, (list, tuple)) or len(bounds) != 2:
         raise SetupError(f"{field} needs two bounds [low, high], not {bounds!r}")
     low, high = (check_field(field, b) for b in bounds)
-    if low >= high or (kind == "log_uniform" and low <= 0):
-        raise SetupError(
-            f"{field} needs bounds with low < high{' and low > 0' if kind == 'log_uniform' else ''}, not {list(bounds)!r}"
-        )
-    return Range(low, high, log=kind == "log_uniform")
+    log = kind == "log_uniform"
+    if low >= high or (log and low <= 0):
+        raise SetupError(f"{field} needs bounds with {'0 < ' if log else ''}low < high, not {list(bounds)!r}")
+    return Range(low, high, log)
 
 
 _REAL_FIELDS = ("learning_rate", "dropout", "weight_decay")

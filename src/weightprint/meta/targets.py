@@ -1,0 +1,93 @@
+"""What a meta-classifier predicts: a property of a run, or a quantity measured at its snapshots."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from weightprint.errors import CorruptFile, MetaError, did_you_mean
+
+CLASSIFICATION, REGRESSION = "classification", "regression"
+
+MOST_CLASSES = 10
+"""A number with more distinct values than this is regressed; with as many or fewer, each value is a class."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to predict.
+
+    name:    a property's name, or a measurement's ("test_accuracy")
+    kind:    "classification" or "regression"
+    classes: the classes in ascending order, in their own type; empty for regression
+    """
+
+    name: str
+    kind: str
+    classes: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, labels: Sequence[Sequence[Any]], *, measured: bool) -> Target:
+        """The target that the training runs' labels (one sequence per run, one label per snapshot) make of a name.
+
+        Truth values, text, and numbers of up to MOST_CLASSES distinct values are classes; other numbers and
+        everything measured are regressed. Raises MetaError for fewer than two classes or labels of mixed types.
+        """
+        values = {value for run in labels for value in run}
+        numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+        if numeric and (measured or len(values) > MOST_CLASSES):
+            if len(values) < 2:
+                raise MetaError(f"every training run has the same {name}: there is nothing to regress")
+            return cls(name, REGRESSION)
+        if not numeric and len({type(v) for v in values}) > 1:
+            kinds = ", ".join(sorted({type(v).__name__ for v in values}))
+            raise MetaError(f"{name} has labels of mixed types: {kinds}", hint="give all runs labels of one type")
+        if len(values) < 2:
+            only = f", all {next(iter(values))!r}" if values else ""
+            raise MetaError(
+                f"{name} needs at least 2 classes among the training runs, found {len(values)}{only}",
+                hint="choose a property that varies in this zoo",
+            )
+        return cls(name, CLASSIFICATION, tuple(sorted(values)))
+
+    def encode(self, label: Any) -> float | int | None:
+        """A class's number or a value to regress; None for a class that no training run had."""
+        if self.kind == REGRESSION:
+            return float(label) if isinstance(label, (int, float)) else None
+        return self.classes.index(label) if label in self.classes else None
+
+
+def check_name(name: str, runs: Iterable[Any]) -> bool:
+    """Whether `name` is measured at the snapshots (True) or a property of the runs (False).
+
+    Raises MetaError with the nearest known name when it is neither.
+    """
+    properties: dict[str, None] = {}
+    measurements: dict[str, None] = {}
+    for run in runs:
+        try:
+            if name in run.properties:
+                return False
+            properties.update(dict.fromkeys(run.properties))
+            for measurement in run.measurements[:1]:
+                measurements.update(dict.fromkeys(measurement))
+        except CorruptFile:
+            continue  # reported where the runs are chosen
+    measurements.pop("snapshot", None)
+    if name in measurements:
+        return True
+    raise MetaError(f"no property {name!r} in this zoo", hint=did_you_mean(name, [*properties, *measurements]))
+
+
+def labels_of(run: Any, name: str, snapshots: Sequence[int]) -> tuple[Any, ...]:
+    """A run's label at each of its snapshots (numbered from 1); empty when one is missing or NaN."""
+    if name in run.properties:
+        labels = [run.properties[name]] * len(snapshots)
+    else:
+        labels = [run.measurements[s - 1].get(name) if s <= len(run.measurements) else None for s in snapshots]
+    labels = [label.item() if hasattr(label, "item") else label for label in labels]
+    if not labels or any(label is None or (isinstance(label, float) and not math.isfinite(label)) for label in labels):
+        return ()
+    return tuple(labels)

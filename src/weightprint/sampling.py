@@ -1,0 +1,308 @@
+"""A recipe and a count → a zoo. Resumes where it stopped: a run that has a file is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weightprint.errors import CorruptFile, DataError, SetupError, ZooError
+from weightprint.files import TEMPORARY_PREFIX
+from weightprint.images import TrainingImages, largest_test_size, largest_train_size, load, prepare
+from weightprint.index import UNREADABLE
+from weightprint.layouts import Layout
+from weightprint.recipes import Recipe, refuse_other_recipe
+from weightprint.runfile import RunRecord
+from weightprint.setups import Space
+from weightprint.training import MAX_EPOCHS, SNAPSHOTS
+from weightprint.workers import Workers
+from weightprint.zoo import LOG_FILE, Run, Zoo, write_run
+
+Progress = Callable[[int, int, Mapping[str, Any]], None]
+"""Called with runs done, runs to do and the answer about the run just done."""
+
+STALE_SECONDS = 3600.0
+"""A temporary file older than this belongs to no living sampler."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """A recipe with its images and the runs that are asked for.
+
+    numbers: of the runs, from 0
+    """
+
+    path: Path
+    recipe: Recipe
+    images: Mapping[str, TrainingImages]
+    numbers: range
+
+    def missing(self, zoo: Zoo) -> list[int]:
+        """The runs that have no readable file yet."""
+        there = set(zoo.index.filter(zoo.index["status"] != UNREADABLE)["number"])
+        return [number for number in self.numbers if number not in there]
+
+
+@dataclass(frozen=True)
+class SamplingResult:
+    """What a call of `run_sampling` leaves behind.
+
+    zoo:              the whole zoo
+    counts:           status → how many of the runs asked for have it
+    sampled:          runs trained in this call
+    training_samples: images through gradient steps in this call
+    seconds:          wall time of this call
+    """
+
+    zoo: Zoo
+    counts: Mapping[str, int]
+    sampled: int
+    training_samples: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "zoo": str(self.zoo.path),
+            "runs": len(self.zoo),
+            "completed": self.counts.get("complete", 0),
+            "diverged": self.counts.get("diverged", 0),
+            "failed": self.counts.get("failed", 0),
+            "sampled": self.sampled,
+            "seconds": round(self.seconds, 3),
+            "training_samples": self.training_samples,
+        }
+
+
+def sample(path: str | os.PathLike[str], space: str | Path | Space = "fixed", runs: int = 100, **options: Any) -> Zoo:
+    """Sample a zoo, or extend one, and return it.
+
+    The same call goes on where an interrupted one stopped. Options are those of `plan` and `run_sampling`.
+    """
+    run_options = {name: options.pop(name) for name in ("workers", "device", "progress") if name in options}
+    return run_sampling(plan(path, space, runs, **options), **run_options).zoo
+
+
+def plan(
+    path: str | os.PathLike[str],
+    space: str | Path | Space = "fixed",
+    runs: int = 100,
+    *,
+    datasets: Sequence[str] | None = None,
+    data: str | os.PathLike[str] | None = None,
+    train_size: int | None = None,
+    test_size: int | None = None,
+    max_epochs: int = MAX_EPOCHS,
+    snapshots: int = SNAPSHOTS,
+    seed: int = 0,
+    range_: str | None = None,
+) -> Sampling:
+    """Check everything that can be checked before anything trains, and load the images.
+
+    path:       folder of the zoo
+    space:      "main", "fixed", "wild", "demo", the path of a TOML file, or a `Space`
+    runs:       how many runs the zoo has in the end
+    datasets:   names that replace the space's choice of data sets
+    data:       folder of .npz files; without it the bundled data sets
+    train_size: images per run before the 90/10 split, class-balanced; the largest that fits all data sets if None
+    test_size:  test images, class-balanced; the largest that fits all data sets if None
+    max_epochs: at which a run ends if early stopping did not end it before
+    snapshots:  kept of each run
+    seed:       of every random choice
+    range_:     "A-B": only the runs A to B, both included
+
+    Raises SetupError, DataError, or RecipeMismatch when the folder holds a zoo of another recipe.
+    """
+    space = Space.named(space)
+    if datasets is not None:
+        space = space.replace(dataset=list(datasets))
+    numbers = _numbers(runs, range_)
+    names = space.choices("dataset") or ()
+    loaded = {name: load(name, data) for name in names}
+    train_size = train_size if train_size is not None else min(map(largest_train_size, loaded.values()))
+    test_size = test_size if test_size is not None else min(map(largest_test_size, loaded.values()))
+    recipe = Recipe(
+        space=space,
+        seed=seed,
+        train_size=train_size,
+        test_size=test_size,
+        max_epochs=max_epochs,
+        snapshots=snapshots,
+        datasets={name: images.sha256 for name, images in loaded.items()},
+    )
+    images = {
+        name: prepare(images, train_size=train_size, test_size=test_size, seed=seed) for name, images in loaded.items()
+    }
+    _refuse_large_batches(space, images)
+    return Sampling(Path(path), recipe, images, numbers)
+
+
+def _numbers(runs: int, range_: str | None) -> range:
+    if runs < 1:
+        raise SetupError(f"runs must be at least 1, not {runs}")
+    if range_ is None:
+        return range(runs)
+    first, dash, last = range_.partition("-")
+    if not (dash and first.isdecimal() and last.isdecimal() and int(first) <= int(last) < runs):
+        raise SetupError(
+            f"range must be two run numbers A-B with A ≤ B < {runs}, not {range_!r}", hint="for example --range 0-99"
+        )
+    return range(int(first), int(last) + 1)
+
+
+def _refuse_large_batches(space: Space, images: Mapping[str, TrainingImages]) -> None:
+    largest = max(space.choices("batch_size") or ())
+    for name, part in images.items():
+        if len(part.y_train) < largest:
+            raise DataError(
+                f"{name} leaves {len(part.y_train)} training images, fewer than one batch of {largest}",
+                hint="a larger --train-size, or a space with smaller batches",
+            )
+
+
+def run_sampling(
+    sampling: Sampling, *, workers: int | None = None, device: str = "cpu", progress: Progress | None = None
+) -> SamplingResult:
+    """Train the runs that are missing; an interruption leaves a good zoo.
+
+    workers: single-threaded processes; one per core when None
+    """
+    started = time.perf_counter()
+    zoo = Zoo.create(sampling.path, sampling.recipe.to_json(), space_name=sampling.recipe.space.name)
+    _remove_stale_temporaries(zoo.path)
+    missing = sampling.missing(zoo)
+    training_samples = 0
+
+    def give_up(number: int, reason: str) -> dict[str, Any]:
+        write_run(zoo.path, _failed(sampling.recipe, zoo, number, reason))
+        return {"run": number, "status": "failed", "training_samples": 0, "reason": reason}
+
+    pool = Workers(zoo.path, sampling.recipe, sampling.images, count=_worker_count(workers), device=device)
+    with pool, open(zoo.path / LOG_FILE, "a", encoding="utf-8") as log:
+        jobs = ({"job": "train", "run": number} for number in missing)
+        for done, answer in enumerate(pool.map(jobs, give_up=give_up), start=1):
+            training_samples += answer["training_samples"]
+            log.write(json.dumps({**answer, "host": socket.gethostname(), "time": round(time.time(), 3)}) + "\n")
+            log.flush()
+            if progress is not None:
+                progress(done, len(missing), answer)
+
+    zoo = zoo.refresh()
+    asked = zoo.select(numbers=list(sampling.numbers)).index["status"].value_counts()
+    return SamplingResult(zoo, dict(asked.iter_rows()), len(missing), training_samples, time.perf_counter() - started)
+
+
+def _worker_count(workers: int | None) -> int:
+    if workers is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers < 1:
+        raise SetupError(f"workers must be at least 1, not {workers}")
+    return workers
+
+
+def _remove_stale_temporaries(zoo: Path) -> None:
+    for path in (*zoo.glob(f"{TEMPORARY_PREFIX}*"), *zoo.glob(f"runs/*/{TEMPORARY_PREFIX}*")):
+        if time.time() - path.stat().st_mtime > STALE_SECONDS:
+            path.unlink(missing_ok=True)
+
+
+def _failed(recipe: Recipe, zoo: Zoo, number: int, reason: str) -> RunRecord:
+    setup = recipe.draw(number)
+    layout = Layout.of(setup)
+    return RunRecord(
+        number=number,
+        identity=zoo.run_identity(number),
+        status="failed",
+        reason=reason,
+        properties=setup.to_dict(),
+        layout=layout,
+        weights=np.zeros((0, layout.size), dtype=np.float32),
+    )
+
+
+TIMED_RUNS = 4
+
+
+def estimate(sampling: Sampling, *, workers: int | None = None, device: str = "cpu") -> dict[str, Any]:
+    """What sampling would take, from a short timing on this machine; trains nothing and writes nothing.
+
+    Returns hours and gigabytes for the runs that are missing. Where early stopping can end runs before the last
+    epoch the hours are an upper bound.
+    """
+    missing = list(sampling.numbers)
+    if (sampling.path / "zoo.json").exists():
+        zoo = Zoo(sampling.path)
+        refuse_other_recipe(zoo.recipe, sampling.recipe.to_json(), where=str(sampling.path))
+        missing = sampling.missing(zoo)
+    count = _worker_count(workers)
+    drawn = missing[:: max(1, len(missing) // 1000)]
+    weights = [Layout.of(sampling.recipe.draw(number)).size for number in drawn]
+    gigabytes = float(np.mean(weights)) * 4e-9 * sampling.recipe.snapshots * len(missing) if missing else 0.0
+    timed = missing[:: max(1, len(missing) // max(TIMED_RUNS, count))][: max(TIMED_RUNS, count)]
+    with Workers(sampling.path, sampling.recipe, sampling.images, count=count, device=device) as pool:
+        jobs = ({"job": "time", "run": number} for number in timed)
+        seconds = [answer["seconds"] for answer in pool.map(jobs, give_up=_refuse_timing)]
+    hours = float(np.mean(seconds)) * len(missing) / min(count, max(1, len(missing))) / 3600 if seconds else 0.0
+    return {
+        "dry_run": True,
+        "zoo": str(sampling.path),
+        "runs": len(sampling.numbers),
+        "missing": len(missing),
+        "hours": round(hours, 4),
+        "gigabytes": round(gigabytes, 4),
+        "upper_bound": not sampling.recipe.fixed_length,
+        "workers": count,
+        "timed_runs": len(seconds),
+    }
+
+
+def _refuse_timing(number: int, reason: str) -> dict[str, Any]:
+    raise ZooError(f"run {number} could not be timed: {reason}")
+
+
+def merge(path: str | os.PathLike[str], parts: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
+    """Copy the runs of zoos of one recipe, sampled apart, into one zoo.
+
+    A run that is already there stays; when its bytes differ in a part it is named among "different" (another machine
+    may differ in the last bits). Unreadable runs are left out and named.
+    Raises RecipeMismatch before anything is copied when the recipes differ.
+    """
+    if not parts:
+        raise ZooError("nothing to merge", hint="weightprint merge ZOO PART...")
+    opened = [Zoo(part) for part in parts]
+    target = Zoo(path) if Path(path).exists() and (Path(path) / "zoo.json").exists() else None
+    first = target or opened[0]
+    for zoo in opened:
+        refuse_other_recipe(first.recipe, zoo.recipe, where=str(first.path))
+    target = target or Zoo.create(path, first.recipe, space_name=first.space_name)
+    copied, different, damaged = 0, [], []
+    for zoo in opened:
+        there = dict(target.index.select("number", "sha256").iter_rows())
+        for run in zoo:
+            if run.number in there and there[run.number] is not None:
+                if _sha256(zoo, run) not in (None, there[run.number]):
+                    different.append(run.number)
+                continue
+            try:
+                write_run(target.path, run.load())
+                copied += 1
+            except CorruptFile as error:
+                damaged.append({"zoo": str(zoo.path), "run": run.number, "problem": error.message})
+        target = target.refresh()
+    return {
+        "zoo": str(target.path),
+        "runs": len(target),
+        "copied": copied,
+        "different": sorted(set(different)),
+        "damaged": damaged,
+    }
+
+
+def _sha256(zoo: Zoo, run: Run) -> str | None:
+    return zoo.index.filter(zoo.index["number"] == run.number)["sha256"].item()

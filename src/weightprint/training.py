@@ -1,0 +1,222 @@
+"""One run: a set-up and images in, snapshots and a training curve out."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from weightprint.augment import augment
+from weightprint.errors import DataError
+from weightprint.files import seed_from_hash
+from weightprint.images import ImageSet, TrainingImages, epoch_indices, prepare
+from weightprint.layouts import Layout
+from weightprint.networks import Network, initialize, to_vector
+from weightprint.optimizers import RULES, FlatParameters
+from weightprint.setups import Setup
+from weightprint.stopping import EARLIEST_STOP, EarlyStopping, evenly_spaced
+
+LEARNING_RATE_DECAY = 0.96
+MAX_EPOCHS = 1000
+SNAPSHOTS = 20
+EVALUATION_BATCH = 250
+
+CURVE_COLUMNS = (
+    "step",
+    "epoch",
+    "train_accuracy",
+    "train_loss",
+    "validation_accuracy",
+    "validation_loss",
+    "test_accuracy",
+    "test_loss",
+    "smoothed_validation_accuracy",
+)
+"""Of each evaluation. Accuracies are shares of 1; losses mean cross-entropies in nats. The train columns are
+measured like the others, in eval mode and without augmentation, on as many training images as there are
+validation images."""
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What one training leaves behind.
+
+    setup:            the set-up it was trained under
+    status:           "complete", or "diverged" when a weight or loss stopped being finite
+    reason:           why it ended: the rule, or where it diverged
+    weights:          [T, P] float32, snapshots evenly spaced from first to last evaluation; finite
+    curve:            [E, 9] float64, one row per evaluation, columns CURVE_COLUMNS
+    evaluations:      [T] which rows of `curve` the snapshots belong to
+    training_samples: images that went through gradient steps
+    """
+
+    setup: Setup
+    status: str
+    reason: str
+    weights: np.ndarray
+    curve: np.ndarray
+    evaluations: tuple[int, ...]
+    training_samples: int
+
+    @property
+    def measurements(self) -> list[dict[str, Any]]:
+        """One row per snapshot: its number from 1 and the curve's columns."""
+        return [
+            {"snapshot": t + 1, **{c: float(v) for c, v in zip(CURVE_COLUMNS, self.curve[e], strict=True)}}
+            for t, e in enumerate(self.evaluations)
+        ]
+
+
+def train(
+    setup: Setup,
+    images: ImageSet | TrainingImages,
+    *,
+    seed: int = 0,
+    run: int = 0,
+    max_epochs: int = MAX_EPOCHS,
+    snapshots: int = SNAPSHOTS,
+    device: str = "cpu",
+    spool: str | Path | None = None,
+) -> TrainedRun:
+    """Train one classifier (paper section 3.2; protocol section 1).
+
+    The result depends on the arguments alone: every random choice has a generator of its own, keyed by
+    (purpose, seed, run). All weights of the run are spooled to an unnamed file in the folder `spool`.
+
+    Raises DataError when the training part is smaller than one batch.
+    """
+    if isinstance(images, ImageSet):
+        images = prepare(images, train_size=None, test_size=None, seed=seed)
+    if len(images.y_train) < setup.batch_size:
+        raise DataError(
+            f"{images.name} has {len(images.y_train)} training images, fewer than one batch of {setup.batch_size}",
+            hint="more training images, or a smaller batch_size",
+        )
+    parts = ResidentImages(images, device)
+    draw = {purpose: _generator(purpose, seed, run, device) for purpose in ("dropout", "augmentation")}
+    order = np.random.Generator(np.random.PCG64(seed_from_hash("order", seed, run)))
+
+    network = Network(setup)
+    initialize(network, generator=_generator("initialization", seed, run, "cpu"))
+    network.to(device)
+    flat = FlatParameters(network.parameters())
+    optimizer = RULES[setup.optimizer](flat.values, flat.gradients, weight_decay=setup.weight_decay)
+
+    stopping = EarlyStopping(max(EARLIEST_STOP, snapshots))
+    curve: list[list[float]] = []
+    step = 0
+    with _Spool(spool, Layout.of(setup).size) as spooled:
+        for epoch in range(max_epochs + 1):
+            vector = to_vector(network)
+            measured = parts.evaluate(network)
+            if not (torch.isfinite(vector).all() and all(map(math.isfinite, measured))):
+                status, reason = "diverged", f"not finite after {step} steps"
+                break
+            spooled.append(vector)
+            stop = stopping.add(measured[2])
+            curve.append([step, epoch, *measured, stopping.smoothed])
+            if stop or epoch == max_epochs:
+                status, reason = "complete", "early stopping" if stop else "last epoch"
+                break
+
+            network.train()
+            learning_rate = setup.learning_rate * LEARNING_RATE_DECAY**epoch
+            indices = torch.from_numpy(epoch_indices(images.y_train, generator=order)).to(device)
+            for start in range(0, len(indices) - setup.batch_size + 1, setup.batch_size):
+                batch, labels = parts.training_batch(indices[start : start + setup.batch_size])
+                if setup.augmentation:
+                    batch = augment(batch, generator=draw["augmentation"])
+                flat.gradients.zero_()
+                F.cross_entropy(network(batch, generator=draw["dropout"]), labels).backward()
+                optimizer.step(learning_rate)
+                step += 1
+
+        kept = evenly_spaced(len(curve), snapshots)
+        return TrainedRun(
+            setup=setup,
+            status=status,
+            reason=reason,
+            weights=spooled.read(kept),
+            curve=np.array(curve, dtype=np.float64).reshape(len(curve), len(CURVE_COLUMNS)),
+            evaluations=tuple(kept),
+            training_samples=step * setup.batch_size,
+        )
+
+
+class ResidentImages:
+    """The images of a run on its device: batches are index operations, evaluation one call."""
+
+    def __init__(self, images: TrainingImages, device: str) -> None:
+        self.train = torch.from_numpy(images.x_train).to(device)
+        self.train_labels = torch.from_numpy(images.y_train).to(device)
+        probe = torch.from_numpy(_evenly_by_class(images.y_train, len(images.y_validation))).to(device)
+        validation, test = ((torch.from_numpy(x), torch.from_numpy(y)) for x, y in (images.validation, images.test))
+        self._measured = [(self.train[probe], self.train_labels[probe]), validation, test]
+
+    def training_batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Images [B, 3, 32, 32] float32 in [0, 1], channels last in memory, and labels [B]."""
+        return _to_float(self.train[indices]), self.train_labels[indices]
+
+    def evaluate(self, network: Network) -> list[float]:
+        """Accuracy and mean loss on train, validation and test images, in eval mode: six numbers."""
+        network.eval()
+        return [number for images, labels in self._measured for number in _evaluate(network, images, labels)]
+
+
+def _to_float(images: Tensor) -> Tensor:
+    return images.to(torch.float32).div_(255).permute(0, 3, 1, 2)
+
+
+@torch.inference_mode()
+def _evaluate(network: Network, images: Tensor, labels: Tensor) -> tuple[float, float]:
+    device = next(network.parameters()).device
+    correct, loss = 0, 0.0
+    for x, y in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
+        scores, y = network(_to_float(x.to(device))), y.to(device)
+        correct += int((scores.argmax(1) == y).sum())
+        loss += float(F.cross_entropy(scores, y, reduction="sum"))
+    return correct / len(labels), loss / len(labels)
+
+
+def _evenly_by_class(labels: np.ndarray, count: int) -> np.ndarray:
+    """Indices of `count` images, the first ones of each class in turn."""
+    rank = np.zeros(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        rank[members] = np.arange(len(members))
+    return np.sort(np.lexsort((labels, rank))[:count])
+
+
+def _generator(purpose: str, seed: int, run: int, device: str) -> torch.Generator:
+    return torch.Generator(device).manual_seed(seed_from_hash(purpose, seed, run))
+
+
+class _Spool:
+    """Weight vectors on disk, so that a long run's memory stays flat."""
+
+    def __init__(self, folder: str | Path | None, size: int) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed in __exit__
+        self._size = size
+
+    def __enter__(self) -> _Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, vector: Tensor) -> None:
+        self._file.write(vector.to("cpu", torch.float32).numpy().tobytes())
+
+    def read(self, which: list[int]) -> np.ndarray:
+        rows = np.empty((len(which), self._size), dtype=np.float32)
+        for row, index in zip(rows, which, strict=True):
+            self._file.seek(index * self._size * 4)
+            row[:] = np.frombuffer(self._file.read(self._size * 4), dtype="<f4")
+        return rows
