@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,7 +54,7 @@ def test_snapshots_are_evenly_spaced_from_first_to_last(evaluations, snapshots):
     assert kept[-1] == evaluations - 1
     if len(kept) > 1:
         assert kept[0] == 0
-        gaps = {b - a for a, b in zip(kept, kept[1:], strict=False)}
+        gaps = {b - a for a, b in itertools.pairwise(kept)}
         assert min(gaps) >= 1
         assert max(gaps) - min(gaps) <= 1
 

@@ -30,7 +30,7 @@ SATURATION = (0.3, 1.5)
 NOISE = (0.0, 0.03)
 """Standard deviation of the pixel noise, on the scale where white is 1."""
 
-_SMALLEST_RANGE = 1e-30  # keeps 0 / 0 out of the hue of grey pixels
+_SMALLEST_SPREAD = 1e-30  # keeps 0 / 0 out of the hue of grey pixels
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def warp(images: Tensor, warps: Warps) -> Tensor:
     then sheared, then rotated, then shifted.
     """
     sources = _source_positions(warps, images.shape[-2], images.shape[-1], like=images)
-    return F.grid_sample(images.contiguous(), sources, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return F.grid_sample(images, sources, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def _source_positions(warps: Warps, height: int, width: int, *, like: Tensor) -> Tensor:
@@ -121,20 +121,14 @@ def _source_positions(warps: Warps, height: int, width: int, *, like: Tensor) ->
     The inverse of the map in `warp`: (1 / zoom) · shear(-shear) · rotate(-angle) · (p - shift).
     """
     cos, sin, tan = warps.angle.cos(), warps.angle.sin(), warps.shear.tan()
-    x_from_x, x_from_y = (cos + tan * sin) / warps.zoom, (sin - tan * cos) / warps.zoom
-    y_from_x, y_from_y = -sin / warps.zoom, cos / warps.zoom
-    x_offset = -(x_from_x * warps.shift_x + x_from_y * warps.shift_y)
-    y_offset = -(y_from_x * warps.shift_x + y_from_y * warps.shift_y)
-    maps = torch.stack(
-        [
-            torch.stack([x_from_x, x_from_y, x_offset], 1) * (2 / width),
-            torch.stack([y_from_x, y_from_y, y_offset], 1) * (2 / height),
-        ],
-        dim=2,
-    ).to(like)
-    y, x = torch.meshgrid(_centered(height, like), _centered(width, like), indexing="ij")
-    pixels = torch.stack([x, y, torch.ones_like(x)], dim=2).view(1, height * width, 3)
-    return (pixels @ maps).view(-1, height, width, 2)
+    per_x = torch.stack([cos + tan * sin, -sin], 1) / warps.zoom.unsqueeze(1)
+    per_y = torch.stack([sin - tan * cos, cos], 1) / warps.zoom.unsqueeze(1)
+    offset = -(per_x * warps.shift_x.unsqueeze(1) + per_y * warps.shift_y.unsqueeze(1))
+    to_borders = like.new_tensor([2 / width, 2 / height])
+    per_x, per_y, offset = (part.to(like).mul_(to_borders).view(-1, 2, 1, 1) for part in (per_x, per_y, offset))
+    along_rows = per_x * _centered(width, like).view(1, width)
+    along_columns = per_y * _centered(height, like).view(height, 1) + offset
+    return (along_rows + along_columns).permute(0, 2, 3, 1)
 
 
 def _centered(size: int, like: Tensor) -> Tensor:
@@ -168,22 +162,23 @@ def adjust_hue_and_saturation(images: Tensor, hue: float, saturation: float) -> 
     sixths.sub_(sixths.div(6).floor_(), alpha=6)
     spread.mul_(saturation)
     torch.minimum(spread, value.clamp_min(0), out=spread)
-    changed = torch.empty_like(images, memory_format=torch.contiguous_format)
-    red_part, green_part, blue_part = changed.unbind(1)
-    torch.sub(sixths, 3, out=red_part).abs_().neg_().add_(2)
-    torch.sub(sixths, 2, out=green_part).abs_().sub_(1)
-    torch.sub(sixths, 4, out=blue_part).abs_().sub_(1)
-    changed.clamp_(0, 1).mul_(spread.unsqueeze(1)).neg_().add_(value.unsqueeze(1))
-    return changed
+    changed = torch.empty(images.shape, dtype=images.dtype, device=images.device)
+    red, green, blue = changed.unbind(1)
+    torch.sub(sixths, 3, out=red).abs_().neg_().add_(2)
+    torch.sub(sixths, 2, out=green).abs_().sub_(1)
+    torch.sub(sixths, 4, out=blue).abs_().sub_(1)
+    changed.clamp_(0, 1).mul_(spread.unsqueeze(1))
+    return torch.sub(value.unsqueeze(1), changed, out=changed)
 
 
 def _hue_in_sixths(red: Tensor, green: Tensor, blue: Tensor, value: Tensor, spread: Tensor) -> Tensor:
-    """Hue in [-1, 5] sixths of a turn, 0 for grey."""
-    scale = spread.clamp_min(_SMALLEST_RANGE).reciprocal_()
-    from_red = (green - blue).mul_(scale)
-    from_green = (blue - red).mul_(scale).add_(2)
-    from_blue = (red - green).mul_(scale).add_(4)
-    return torch.where(value == red, from_red, torch.where(value == green, from_green, from_blue))
+    """Hue in [-3, 3] sixths of a turn, with value and spread the largest channel and its distance to the smallest.
+
+    Smith's three cases as one formula without a choice per pixel: the hue's distance from red is
+    2 + (green + blue - red - value) / spread, towards green when green > blue. Grey pixels have a hue without meaning.
+    """
+    distance = (green - red).add_(blue - value).div_(spread.clamp_min(_SMALLEST_SPREAD)).add_(2)
+    return distance.copysign_(green - blue)
 
 
 def add_noise(images: Tensor, deviation: float, *, generator: torch.Generator) -> Tensor:

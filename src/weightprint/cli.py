@@ -20,6 +20,7 @@ app = App(
     version=__version__,
     help_format="plaintext",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 data_app = App(name="data", help="Image data sets: list those that can be named.", help_format="plaintext")
 app.command(data_app)
@@ -390,7 +391,10 @@ def data_list(*, data: Path | None = None, json: Json = False) -> None:
     from weightprint.images import available
 
     found = available(data)
-    rows = [f"{d['name']:18} {d['train']:>8,} {d['test']:>8,}  {d['source']}" for d in found]
+    rows = [
+        f"{d['name']:18} {d.get('train', '-'):>8} {d.get('test', '-'):>8}  {d['source']}: {d.get('problem', d['description'])}"
+        for d in found
+    ]
     text = "\n".join([f"{'name':18} {'train':>8} {'test':>8}  source", *rows])
     _print({"datasets": found}, text, as_json=json)
 

@@ -6,8 +6,7 @@ import contextlib
 import io
 import math
 import os
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -40,12 +39,8 @@ SCHEMA: dict[str, Any] = {
     "sha256": pl.String,
     "file_bytes": pl.Int64,
     "file_mtime_ns": pl.Int64,
-    "folder_mtime_ns": pl.Int64,
 }
 """Columns of every index; the properties follow, each under its own name."""
-
-_RACY_NS = 2_000_000_000
-"""A folder that changed this recently is listed again next time: a further change might carry the same time stamp."""
 
 
 def run_path(zoo: Path, number: int) -> Path:
@@ -78,24 +73,25 @@ def build_index(zoo: Path) -> pl.DataFrame:
     A file that cannot be read has the status "unreadable" and says why in `reason`.
     """
     known = _stored_index(zoo)
-    now = time.time_ns()
-    frames: list[pl.DataFrame] = []
-    changed = False
-    for folder in run_folders(zoo):
-        mtime = folder.stat().st_mtime_ns
-        first = int(folder.name) * 1000
-        stored = known.filter(pl.col("number").is_between(first, first + 999))
-        if len(stored) and stored["folder_mtime_ns"].eq(mtime).all():
-            frames.append(stored)
-            continue
-        stamp = mtime if now - mtime > _RACY_NS else 0
-        frames.append(_list_folder(folder, stored, stamp))
-        changed = True
-    index = pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame(schema=SCHEMA)
-    index = index.sort("number")
-    if changed or len(index) != len(known):
-        _store_index(zoo, index)
+    rows = {row["number"]: row for row in known.iter_rows(named=True)}
+    listed = [_row(number, entry, rows) for folder in run_folders(zoo) for number, entry in run_files(folder)]
+    if len(listed) == len(rows) and all(row is rows.get(row["number"]) for row in listed):
+        return known
+    index = pl.DataFrame(listed, schema_overrides=SCHEMA, infer_schema_length=None) if listed else _empty()
+    _store_index(zoo, index)
     return index
+
+
+def _row(number: int, entry: os.DirEntry[str], known: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    status = entry.stat()
+    row = known.get(number)
+    if row is not None and (row["file_bytes"], row["file_mtime_ns"]) == (status.st_size, status.st_mtime_ns):
+        return row
+    return index_row(Path(entry.path), number) | {"file_bytes": status.st_size, "file_mtime_ns": status.st_mtime_ns}
+
+
+def _empty() -> pl.DataFrame:
+    return pl.DataFrame(schema=SCHEMA)
 
 
 def _stored_index(zoo: Path) -> pl.DataFrame:
@@ -103,9 +99,9 @@ def _stored_index(zoo: Path) -> pl.DataFrame:
     try:
         stored = pl.read_parquet(io.BytesIO((zoo / INDEX_FILE).read_bytes()))
     except (OSError, pl.exceptions.PolarsError):
-        return pl.DataFrame(schema=SCHEMA)
+        return _empty()
     if any(stored.schema.get(name) != dtype for name, dtype in SCHEMA.items()):
-        return pl.DataFrame(schema=SCHEMA)
+        return _empty()
     return stored
 
 
@@ -114,21 +110,6 @@ def _store_index(zoo: Path, index: pl.DataFrame) -> None:
     index.write_parquet(buffer)
     with contextlib.suppress(OSError):  # a zoo that cannot be written to can still be read; the index is derived
         write_atomic(zoo / INDEX_FILE, buffer.getvalue())
-
-
-def _list_folder(folder: Path, stored: pl.DataFrame, stamp: int) -> pl.DataFrame:
-    rows = {row["number"]: row for row in stored.iter_rows(named=True)}
-    listed = []
-    for number, entry in run_files(folder):
-        status = entry.stat()
-        row = rows.get(number)
-        if row is None or (row["file_bytes"], row["file_mtime_ns"]) != (status.st_size, status.st_mtime_ns):
-            row = index_row(Path(entry.path), number)
-            row |= {"file_bytes": status.st_size, "file_mtime_ns": status.st_mtime_ns}
-        listed.append({**row, "folder_mtime_ns": stamp})
-    if not listed:
-        return pl.DataFrame(schema=SCHEMA)
-    return pl.DataFrame(listed, schema_overrides=SCHEMA, infer_schema_length=None)
 
 
 def index_row(path: Path, number: int) -> dict[str, Any]:

@@ -133,6 +133,7 @@ def train(
                 batch, labels = parts.training_batch(indices[start : start + setup.batch_size])
                 if setup.augmentation:
                     batch = augment(batch, generator=draw["augmentation"])
+                    batch = batch.contiguous(memory_format=torch.channels_last)
                 flat.gradients.zero_()
                 F.cross_entropy(network(batch, generator=draw["dropout"]), labels).backward()
                 optimizer.step(learning_rate)
@@ -156,9 +157,14 @@ class ResidentImages:
     def __init__(self, images: TrainingImages, device: str) -> None:
         self.train = torch.from_numpy(images.x_train).to(device)
         self.train_labels = torch.from_numpy(images.y_train).to(device)
-        probe = torch.from_numpy(_evenly_by_class(images.y_train, len(images.y_validation))).to(device)
-        validation, test = ((torch.from_numpy(x), torch.from_numpy(y)) for x, y in (images.validation, images.test))
-        self._measured = [(self.train[probe], self.train_labels[probe]), validation, test]
+        probe = len(images.y_validation)  # the first training images: `prepare` deals one of each class in turn
+        self._measured = [
+            (self.train[:probe], self.train_labels[:probe]),
+            *(
+                (torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
+                for x, y in (images.validation, images.test)
+            ),
+        ]
 
     def training_batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Images [B, 3, 32, 32] float32 in [0, 1], channels last in memory, and labels [B]."""
@@ -176,22 +182,12 @@ def _to_float(images: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def _evaluate(network: Network, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    device = next(network.parameters()).device
     correct, loss = 0, 0.0
     for x, y in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
-        scores, y = network(_to_float(x.to(device))), y.to(device)
+        scores = network(_to_float(x))
         correct += int((scores.argmax(1) == y).sum())
         loss += float(F.cross_entropy(scores, y, reduction="sum"))
     return correct / len(labels), loss / len(labels)
-
-
-def _evenly_by_class(labels: np.ndarray, count: int) -> np.ndarray:
-    """Indices of `count` images, the first ones of each class in turn."""
-    rank = np.zeros(len(labels), dtype=np.int64)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        rank[members] = np.arange(len(members))
-    return np.sort(np.lexsort((labels, rank))[:count])
 
 
 def _generator(purpose: str, seed: int, run: int, device: str) -> torch.Generator:

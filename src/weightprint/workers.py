@@ -31,6 +31,9 @@ from weightprint.zoo import write_run
 DEATHS_UNTIL_FAILED = 3
 """A run on which this many workers died is given up."""
 
+GIVEN_UP_UNTIL_STOP = 3
+"""When this many runs were given up and none was done, nothing is marked as failed."""
+
 
 class Workers:
     """Worker processes for one zoo, started when first used and ended with the `with` block.
@@ -67,11 +70,13 @@ class Workers:
         """Answers to the jobs in the order in which they are done.
 
         A job on which a worker died or failed is repeated; after the third time the answer is give_up(run, reason).
-        Raises ZooError when a worker cannot write to the zoo.
+        Raises ZooError when a worker cannot write to the zoo, or when several jobs had to be given up and none was done:
+        then the reason lies elsewhere.
         """
         waiting = deque(jobs)
         failures: Counter[int] = Counter()
-        dead_at_start = 0
+        dead_at_start = done = 0
+        given_up: list[tuple[int, str]] = []
         while len(self._workers) < min(self._count, len(waiting)):
             self._start()
         for worker in self._workers:
@@ -95,11 +100,16 @@ class Workers:
                     if failures[job["run"]] < DEATHS_UNTIL_FAILED:
                         waiting.appendleft(job)
                     else:
-                        answer = give_up(job["run"], answer["failure"])
+                        given_up.append((job["run"], answer["failure"]))
                     if worker.ready and waiting:
                         worker.give(waiting.popleft())
-                if "failure" not in answer:
+                else:
+                    done += 1
                     yield answer
+            if not done and len(given_up) >= GIVEN_UP_UNTIL_STOP:
+                raise ZooError(f"no run could be trained; run {given_up[0][0]}: {given_up[0][1]}")
+            while given_up and (done or not waiting):
+                yield give_up(*given_up.pop())
 
     def _start(self, predecessor: str = "") -> _Worker:
         worker = _Worker(self._specification, self._images, predecessor)

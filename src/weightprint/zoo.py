@@ -172,7 +172,7 @@ class Zoo:
         return len(self.index)
 
     def __iter__(self) -> Iterator[Run]:
-        for row in self.index.select(SCHEMA).iter_rows(named=True):
+        for row in self.index.select(SCHEMA.keys()).iter_rows(named=True):
             yield Run(run_path(self.path, row["number"]), row)
 
     def __getitem__(self, number: int) -> Run:
@@ -269,7 +269,7 @@ class Zoo:
         strays = []
         for folder in run_folders(self.path):
             known = {entry.name for _, entry in run_files(folder)}
-            strays += [p for p in sorted(folder.iterdir()) if p.name not in known | {TEMPORARY_PREFIX}]
+            strays += [p for p in sorted(folder.iterdir()) if p.name not in known]
         return [p for p in strays if not p.name.startswith(TEMPORARY_PREFIX)]
 
     def info(self) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""What several test files share: small zoos, made once."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from weightprint import Space
+from weightprint.sampling import plan, run_sampling
+
+TINY_SPACE = Space(
+    "tiny",
+    {
+        "dataset": ["digits", "shapes"],
+        "batch_size": 32,
+        "filter_size": 3,
+        "depth_conv": 3,
+        "depth_fc": 2,
+        "width_conv": 2,
+        "width_fc": 16,
+    },
+)
+TINY = {"train_size": 100, "test_size": 50, "max_epochs": 3, "snapshots": 4}
+
+
+def sample_tiny(path, runs=6, *, workers=2, **options):
+    return run_sampling(plan(path, TINY_SPACE, runs, **{**TINY, **options}), workers=workers)
+
+
+@pytest.fixture(scope="session")
+def sampled_zoo(tmp_path_factory) -> Path:
+    """A zoo of six really trained runs. Not to be changed; see `zoo_copy`."""
+    path = tmp_path_factory.mktemp("zoos") / "tiny"
+    sample_tiny(path)
+    return path
+
+
+@pytest.fixture
+def zoo_copy(sampled_zoo, tmp_path) -> Path:
+    """A copy of `sampled_zoo` that a test may damage."""
+    return Path(shutil.copytree(sampled_zoo, tmp_path / "zoo"))
