@@ -39,7 +39,7 @@ def warp_by_scipy(image, *, shift_x, shift_y, angle, zoom, shear):
     forward = rotate @ tilt @ (zoom * np.eye(2))
     backward = np.linalg.inv(forward)
     center = (np.array(image.shape[1:]) - 1) / 2
-    offset = center - backward @ (center + [shift_y, shift_x])
+    offset = center - backward @ (center + np.array([shift_y, shift_x]))
     moved = [affine_transform(c, backward, offset, order=1, mode="grid-constant", cval=0) for c in image]
     return np.stack(moved)
 

@@ -8,12 +8,26 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "DMC": "meta",
+    "ImageSet": "images",
+    "Layout": "layouts",
+    "Run": "zoo",
+    "SVM": "meta",
     "Setup": "setups",
     "Space": "setups",
-    "Layout": "layouts",
+    "Trees": "meta",
     "WeightprintError": "errors",
+    "Zoo": "zoo",
+    "load_images": "images:load",
+    "load_meta": "meta",
+    "merge": "sampling",
+    "run_demo": "demo",
+    "sample": "sampling",
+    "train": "training",
+    "write_report": "report",
 }
-"""Public names and the modules that hold them; a module is loaded when its name is first used."""
+"""Public names and the modules that hold them, "module:name" where it has another name there; a module is loaded when
+its name is first used."""
 
 __all__ = ["__version__", *_HOMES]
 
@@ -21,7 +35,8 @@ __all__ = ["__version__", *_HOMES]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'weightprint' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"weightprint.{_HOMES[name]}"), name)
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(f"weightprint.{module}"), attribute or name)
 
 
 def __dir__() -> list[str]:

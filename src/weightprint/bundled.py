@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weightprint.files import seed_from_hash
-from weightprint.pixels import CLASSES, SIDE
+from weightprint.layouts import IMAGE_SIDE as SIDE
+from weightprint.setups import CLASSES
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Images uint8 [N, H, W] or [N, H, W, 3] and labels int64 [N] for training, then the same for testing."""

@@ -74,7 +74,8 @@ def demo(out: Path = Path("weightprint-demo"), /, *, workers: int | None = None,
     from weightprint.demo import run_demo
     from weightprint.report import accuracy_text
 
-    document = run_demo(out, workers=workers, say=_say)
+    with _Bar("sampling") as bar:
+        document = run_demo(out, workers=workers, say=_say, progress=bar.update)
     _print(document, accuracy_text(document["results"]) + f"\n\nreport: {document['report']}", as_json=json)
 
 
@@ -391,9 +392,10 @@ def data_list(*, data: Path | None = None, json: Json = False) -> None:
     from weightprint.images import available
 
     found = available(data)
+    described = [(d, d.get("problem", d["description"])) for d in found]
     rows = [
-        f"{d['name']:18} {d.get('train', '-'):>8} {d.get('test', '-'):>8}  {d['source']}: {d.get('problem', d['description'])}"
-        for d in found
+        f"{d['name']:18} {d.get('train', '-'):>8} {d.get('test', '-'):>8}  {d['source']}: {what}"
+        for d, what in described
     ]
     text = "\n".join([f"{'name':18} {'train':>8} {'test':>8}  source", *rows])
     _print({"datasets": found}, text, as_json=json)

@@ -26,6 +26,8 @@ VALIDATION_SHARE = 10
 BUNDLED: dict[str, str] = {name: bundled.description for name, bundled in SETS.items()}
 """Data sets that need no file: name → what it shows and where it comes from, one line."""
 
+_LISTED = 8
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
@@ -361,8 +363,7 @@ def _read_archive(file: BinaryIO, path: Path, four_arrays: str, *, pixels: bool)
     with np.load(file, allow_pickle=False) as archive:
         missing = [key for key in KEYS if key not in archive.files]
         if missing:
-            found = ", ".join(archive.files) or "nothing"
-            raise DataError(f"{path} lacks {', '.join(missing)}; found {found}", hint=four_arrays)
+            raise DataError(f"{path} lacks {', '.join(missing)}; found {_listing(archive.files)}", hint=four_arrays)
         arrays = {
             key: _read_shape(archive, key, f"{path}: {key}") if key.startswith("x") and not pixels else archive[key]
             for key in KEYS
@@ -371,6 +372,13 @@ def _read_archive(file: BinaryIO, path: Path, four_arrays: str, *, pixels: bool)
         if not isinstance(array, np.ndarray):  # numpy hands out a member of another kind as bytes
             raise DataError(f"{path}: {key} is no NumPy array", hint="write the file with numpy.savez")
     return arrays
+
+
+def _listing(names: list[str]) -> str:
+    """Names from a file, on one line and not too long."""
+    shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:_LISTED])
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return (shown or "nothing") + more
 
 
 def _read_shape(archive: Any, key: str, where: str) -> NDArray[np.int64]:

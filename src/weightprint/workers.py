@@ -70,8 +70,8 @@ class Workers:
         """Answers to the jobs in the order in which they are done.
 
         A job on which a worker died or failed is repeated; after the third time the answer is give_up(run, reason).
-        Raises ZooError when a worker cannot write to the zoo, or when several jobs had to be given up and none was done:
-        then the reason lies elsewhere.
+        Raises ZooError when a worker cannot write to the zoo, or when several jobs had to be given up and none was
+        done: then the reason lies elsewhere.
         """
         waiting = deque(jobs)
         failures: Counter[int] = Counter()
@@ -186,7 +186,7 @@ def _open(pipe: IO[bytes] | None) -> IO[bytes]:
 def _pack(images: Mapping[str, TrainingImages]) -> bytes:
     arrays = {f"{name}/{field}": array for name, part in images.items() for field, array in part.arrays().items()}
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type, unused-ignore]
     return buffer.getvalue()
 
 

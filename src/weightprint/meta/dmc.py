@@ -49,7 +49,7 @@ class DMC(MetaClassifier):
 
     Each epoch draws equally many slices of each class. The schedule of the learning rate follows the progress, which is
     the larger of the shares of epochs and of seconds used. After a fit `epochs_` is the number reached, a
-    fraction when `max_seconds` ended it, which `capped_` tells; `loss_` is the mean training loss of each epoch.
+    fraction when `max_seconds` ended it, which `capped_` tells (one step is always made); `loss_` is the mean training loss of each epoch.
     A fit that is not capped gives the same weights for the same seed, thread count and library version.
     """
 
@@ -122,7 +122,8 @@ class DMC(MetaClassifier):
         optimizer = torch.optim.Adam(self.network_.parameters(), lr=self.learning_rate)
         self.loss_: list[float] = []
         self.capped_ = False
-        progress = 0.0
+        limit = self.max_seconds or math.inf
+        progress, steps, step_seconds = 0.0, 0, 0.0
         draws = np.random.default_rng(seed_from_hash("dmc slices", int(self.seed)))
 
         for epoch in range(self.epochs):
@@ -130,8 +131,9 @@ class DMC(MetaClassifier):
             batches = np.array_split(np.arange(len(x)), math.ceil(len(x) / self.batch_size))
             losses = []
             for i, batch in enumerate(batches):
-                spent = (time.monotonic() - self._began) / (self.max_seconds or math.inf)
-                if spent >= 1:
+                now = time.monotonic()
+                spent = (now - self._began) / limit
+                if steps and spent + step_seconds / limit >= 1:
                     self.capped_ = True
                     break
                 progress = max(progress, spent, (epoch + i / len(batches)) / self.epochs)
@@ -144,6 +146,7 @@ class DMC(MetaClassifier):
                 loss.backward()
                 optimizer.step()
                 losses.append(loss.item())
+                steps, step_seconds = steps + 1, time.monotonic() - now
             self.epochs_ = epoch + len(losses) / len(batches)
             if losses:
                 self.loss_.append(float(np.mean(losses)))

@@ -23,7 +23,7 @@ from weightprint.statistics import FEATURES, align, statistics, tensor_statistic
 FOLDS = 4
 """Groups of runs for out-of-fold margins."""
 
-REGULARIZATIONS = (0.0003, 0.003, 0.03)
+REGULARIZATIONS = (0.001, 0.01, 0.1)
 """Inverse strengths tried when none is given; at hundreds of features and few runs the best is far below 1."""
 
 LANDMARKS = 200

@@ -25,6 +25,9 @@ STEP = 10
 PATIENCE = 3
 """Looks without a gain after which no further iterations are tried."""
 
+BINS = 64
+"""Steps that a feature is cut into: quantiles of the training rows."""
+
 THREADS = 1
 """Parallel regions over so few rows cost more than they save, and on a busy machine very much more."""
 
@@ -89,13 +92,16 @@ class Trees(MetaClassifier):
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         self.feature_names_ = union_names(names for _, names in training.taken)
-        rows = np.concatenate([align(features, names, self.feature_names_) for features, names in training.taken])
+        raw = np.concatenate([align(features, names, self.feature_names_) for features, names in training.taken])
+        self.edges_ = bin_edges(raw)
+        rows = bins(raw, self.edges_)
         repeats = [len(features) for features, _ in training.taken]
         goals = np.concatenate(training.goals)
         weights = balanced_weights(goals) if training.classification else np.ones(len(goals))
         generator = np.random.default_rng(seed_from_hash("meta", self.name, int(self.seed)))
-        fold = deal_folds(training.strata, FOLDS, generator)
-        held = np.repeat(fold == 0, repeats)
+        strata = np.array(training.strata)
+        in_first_fold = deal_folds(training.strata, FOLDS, generator) == 0
+        held = np.repeat(in_first_fold & (np.bincount(strata)[strata] > 1), repeats)
         self.capped_ = False
         with threadpool_limits(THREADS, user_api="openmp"):
             self.iterations_ = self._best_iterations(rows, goals, weights, held)
@@ -106,15 +112,15 @@ class Trees(MetaClassifier):
         self, rows: npt.NDArray, goals: npt.NDArray, weights: npt.NDArray, held: npt.NDArray[np.bool_]
     ) -> int:
         """The number of iterations with the least loss on the runs held out."""
-        if not held.any() or len(np.unique(goals[~held])) < max(2, len(self.classes_)):
+        if not held.any():
             return self.iterations  # too few runs to spare any
+        learnt = rows[~held]
+        learnt[:, np.isnan(learnt).all(axis=0)] = 0  # scikit-learn bins no column without a number
         began, allowed = time.monotonic(), self._seconds_left()
         boosting = self._boosting(0, int((~held).sum()))
         best, chosen, disappointments = np.inf, STEP, 0
         for count in range(min(STEP, self.iterations), self.iterations + 1, STEP):
-            boosting.set_params(max_iter=count, warm_start=True).fit(
-                rows[~held], goals[~held], sample_weight=weights[~held]
-            )
+            boosting.set_params(max_iter=count, warm_start=True).fit(learnt, goals[~held], sample_weight=weights[~held])
             loss = _loss(Forest.of(boosting).outputs(rows[held]), goals[held], weights[held])
             if loss < best:
                 best, chosen, disappointments = loss, count, 0
@@ -151,7 +157,7 @@ class Trees(MetaClassifier):
         self, weights: npt.NDArray[np.float32], layout: Layout, starts: npt.NDArray[np.int64] | None
     ) -> npt.NDArray[np.float64]:
         features, names = tensor_statistics(weights, layout)
-        return self.forest_.outputs(align(features, names, self.feature_names_))[:, None]
+        return self.forest_.outputs(bins(align(features, names, self.feature_names_), self.edges_))[:, None]
 
     def _state(self) -> tuple[dict[str, npt.NDArray], dict[str, Any]]:
         facts = {
@@ -160,12 +166,30 @@ class Trees(MetaClassifier):
             "capped": self.capped_,
             "classification": self.forest_.classification,
         }
-        return self.forest_.arrays(), facts
+        return {"edges": self.edges_, **self.forest_.arrays()}, facts
 
     def _restore(self, arrays: dict[str, npt.NDArray], facts: dict[str, Any]) -> None:
         self.feature_names_ = tuple(facts["feature_names"])
+        self.edges_ = arrays["edges"]
         self.iterations_, self.capped_ = facts["iterations"], facts["capped"]
         self.forest_ = Forest(facts["classification"], **{name: arrays[name] for name in Forest.NAMES})
+
+
+def bin_edges(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Inner quantiles of each feature, NaN aside: rows [n, F] with a number in every column → [BINS − 1, F].
+
+    Cut here and not by scikit-learn, whose quantiles of weighted rows take minutes for hundreds of features. An edge
+    is a value that occurs, so that it separates the rows it was found between.
+    """
+    levels = np.arange(1, BINS) / BINS
+    columns = [np.quantile(f[~np.isnan(f)], levels, method="lower") for f in rows.T]
+    return np.column_stack(columns)
+
+
+def bins(rows: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The number of edges below each feature, NaN where there is none: [n, F] → float64 [n, F]."""
+    numbers = np.column_stack([np.searchsorted(e, f) for f, e in zip(rows.T, edges.T, strict=True)])
+    return np.where(np.isnan(rows), np.nan, numbers)
 
 
 class Forest:

@@ -1,0 +1,256 @@
+"""Tables of results: as text for the terminal, and as rows for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from weightprint.report.scores import (
+    MEASURES,
+    REGRESSION,
+    Fit,
+    Score,
+    classifications,
+    ends,
+    in_order,
+    regressions,
+    setting_text,
+    span_text,
+    words,
+)
+
+ABOVE = "▲"
+"""Marks a cell whose whole interval lies above chance and majority."""
+UNKNOWN = "–"
+MEASURE_NAMES = {"r2": "R²", "mae": "mean absolute error", "kendall_tau": "Kendall τ", "tau_ceiling": "τ ceiling"}
+
+
+def percent(share: float | None) -> str:
+    """A share of 1 in percent, without the sign."""
+    return UNKNOWN if share is None else f"{100 * share:.1f}"
+
+
+def interval_text(low: float | None, high: float | None) -> str:
+    """An interval of shares in percent, or nothing."""
+    return "" if low is None or high is None else f"[{percent(low)}, {percent(high)}]"
+
+
+def number(value: float | None) -> str:
+    """A quantity to three digits."""
+    return UNKNOWN if value is None else f"{value:.3g}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a reader would say them."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 0.1:
+        return "under 0.1 s"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def runs_text(counts: Iterable[int | None]) -> str:
+    """How many runs several scores stand on: "24", or "22–24" where they differ."""
+    known = sorted({count for count in counts if count is not None})
+    if not known:
+        return UNKNOWN
+    return str(known[0]) if len(known) == 1 else f"{known[0]}–{known[-1]}"
+
+
+# For the terminal.
+
+
+def accuracy_text(results: Iterable[Mapping[str, Any]]) -> str:
+    """Property × model as plain text: accuracy over test runs with its 95 % interval, runs, chance and majority.
+
+    Regressions follow in a table of their own. The last line says how to read it.
+    """
+    results = list(results)
+    scores, fits = classifications(results), regressions(results)
+    blocks, legend = [], []
+    if scores:
+        labels = in_order(score.label for score in scores)
+        rows = [["property", "runs", "chance", "majority", *labels]]
+        for name in in_order(score.property for score in scores):
+            own = {score.label: score for score in scores if score.property == name}
+            rows.append(
+                [
+                    name,
+                    runs_text(score.n_runs for score in own.values()),
+                    _span(score.chance for score in own.values()),
+                    _span(score.majority for score in own.values()),
+                    *(_cell_text(own.get(label)) for label in labels),
+                ]
+            )
+        blocks.append(_aligned(rows))
+        legend.append("accuracy in % of test runs [95 % interval]")
+        legend.append(f"{ABOVE} the whole interval lies above chance and majority")
+    if fits:
+        rows = [["property", "runs", "model", *(MEASURE_NAMES[name] for name in MEASURES)]]
+        rows += [
+            [
+                fit.property,
+                runs_text([fit.n_runs]),
+                fit.label,
+                *(_measure_text(fit, name) + (f" {ABOVE}" if name == "r2" and fit.above else "") for name in MEASURES),
+            ]
+            for fit in fits
+        ]
+        blocks.append(_aligned(rows))
+        legend.append(f"R² [95 % interval], {ABOVE} above 0; ties keep τ below its ceiling")
+    if not blocks:
+        return "no meta-classifier was evaluated"
+    legend.append("training and test runs are different runs")
+    return "\n\n".join(blocks) + "\n" + "; ".join(legend)
+
+
+def _cell_text(score: Score | None) -> str:
+    if score is None or score.accuracy is None:
+        return UNKNOWN
+    text = f"{percent(score.accuracy)} {interval_text(score.low, score.high)}".rstrip()
+    return f"{text} {ABOVE}" if score.above else text
+
+
+def _span(shares: Iterable[float | None]) -> str:
+    """A share that several scores have in common, or its range over them."""
+    known = sorted({percent(share) for share in shares if share is not None}, key=float)
+    return UNKNOWN if not known else known[0] if len(known) == 1 else f"{known[0]}–{known[-1]}"
+
+
+def _measure_text(fit: Fit, name: str) -> str:
+    value, low, high = fit.measures[name]
+    return number(value) if low is None or high is None else f"{number(value)} [{number(low)}, {number(high)}]"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([lines[0], "─" * max(len(line) for line in lines), *lines[1:]])
+
+
+def evaluation_text(document: Mapping[str, Any]) -> str:
+    """One evaluation document in a few lines."""
+    head = f"{words(document.get('property', ''))}, read by {document.get('model', 'a model')}"
+    lines = _regression_lines(document) if document.get("kind") == REGRESSION else _classification_lines(document)
+    lines.append(f"read      {', '.join(settings_of(document))}")
+    if document.get("n_train_runs") is not None:
+        lines.append(f"trained   on {document['n_train_runs']} other runs")
+    if any((document.get("excluded") or {}).values()):
+        lines.append(f"left out  {excluded_text(document['excluded'])}")
+    if document.get("note"):
+        lines.append(f"note      {document['note']}")
+    return "\n".join([head, *(f"  {line}" for line in lines)])
+
+
+def _classification_lines(document: Mapping[str, Any]) -> list[str]:
+    (score,) = classifications([document])
+    verdict = "above both" if score.above else "the interval does not lie above both"
+    if score.low is None or score.baseline is None:
+        verdict = ""
+    lines = [
+        f"accuracy  {percent(score.accuracy)} % {interval_text(score.low, score.high)} of {_many(score.n_runs)}",
+        f"compare   chance {percent(score.chance)} %, majority {percent(score.majority)} %"
+        + (f": {verdict}" if verdict else ""),
+    ]
+    for unit in ("slice", "snapshot"):
+        per_unit = document.get(f"per_{unit}")
+        if per_unit:
+            low, high = ends(per_unit.get("interval"))
+            lines.append(f"per {unit}".ljust(10) + f"{percent(per_unit.get('accuracy'))} % {interval_text(low, high)}")
+    return lines
+
+
+def _regression_lines(document: Mapping[str, Any]) -> list[str]:
+    (fit,) = regressions([document])
+    short = {**MEASURE_NAMES, "mae": "MAE", "tau_ceiling": "ceiling"}
+    lines = [f"{short[name]:10}{_measure_text(fit, name)}" for name in MEASURES]
+    lines[0] += f" over {_many(fit.n_runs)}"
+    return lines
+
+
+def _many(runs: int | None) -> str:
+    return "an unknown number of test runs" if runs is None else f"{runs} test run{'' if runs == 1 else 's'}"
+
+
+def excluded_text(excluded: Mapping[str, int]) -> str:
+    """Counts of runs left out, by reason."""
+    return ", ".join(f"{count} {words(reason)}" for reason, count in excluded.items() if count) or "none"
+
+
+def settings_of(document: Mapping[str, Any]) -> list[str]:
+    """What a meta-classifier read, in words; only what the document states."""
+    told = [setting_text(s, document[s]) for s in ("slice_length", "part", "snapshots", "converged") if s in document]
+    if document.get("slices"):
+        told.insert(1, f"{document['slices']} per snapshot")
+    return told or ["not stated"]
+
+
+# For the page.
+
+
+def score_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
+    """Rows of the page's accuracy table."""
+    rows = []
+    for score in scores:
+        document = score.document
+        unit = next((u for u in ("slice", "snapshot") if document.get(f"per_{u}")), "")
+        per_unit = document.get(f"per_{unit}") or {}
+        rows.append(
+            {
+                "property": score.property,
+                "first": not rows or rows[-1]["property"] != score.property,
+                "model": score.label,
+                "accuracy": percent(score.accuracy),
+                "interval": interval_text(score.low, score.high),
+                "above": score.above,
+                "chance": percent(score.chance),
+                "majority": percent(score.majority),
+                "per_unit": f"{percent(per_unit.get('accuracy'))} {interval_text(*ends(per_unit.get('interval')))}"
+                if unit
+                else UNKNOWN,
+                "unit": unit,
+                **_shared_columns(score.n_runs, document),
+            }
+        )
+    return rows
+
+
+def fit_rows(fits: Sequence[Fit]) -> list[dict[str, Any]]:
+    """Rows of the page's table of regressions."""
+    return [
+        {
+            "property": fit.property,
+            "model": fit.label,
+            "above": fit.above,
+            "measures": [_measure_text(fit, name) for name in MEASURES],
+            **_shared_columns(fit.n_runs, fit.document),
+        }
+        for fit in fits
+    ]
+
+
+def _shared_columns(n_runs: int | None, document: Mapping[str, Any]) -> dict[str, str]:
+    length = document.get("slice_length")
+    part = document.get("part")
+    return {
+        "n_runs": UNKNOWN if n_runs is None else str(n_runs),
+        "n_train_runs": str(document.get("n_train_runs", UNKNOWN)),
+        "slice_length": UNKNOWN if length is None else "whole" if length == "all" else f"{length:,}",
+        "part": UNKNOWN if part is None else str(part),
+        "snapshots": span_text(document["snapshots"]) if "snapshots" in document else UNKNOWN,
+        "fit_time": _fit_time(document),
+    }
+
+
+def _fit_time(document: Mapping[str, Any]) -> str:
+    took, limit = document.get("fit_seconds"), document.get("max_seconds")
+    parts = [duration(took)] if took is not None else []
+    if document.get("capped"):
+        parts.append(f"capped at {limit:g} s" if limit is not None else "capped")
+    elif limit is not None:
+        parts.append(f"limit {limit:g} s")
+    return ", ".join(parts) or UNKNOWN

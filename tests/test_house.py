@@ -1,0 +1,109 @@
+"""The rooms and who may import whom."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import weightprint
+
+SOURCE = Path(weightprint.__file__).parent
+
+FLOW = [
+    ["errors"],
+    ["files"],
+    ["setups"],
+    ["layouts", "stopping"],
+    ["pixels"],
+    ["bundled"],
+    ["images"],
+    ["augment", "networks", "optimizers", "recipes"],
+    ["training", "runfile"],
+    ["jobs", "index"],
+    ["zoo"],
+    ["workers"],
+    ["sampling"],
+    ["slices", "statistics"],
+    ["meta"],
+    ["report"],
+    ["demo"],
+    ["cli"],
+]
+"""From left to right. A room imports rooms left of it; files inside one room may import each other, without cycles."""
+
+RANK = {room: rank for rank, rooms in enumerate(FLOW) for room in rooms}
+
+
+def modules():
+    return sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
+
+
+def module_name(path):
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path):
+    """The modules of the package that a file imports, anywhere in it but under TYPE_CHECKING."""
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    known = {module_name(p) for p in modules()}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("weightprint"):
+            base = (node.module or "").removeprefix("weightprint").lstrip(".")
+            for alias in node.names:
+                inner = f"{base}.{alias.name}".lstrip(".")
+                if inner in known:
+                    yield inner
+                elif base:
+                    yield base
+        elif isinstance(node, ast.Import):
+            yield from (a.name.removeprefix("weightprint.") for a in node.names if a.name.startswith("weightprint."))
+
+
+def room(module):
+    return module.split(".")[0]
+
+
+@pytest.mark.parametrize("path", modules(), ids=module_name)
+def test_a_room_imports_only_rooms_left_of_it(path):
+    here = room(module_name(path))
+    for other in imports(path):
+        assert room(other) == here or RANK[room(other)] < RANK[here], f"{module_name(path)} imports {other}"
+
+
+def test_no_imports_go_round_in_circles():
+    graph = {module_name(p): set(imports(p)) for p in modules()}
+    done, path = set(), []
+
+    def visit(module):
+        assert module not in path, f"circle: {' → '.join([*path[path.index(module) :], module])}"
+        if module in done:
+            return
+        path.append(module)
+        for other in graph.get(module, ()):
+            visit(other)
+        path.pop()
+        done.add(module)
+
+    for module in graph:
+        visit(module)
+
+
+@pytest.mark.parametrize("path", modules(), ids=module_name)
+def test_no_module_grows_past_500_lines(path):
+    assert len(path.read_text().splitlines()) <= 500
+
+
+def test_every_public_name_of_the_package_can_be_had():
+    for name in weightprint.__all__:
+        assert getattr(weightprint, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'DNC'"):
+        weightprint.DNC  # noqa: B018
