@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weightprint.errors import ZooError
+from weightprint.fused import norm_pool_activate
 from weightprint.layouts import (
     BLOCKS,
     IMAGE_CHANNELS,
@@ -67,7 +68,11 @@ class Network(nn.Module):
         """Class scores [B, outputs] of images [B, 3, 32, 32]; dropout draws from `generator` in training mode."""
         x = images
         for conv, norm, pool in zip(self.conv, self.conv_norm, self._ends_block, strict=True):
-            x = norm(conv(x))  # [B, C, H, W]
+            x = conv(x)  # [B, C, H, W]
+            if self.training and isinstance(norm, nn.BatchNorm2d) and x.device.type == "cpu":
+                x = norm_pool_activate(x, norm, self.setup.activation, pool=pool)
+                continue
+            x = norm(x)
             if pool:  # before the activation, which is monotone: the same values for a quarter of the work
                 x = F.max_pool2d(x, 2)
             x = self._activation(x)

@@ -104,6 +104,12 @@ def zoo() -> MemoryZoo:
 
 
 @pytest.fixture(scope="session")
+def few() -> MemoryZoo:
+    """Runs enough where a deep network is fitted and nothing has to be learnt."""
+    return memory_zoo(16)
+
+
+@pytest.fixture(scope="session")
 def mixed_zoo() -> MemoryZoo:
     """Two architectures in turn: the second has a further hidden layer."""
     return memory_zoo(setups=(SMALL, DEEPER))

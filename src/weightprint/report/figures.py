@@ -257,6 +257,8 @@ def curve_figures(curves: Curves) -> list[Picture]:
 
     def painter(name: str) -> Callable[[Figure], None]:
         def paint(figure: Figure) -> None:
+            from matplotlib.ticker import MaxNLocator
+
             axes = figure.add_subplot()
             own = curves.per_dataset[name]
             for i, curve in enumerate(own):
@@ -268,6 +270,7 @@ def curve_figures(curves: Curves) -> list[Picture]:
                     linestyle=("-", (0, (4, 1.5)))[i % 2],
                 )
             axes.set_title(short(name, 36), loc="left")
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
             axes.set_xlabel(curves.x_name)
             axes.set_ylabel(f"{words(curves.y_name)} (%)")
             axes.set_xlim(0, right or 1)
@@ -286,17 +289,17 @@ def curve_figures(curves: Curves) -> list[Picture]:
     for i, (name, own) in enumerate(curves.per_dataset.items()):
         lasts = ", ".join(f"run {curve.number} {100 * curve.y[-1]:.0f} %" for curve in own)
         alt = f"{words(curves.y_name)} by {curves.x_name} of {len(own)} runs on {name}; at the end {lasts}."
-        pictures.append(draw(f"curves-{i}", (3.5, 2.9), painter(name), alt=alt.capitalize()))
+        pictures.append(draw(f"curves-{i}", (3.4, 2.9), painter(name), alt=alt.capitalize()))
     return pictures
 
 
 def map_figures(found: WeightMap) -> list[Picture]:
-    """The same map once per property that varies, coloured by it; at most two."""
+    """The same map once per property that varies, coloured by it; at most four."""
     names = [n for n in ("initialization", "dataset", "optimizer", "activation") if _values(found, n)]
     if not names:
         others = in_order(name for own in found.properties for name in own)
         names = [name for name in others if _values(found, name)]
-    return [_map_figure(found, name, i) for i, name in enumerate(names[:2] or [None])]
+    return [_map_figure(found, name, i) for i, name in enumerate(names[:4] or [None])]
 
 
 def _values(found: WeightMap, name: str) -> list[str]:
@@ -334,13 +337,13 @@ def _map_figure(found: WeightMap, name: str | None, index: int) -> Picture:
         f"Map of the weights of {len(found.paths)} runs in two principal components{by}: "
         "a line per run from its first to its last snapshot."
     )
-    return draw(f"map-{index}", (3.7, 3.9), paint, alt=alt)
+    return draw(f"map-{index}", (3.4, 3.8), paint, alt=alt)
 
 
 def confusion_figures(scores: Sequence[Score]) -> list[Picture]:
     """A confusion matrix per score that states one."""
-    stated = [score for score in scores if _confusion(score) is not None]
-    return [_confusion_figure(score, i) for i, score in enumerate(stated)]
+    stated = [(score, counts) for score in scores if (counts := _confusion(score)) is not None]
+    return [_confusion_figure(score, counts, i) for i, (score, counts) in enumerate(stated)]
 
 
 def _confusion(score: Score) -> np.ndarray | None:
@@ -351,9 +354,7 @@ def _confusion(score: Score) -> np.ndarray | None:
     return matrix if matrix.shape == (len(classes), len(classes)) else None
 
 
-def _confusion_figure(score: Score, index: int) -> Picture:
-    counts = _confusion(score)
-    assert counts is not None  # the caller left the others out
+def _confusion_figure(score: Score, counts: np.ndarray, index: int) -> Picture:
     names = [short(value_text(value), 14) for value in score.document["classes"]]
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
@@ -366,14 +367,13 @@ def _confusion_figure(score: Score, index: int) -> Picture:
         for (row, column), share in np.ndenumerate(shares):
             # Opacity rather than a colour map: it reads on light and dark ground.
             place = (column - 0.5, row - 0.5)
-            axes.add_patch(
-                Rectangle(place, 1, 1, facecolor=PALETTE[0], alpha=0.65 * share, linewidth=0)
-            )
+            axes.add_patch(Rectangle(place, 1, 1, facecolor=PALETTE[0], alpha=0.65 * share, linewidth=0))
             if numbered and counts[row, column]:
                 axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center")
         ticks = range(len(names)) if len(names) <= 30 else []
         shown = [names[i] for i in ticks]
-        axes.set_xticks(ticks, shown, rotation=45 if max(map(len, names)) > 3 else 0, ha="right" if max(map(len, names)) > 3 else "center")
+        slanted = max(map(len, names)) > 3
+        axes.set_xticks(ticks, shown, rotation=45 if slanted else 0, ha="right" if slanted else "center")
         axes.set_yticks(ticks, shown)
         axes.set_xlim(-0.5, len(names) - 0.5)
         axes.set_ylim(len(names) - 0.5, -0.5)
@@ -388,10 +388,12 @@ def _confusion_figure(score: Score, index: int) -> Picture:
 
     right = int(np.trace(counts))
     rows = "; ".join(
-        f"{name}: {int(counts[i, i])} of {int(totals[i, 0])} right" for i, name in enumerate(names[:MOST_NUMBERED_CLASSES])
+        f"{name}: {int(counts[i, i])} of {int(totals[i, 0])} right"
+        for i, name in enumerate(names[:MOST_NUMBERED_CLASSES])
     )
     alt = (
         f"Confusion matrix of {words(score.property)} by {score.label}: "
         f"{right} of {int(counts.sum())} test runs named right; {rows}."
     )
-    return draw(f"confusion-{index}", (3.4, 3.4), paint, alt=alt)
+    side = min(3.4, 1.9 + 0.4 * len(names))
+    return draw(f"confusion-{index}", (side, side), paint, alt=alt)

@@ -113,23 +113,22 @@ def standardised(weights: npt.NDArray[np.float32], widths: list[int]) -> npt.NDA
 
     widths: how many of the K columns belong to each tensor
 
-    Each tensor's weights w become asinh(w / m), m the median of its |w| that are not 0: linear near 0, a logarithm
-    far out. Then each tensor is centred and divided by the root of its total variance, so that all count the same.
-    Tensors that never change are left out.
+    Each weight becomes its rank among all weights of its tensor, ties the mean of their ranks, so that a run whose
+    weights grew a thousandfold stays on the map. Then each tensor is centred and divided by the root of its total
+    variance, so that all count the same. Tensors that never change are left out.
     """
+    from scipy.stats import rankdata
+
     blocks = []
     start = 0
     for width in widths:
-        block = weights[:, start : start + width].astype(np.float64)
+        block = weights[:, start : start + width]
         start += width
-        sizes = np.abs(block[block != 0])
-        if not len(sizes):
-            continue
-        block = np.arcsinh(block / np.median(sizes))
-        block -= block.mean(axis=0)
-        total = np.sqrt((block**2).sum(axis=1).mean())
+        ranks = rankdata(block, axis=None).reshape(block.shape) / block.size
+        ranks -= ranks.mean(axis=0)
+        total = np.sqrt((ranks**2).sum(axis=1).mean())
         if total > 1e-9:
-            blocks.append(block / total)
+            blocks.append(ranks / total)
     return np.concatenate(blocks, axis=1) if blocks else np.zeros((len(weights), 0))
 
 

@@ -149,7 +149,9 @@ def training_curves(zoo: Zoo, *, per_dataset: int = 6, datasets: int = 6) -> Cur
     groups: dict[str, list[tuple[float, int]]] = {}
     for row in zoo.select(status="complete").index.to_dicts():
         accuracy = row["final_test_accuracy"]
-        groups.setdefault(_dataset(row.get("dataset")), []).append((-1.0 if accuracy is None else accuracy, row["number"]))
+        groups.setdefault(_dataset(row.get("dataset")), []).append(
+            (-1.0 if accuracy is None else accuracy, row["number"])
+        )
     found: dict[str, list[Curve]] = {}
     unreadable = 0
     names: tuple[str, str] | None = None

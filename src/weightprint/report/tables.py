@@ -87,8 +87,7 @@ def accuracy_text(results: Iterable[Mapping[str, Any]]) -> str:
                 ]
             )
         blocks.append(_aligned(rows))
-        legend.append("accuracy in % of test runs [95 % interval]")
-        legend.append(f"{ABOVE} the whole interval lies above chance and majority")
+        legend.append(f"accuracy in % of test runs [95 % interval]; {ABOVE} all of it above chance and majority")
     if fits:
         rows = [["property", "runs", "model", *(MEASURE_NAMES[name] for name in MEASURES)]]
         rows += [
@@ -101,10 +100,10 @@ def accuracy_text(results: Iterable[Mapping[str, Any]]) -> str:
             for fit in fits
         ]
         blocks.append(_aligned(rows))
-        legend.append(f"R² [95 % interval], {ABOVE} above 0; ties keep τ below its ceiling")
+        legend.append(f"R² [95 % interval], {ABOVE} all of it above 0; ties keep τ below its ceiling")
     if not blocks:
         return "no meta-classifier was evaluated"
-    legend.append("training and test runs are different runs")
+    legend.append("no test run was trained on")
     return "\n\n".join(blocks) + "\n" + "; ".join(legend)
 
 
@@ -233,17 +232,25 @@ def fit_rows(fits: Sequence[Fit]) -> list[dict[str, Any]]:
     ]
 
 
-def _shared_columns(n_runs: int | None, document: Mapping[str, Any]) -> dict[str, str]:
+def _shared_columns(n_runs: int | None, document: Mapping[str, Any]) -> dict[str, Any]:
     length = document.get("slice_length")
     part = document.get("part")
-    return {
-        "n_runs": UNKNOWN if n_runs is None else str(n_runs),
-        "n_train_runs": str(document.get("n_train_runs", UNKNOWN)),
-        "slice_length": UNKNOWN if length is None else "whole" if length == "all" else f"{length:,}",
-        "part": UNKNOWN if part is None else str(part),
+    converged = document.get("converged")
+    settings = {
+        "training runs": str(document.get("n_train_runs", UNKNOWN)),
+        "weights read at a time": UNKNOWN if length is None else "whole vector" if length == "all" else f"{length:,}",
+        "part of the network": UNKNOWN if part is None else str(part),
         "snapshots": span_text(document["snapshots"]) if "snapshots" in document else UNKNOWN,
-        "fit_time": _fit_time(document),
+        "convergence filter": UNKNOWN if converged is None else "on" if converged else "off",
+        "time to fit": _fit_time(document),
     }
+    return {"n_runs": UNKNOWN if n_runs is None else str(n_runs), "settings": settings}
+
+
+def common_settings(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The settings that all rows have alike, for a sentence instead of columns. Not stated anywhere: left out."""
+    first = rows[0]["settings"] if rows else {}
+    return {name: value for name, value in first.items() if all(row["settings"][name] == value for row in rows)}
 
 
 def _fit_time(document: Mapping[str, Any]) -> str:

@@ -1,0 +1,92 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from weightprint import Setup
+from weightprint.fused import norm_pool_activate
+from weightprint.networks import ACTIVATIONS, Network, initialize, to_vector
+
+
+@pytest.mark.parametrize("pool", [True, False])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_fused_step_is_norm_then_activation_then_pool(activation, pool):
+    """Values, all gradients and moving statistics, with some channels turned over by a negative gamma."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 6, 8, 8, dtype=torch.float64, generator=generator)
+    norm = torch.nn.BatchNorm2d(6).double()
+    with torch.no_grad():
+        norm.weight.uniform_(-1, 1, generator=generator)
+        norm.bias.normal_(generator=generator)
+    plain_norm = copy.deepcopy(norm)
+    fused_x, plain_x = x.clone().requires_grad_(), x.clone().requires_grad_()
+
+    fused = norm_pool_activate(fused_x, norm, activation, pool=pool)
+    plain = ACTIVATIONS[activation](plain_norm(plain_x))
+    plain = F.max_pool2d(plain, 2) if pool else plain
+    upstream = torch.randn(plain.shape, dtype=torch.float64, generator=generator)
+    fused.backward(upstream)
+    plain.backward(upstream)
+
+    close = {"rtol": 1e-10, "atol": 1e-12}
+    torch.testing.assert_close(fused, plain, **close)
+    torch.testing.assert_close(fused_x.grad, plain_x.grad, **close)
+    for ours, theirs in zip(norm.parameters(), plain_norm.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, **close)
+    torch.testing.assert_close(norm.running_mean, plain_norm.running_mean, **close)
+    torch.testing.assert_close(norm.running_var, plain_norm.running_var, **close)
+
+
+@pytest.mark.parametrize("depth_conv", [3, 5])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_training_step_is_that_of_plain_layers(activation, depth_conv, monkeypatch):
+    """One step of the whole network in float64, with the fused step and without it."""
+    setup = Setup(activation=activation, depth_conv=depth_conv, filter_size=3, dropout=0.0)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(8, 3, 32, 32, dtype=torch.float64, generator=generator)
+    labels = torch.arange(8)
+
+    def step():
+        network = Network(setup)
+        initialize(network, generator=torch.Generator().manual_seed(0))
+        network.double().train()
+        F.cross_entropy(network(images), labels).backward()
+        return torch.cat([p.grad.reshape(-1) for p in network.parameters()]), to_vector(network)
+
+    fused = step()
+
+    def plain_step(x, norm, activation, *, pool):
+        x = ACTIVATIONS[activation](norm(x))
+        return F.max_pool2d(x, 2) if pool else x
+
+    monkeypatch.setattr("weightprint.networks.norm_pool_activate", plain_step)
+    for ours, theirs in zip(fused, step(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+def test_gradients_of_biases_before_batch_norm_are_rounding_as_they_are_in_torch():
+    """They are zero in exact arithmetic; their size in float32 is a footprint of the optimizer that must not change."""
+    setup = Setup(dropout=0.0)
+    network = Network(setup)
+    initialize(network, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(64, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+    def bias_gradients(forward):
+        network.zero_grad()
+        F.cross_entropy(forward(images), torch.arange(64) % 10).backward()
+        return torch.cat([conv.bias.grad for conv in network.conv]).abs().median().item()
+
+    network.train()
+    fused = bias_gradients(network)
+
+    def plain(x):
+        for conv, norm in zip(network.conv, network.conv_norm, strict=True):
+            x = F.relu(F.max_pool2d(norm(conv(x)), 2))
+        x = x.permute(0, 2, 3, 1).flatten(1)
+        for fc, norm in zip(network.fc, network.fc_norm, strict=True):
+            x = norm(F.relu(fc(x)))
+        return network.output(x)
+
+    assert fused < 1e-6
+    assert 0.02 < fused / bias_gradients(plain) < 50
