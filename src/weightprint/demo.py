@@ -13,7 +13,6 @@ from weightprint.report import write_report
 from weightprint.sampling import Progress, plan, run_sampling
 
 RUNS = 160
-SIZES = {"train_size": 500, "test_size": 200, "max_epochs": 19}
 PROPERTIES = ("dataset", "optimizer", "activation", "initialization")
 MODELS: dict[str, dict[str, Any]] = {
     "svm": {"slice_length": "all"},
@@ -43,7 +42,7 @@ def run_demo(
     started = time.perf_counter()
     out = Path(out)
     say(f"sampling {runs} runs into {out / 'zoo'}")
-    sampled = run_sampling(plan(out / "zoo", "demo", runs, **SIZES), workers=workers, progress=progress)
+    sampled = run_sampling(plan(out / "zoo", "demo", runs, train_size=500, test_size=200, max_epochs=19), workers=workers, progress=progress)
     seconds = {"sampling": sampled.seconds}
 
     train, _ = sampled.zoo.split()

@@ -79,10 +79,21 @@ def quick(**params):
 
 def test_a_planted_signal_is_learnt_in_seconds(zoo):
     train, test = zoo.split()
-    meta = quick(epochs=12, batch_size=32).fit(train)
+    meta = quick(epochs=8, batch_size=32).fit(train)
     assert meta.evaluate(test)["per_run"]["accuracy"] > 0.7
-    assert (meta.epochs_, meta.capped_, len(meta.loss_)) == (12, False, 12)
+    assert (meta.epochs_, meta.capped_, len(meta.loss_)) == (8, False, 8)
     assert meta.loss_[-1] < meta.loss_[0]
+
+
+def test_moving_statistics_are_those_of_the_final_weights(few):
+    meta = quick(epochs=1).fit(few)
+    x = torch.randn(64, 128) * 0.1
+    meta._settle(x.numpy())
+    first = meta.network_.features[:2](x[:, None])  # convolution and ReLU
+    norm = meta.network_.features[2]
+    assert torch.allclose(norm.running_mean, first.mean(dim=(0, 2)), atol=1e-5)
+    assert torch.allclose(norm.running_var, first.var(dim=(0, 2)), rtol=1e-3)
+    assert (norm.momentum, norm.training) == (0.1, False)
 
 
 def test_the_global_random_state_is_not_touched(few):
@@ -100,7 +111,7 @@ def test_other_seeds_give_other_fits(few):
 
 def test_max_seconds_ends_a_training_and_is_recorded(zoo):
     began = time.monotonic()
-    meta = quick(epochs=100_000, max_seconds=2).fit(zoo)
+    meta = quick(epochs=100_000, max_seconds=1).fit(zoo)
     assert time.monotonic() - began < 10
     assert meta.capped_
     assert 0 < meta.epochs_ < 100_000

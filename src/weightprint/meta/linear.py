@@ -107,7 +107,10 @@ class SVM(MetaClassifier):
         is_class = goals[:, None] == np.arange(len(self.classes_))
         if len(self.classes_) == 2:
             is_class = is_class[:, 1:]
-        runs_in_class = np.array([len(np.unique(run[column])) for column in is_class.T])
+        # As the weights make classes equally frequent, so are the runs that stand behind them: counts of their own
+        # would tilt probabilities that rest on nothing towards the class with more training runs.
+        runs = float(run.max() + 1)
+        runs_per_class = runs / len(self.classes_)
         best = np.inf
         for strength in self._strengths():
             margins = np.zeros(is_class.shape)
@@ -117,7 +120,7 @@ class SVM(MetaClassifier):
                 margins[held] = rows[held] @ coefficients.T + intercepts
             sigmoids = np.array(
                 [
-                    fit_sigmoid(margins[:, c], is_class[:, c], weights, runs_in_class[c], run.max() + 1)
+                    fit_sigmoid(margins[:, c], is_class[:, c], weights, runs_per_class, runs)
                     for c in range(is_class.shape[1])
                 ]
             )
@@ -230,9 +233,15 @@ class RankScaler:
 
 
 def fit_sigmoid(
-    margins: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_], weights: npt.NDArray, runs: int, all_runs: int
+    margins: npt.NDArray[np.float64],
+    positive: npt.NDArray[np.bool_],
+    weights: npt.NDArray,
+    runs: float,
+    all_runs: float,
 ) -> tuple[float, float]:
     """Slope and offset (a, b) of the probability 1 / (1 + exp(-(a·margin + b))).
+
+    weights: of the rows; runs, all_runs: how many runs stand behind the positive rows and behind all
 
     Source: J. Platt, "Probabilistic outputs for support vector machines" (1999), with Newton steps that are halved
     until they descend, after Lin, Lin and Weng, Machine Learning 68 (2007), 267–276. Platt's targets

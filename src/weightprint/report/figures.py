@@ -16,7 +16,6 @@ from weightprint.report.population import Curves, value_text
 from weightprint.report.scores import Score, in_order, words
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from weightprint.report.maps import WeightMap
@@ -60,7 +59,7 @@ def draw(
     import matplotlib
     from matplotlib.figure import Figure
 
-    style = {
+    style: Any = {
         "svg.hashsalt": name,
         "svg.fonttype": "path",
         "font.family": ["DejaVu Sans"],
@@ -96,7 +95,7 @@ def draw(
 
 
 def _inline(text: str, name: str, alt: str) -> str:
-    """The <svg> element of a file, for use inside a page: ids that carry its name, no namespaces, styles or metadata."""
+    """The <svg> element of a file, to stand inside a page: ids carry its name; no namespaces, styles or metadata."""
     svg = text[text.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
@@ -107,6 +106,8 @@ def _inline(text: str, name: str, alt: str) -> str:
     svg = re.sub(r'href="#', f'href="#{name}-', svg)
     svg = re.sub(r"url\(#", f"url(#{name}-", svg)
     svg = svg.replace(INK, "currentColor")
+    for i, colour in enumerate(PALETTE):
+        svg = svg.replace(colour.lower(), f"var(--c{i}, {colour})")  # the style sheet has lighter ones for dark ground
     opening, rest = svg.split(">", 1)
     width, height = (float(re.search(rf'{side}="([\d.]+)pt"', opening)[1]) for side in ("width", "height"))  # type: ignore[index]
     box = f"0 0 {width:g} {height:g}"
@@ -139,14 +140,14 @@ def accuracy_figure(scores: Sequence[Score]) -> Picture | None:
     scores = [score for score in scores if score.accuracy is not None]
     if not scores:
         return None
-    properties = in_order(score.property for score in scores)
+    properties = in_order(score.target for score in scores)
     labels = in_order(score.label for score in scores)
     step, gap = 1.0, 1.0
     places: dict[tuple[str, str], float] = {}
     centres = []
     y = 0.0
     for name in properties:
-        own = [label for label in labels if any(s.property == name and s.label == label for s in scores)]
+        own = [label for label in labels if any(s.target == name and s.label == label for s in scores)]
         centres.append(y + step * (len(own) - 1) / 2)
         for label in own:
             places[name, label] = y
@@ -156,11 +157,12 @@ def accuracy_figure(scores: Sequence[Score]) -> Picture | None:
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         for score in scores:
-            i, place = labels.index(score.label), places[score.property, score.label]
+            i, place = labels.index(score.label), places[score.target, score.label]
             colour, marker = PALETTE[i % MOST_COLOURS], MARKERS[i % len(MARKERS)]
             if score.baseline is not None:
                 line = 100 * score.baseline
-                axes.plot([line, line], [place - step / 2, place + step / 2], color=INK, linewidth=1.4, alpha=0.75)
+                span = [place - step / 2, place + step / 2]
+                axes.plot([line, line], span, color=INK, linewidth=1.4, alpha=0.75, solid_capstyle="butt")
             if score.low is not None and score.high is not None:
                 ends = [100 * score.low, 100 * score.high]
                 axes.plot(ends, [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
@@ -191,13 +193,13 @@ def accuracy_figure(scores: Sequence[Score]) -> Picture | None:
         _legend(figure, handles, texts, loc="outside upper center", ncols=min(columns, len(texts)))
 
     told = "; ".join(
-        f"{words(s.property)} by {s.label} {100 * (s.accuracy or 0):.0f} %"
+        f"{words(s.target)} by {s.label} {100 * (s.accuracy or 0):.0f} %"
         + ("" if s.baseline is None else f" against {100 * s.baseline:.0f} %")
         for s in scores[:40]
     )
     height = 1.0 + 0.17 * y + 0.2 * (len(labels) // 3 if max(map(len, labels)) < 14 else len(labels))
     alt = f"Accuracy per property and meta-classifier with 95 % intervals: {told}."
-    return draw("accuracy", (4.7, height), paint, alt=alt, wide=True)
+    return draw("accuracy", (4.3, height), paint, alt=alt, wide=True)
 
 
 def final_accuracy_figure(groups: Mapping[str, Sequence[tuple[float, bool | None]]]) -> Picture | None:
@@ -245,7 +247,7 @@ def final_accuracy_figure(groups: Mapping[str, Sequence[tuple[float, bool | None
         for name, runs in groups.items()
     )
     alt = f"Final test accuracy per data set: {told}."
-    return draw("final-accuracy", (4.7, 0.95 + 0.42 * len(groups)), paint, alt=alt, wide=True)
+    return draw("final-accuracy", (4.3, 0.95 + 0.42 * len(groups)), paint, alt=alt, wide=True)
 
 
 def curve_figures(curves: Curves) -> list[Picture]:
@@ -381,7 +383,8 @@ def _confusion_figure(score: Score, counts: np.ndarray, index: int) -> Picture:
         axes.tick_params(length=0)
         axes.set_xlabel("named by the meta-classifier")
         axes.set_ylabel("true")
-        axes.set_title(f"{short(words(score.property), 26)}, {short(score.label, 22)}", loc="left")
+        title = f"{short(words(score.target), 30)}\n{short(score.label, 34)}"
+        figure.suptitle(title, x=0.02, ha="left", fontsize=9.5)
         for spine in axes.spines.values():
             spine.set_visible(True)
             spine.set_alpha(0.4)
@@ -392,8 +395,8 @@ def _confusion_figure(score: Score, counts: np.ndarray, index: int) -> Picture:
         for i, name in enumerate(names[:MOST_NUMBERED_CLASSES])
     )
     alt = (
-        f"Confusion matrix of {words(score.property)} by {score.label}: "
+        f"Confusion matrix of {words(score.target)} by {score.label}: "
         f"{right} of {int(counts.sum())} test runs named right; {rows}."
     )
-    side = min(3.4, 1.9 + 0.4 * len(names))
-    return draw(f"confusion-{index}", (side, side), paint, alt=alt)
+    side = min(3.4, 2.1 + 0.35 * len(names))
+    return draw(f"confusion-{index}", (side, side + 0.25), paint, alt=alt)

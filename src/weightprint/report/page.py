@@ -62,7 +62,7 @@ def render(
 
     return template.render(
         title=title,
-        style=Markup((here / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        style=Markup((here / "page.css").read_text(encoding="utf-8")),
         answer=answer(results),
         facts=_facts(zoo, scores, fits),
         above=tables.ABOVE,
@@ -72,7 +72,7 @@ def render(
         columns=[name for name in every_row[0]["settings"] if name not in common] if every_row else [],
         common=[(name, value) for name, value in common.items() if value != tables.UNKNOWN],
         measures=list(tables.MEASURE_NAMES.values()),
-        test_runs=tables.runs_text(s.n_runs for s in (*scores, *fits)),
+        test_runs=tables.runs_text(s.n_runs for s in _evaluated(scores, fits)),
         accuracy=shown(figures.accuracy_figure(scores)),
         runs=len(zoo),
         status_rows=population.status_rows(zoo),
@@ -98,9 +98,13 @@ def render(
     )
 
 
+def _evaluated(scores: Sequence[Score], fits: Sequence[Fit]) -> list[Score | Fit]:
+    return [*scores, *fits]
+
+
 def _by_property(found: Sequence[Any]) -> list[Any]:
-    order = in_order(one.property for one in found)
-    return sorted(found, key=lambda one: order.index(one.property))
+    order = in_order(one.target for one in found)
+    return sorted(found, key=lambda one: order.index(one.target))
 
 
 def _facts(zoo: Zoo, scores: Sequence[Score], fits: Sequence[Fit]) -> list[str]:
@@ -114,7 +118,7 @@ def _facts(zoo: Zoo, scores: Sequence[Score], fits: Sequence[Fit]) -> list[str]:
         span = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
         facts.append(f"{span} weights each")
     if scores or fits:
-        facts.append(_many(len(in_order(s.document.get("model", "") for s in (*scores, *fits))), "meta-classifier"))
+        facts.append(_many(len(scores) + len(fits), "evaluation"))
     return facts
 
 
@@ -149,8 +153,8 @@ def _short_training(lengths: Mapping[str, Sequence[float]]) -> str:
     return (
         f"Training here is short: {_span(lengths['step'])} gradient steps a run{rate}. The runs of the paper that this "
         f"follows (Eilertsen et al., 2020) take about {PAPER_STEPS_PER_EPOCH} steps an epoch at the largest batch "
-        f"size, for at least {PAPER_LEAST_EPOCHS} epochs. Traces of the initial weights are therefore fresher here, and "
-        "traces of the data fainter."
+        f"size, for at least {PAPER_LEAST_EPOCHS} epochs. Traces of the initial weights are therefore fresher here, "
+        "and traces of the data fainter."
     )
 
 
@@ -172,10 +176,10 @@ def _datasets(zoo: Zoo) -> list[tuple[str, str]]:
 def _left_out(scores: Sequence[Score], fits: Sequence[Fit]) -> list[tuple[str, str]]:
     """(what was left out, of which evaluations), equal counts together."""
     groups: dict[str, list[str]] = {}
-    for one in (*scores, *fits):
+    for one in _evaluated(scores, fits):
         excluded = one.document.get("excluded") or {}
         if any(excluded.values()):
-            groups.setdefault(tables.excluded_text(excluded), []).append(f"{words(one.property)} by {one.label}")
+            groups.setdefault(tables.excluded_text(excluded), []).append(f"{words(one.target)} by {one.label}")
     every = len(scores) + len(fits)
     return [(text, "all evaluations" if len(of) == every else "; ".join(of)) for text, of in groups.items()]
 
@@ -187,13 +191,13 @@ def _caveats(
     lengths: Mapping[str, Sequence[float]],
     found: WeightMap | None,
 ) -> list[str]:
-    evaluated = [*scores, *fits]
+    evaluated = _evaluated(scores, fits)
     documents = [one.document for one in evaluated]
     caveats = []
     counts = [one.n_runs for one in evaluated if one.n_runs is not None]
     if counts:
         few = (
-            f" With so few of them, a difference of a few points between two models means nothing."
+            " With so few of them, a difference of a few points between two models means nothing."
             if min(counts) < FEW_RUNS
             else ""
         )
@@ -248,7 +252,10 @@ def _caveats(
             f"Fitting of {enumeration(capped)} was ended by its time limit; with more time it may do better."
         )
     if _short_training(lengths):
-        caveats.append(_short_training(lengths))
+        caveats.append(
+            "Training is short beside the paper’s (see “What was sampled”): how clear the traces are may change with "
+            "longer training."
+        )
     caveats.append(
         "Some marks are trivial. Biases in front of batch normalisation nearly name the optimizer by their size alone; "
         "moving statistics of the first layers describe the input images; those of early snapshots tell the number "

@@ -17,14 +17,14 @@ _SETTINGS = ("part", "slice_length", "snapshots", "converged", "n_train_runs", "
 class Score:
     """One evaluation document of a classification.
 
-    property: what was predicted
+    target:   what was predicted
     label:    the model, with the settings that tell it from another evaluation of the same model
     accuracy: share of test runs named right; None when not stated, like the other numbers
     low, high: its 95 % interval
     document: all that was stated
     """
 
-    property: str
+    target: str
     label: str
     accuracy: float | None
     low: float | None
@@ -50,7 +50,7 @@ class Score:
 class Fit:
     """One evaluation document of a regression: measure → (value, low, high), None where not stated."""
 
-    property: str
+    target: str
     label: str
     n_runs: int | None
     measures: Mapping[str, tuple[float | None, float | None, float | None]]
@@ -80,7 +80,7 @@ def regressions(results: Iterable[Mapping[str, Any]]) -> list[Fit]:
     labels = _labels(results)
     return [
         Fit(
-            property=str(document.get("property", "")),
+            target=str(document.get("property", "")),
             label=label,
             n_runs=_runs(document),
             measures={name: _measure(document, name) for name in MEASURES},
@@ -95,7 +95,7 @@ def _score(document: Mapping[str, Any], label: str) -> Score:
     per_run = document.get("per_run") or {}
     low, high = ends(per_run.get("interval"))
     return Score(
-        property=str(document.get("property", "")),
+        target=str(document.get("property", "")),
         label=label,
         accuracy=per_run.get("accuracy"),
         low=low,
@@ -148,7 +148,7 @@ def setting_text(name: str, value: Any) -> str:
     if name == "part":
         return "all parts" if value in (None, "all") else f"{value} part"
     if name == "slice_length":
-        return "whole vectors" if value in (None, "all") else f"slices of {value}"
+        return "whole vectors" if value in (None, "all") else f"slices of {value:,}"
     if name == "snapshots":
         return f"snapshots {span_text(value)}"
     if name == "converged":
@@ -176,9 +176,9 @@ def best_of_each_property(scores: Iterable[Score]) -> list[Score]:
     best: dict[str, Score] = {}
     for score in scores:
         if score.accuracy is not None:
-            known = best.get(score.property)
+            known = best.get(score.target)
             if known is None or score.accuracy > (known.accuracy or 0):
-                best[score.property] = score
+                best[score.target] = score
     return list(best.values())
 
 
@@ -198,13 +198,13 @@ def answer(results: Iterable[Mapping[str, Any]]) -> str:
     results = list(results)
     scores, fits = classifications(results), regressions(results)
     sentences = []
-    properties = in_order(score.property for score in scores)
+    properties = in_order(score.target for score in scores)
     if properties:
         named = best_of_each_property(score for score in scores if score.above)
-        rest = [words(p) for p in properties if p not in {score.property for score in named}]
+        rest = [words(p) for p in properties if p not in {score.target for score in named}]
         if named:
             named.sort(key=lambda score: -(score.accuracy or 0))
-            listed = enumeration([f"{words(s.property)} ({100 * (s.accuracy or 0):.0f} %)" for s in named])
+            listed = enumeration([f"{words(s.target)} ({100 * (s.accuracy or 0):.0f} %)" for s in named])
             sentences.append(
                 f"From the weights alone, {len(named)} of {_count(properties, 'property', 'properties')} can be named "
                 f"better than chance and majority: {listed}."
@@ -216,9 +216,9 @@ def answer(results: Iterable[Mapping[str, Any]]) -> str:
                 f"The test runs at hand do not settle whether {enumeration(rest)} can be read from the weights: "
                 "every 95 % interval reaches down to chance or majority."
             )
-    quantities = in_order(fit.property for fit in fits)
+    quantities = in_order(fit.target for fit in fits)
     if quantities:
-        told = in_order(fit.property for fit in fits if fit.above)
+        told = in_order(fit.target for fit in fits if fit.above)
         if told:
             listed = enumeration([words(p) for p in told])
             sentences.append(

@@ -22,7 +22,7 @@ from weightprint.report.scores import (
 ABOVE = "▲"
 """Marks a cell whose whole interval lies above chance and majority."""
 UNKNOWN = "–"
-MEASURE_NAMES = {"r2": "R²", "mae": "mean absolute error", "kendall_tau": "Kendall τ", "tau_ceiling": "τ ceiling"}
+MEASURE_NAMES = {"r2": "R²", "mae": "mean absolute error", "kendall_tau": "Kendall τ", "tau_ceiling": "ceiling of τ"}
 
 
 def percent(share: float | None) -> str:
@@ -35,9 +35,9 @@ def interval_text(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"[{percent(low)}, {percent(high)}]"
 
 
-def number(value: float | None) -> str:
-    """A quantity to three digits."""
-    return UNKNOWN if value is None else f"{value:.3g}"
+def number(value: float | None, *, digits: bool = False) -> str:
+    """A quantity to two decimals, or to three digits where its size is not known beforehand."""
+    return UNKNOWN if value is None else (f"{value:.3g}" if digits else f"{value:.2f}").replace("-", "−")
 
 
 def duration(seconds: float | None) -> str:
@@ -75,8 +75,8 @@ def accuracy_text(results: Iterable[Mapping[str, Any]]) -> str:
     if scores:
         labels = in_order(score.label for score in scores)
         rows = [["property", "runs", "chance", "majority", *labels]]
-        for name in in_order(score.property for score in scores):
-            own = {score.label: score for score in scores if score.property == name}
+        for name in in_order(score.target for score in scores):
+            own = {score.label: score for score in scores if score.target == name}
             rows.append(
                 [
                     name,
@@ -92,7 +92,7 @@ def accuracy_text(results: Iterable[Mapping[str, Any]]) -> str:
         rows = [["property", "runs", "model", *(MEASURE_NAMES[name] for name in MEASURES)]]
         rows += [
             [
-                fit.property,
+                fit.target,
                 runs_text([fit.n_runs]),
                 fit.label,
                 *(_measure_text(fit, name) + (f" {ABOVE}" if name == "r2" and fit.above else "") for name in MEASURES),
@@ -122,7 +122,8 @@ def _span(shares: Iterable[float | None]) -> str:
 
 def _measure_text(fit: Fit, name: str) -> str:
     value, low, high = fit.measures[name]
-    return number(value) if low is None or high is None else f"{number(value)} [{number(low)}, {number(high)}]"
+    told, *ends = (number(end, digits=name == "mae") for end in (value, low, high))
+    return told if low is None or high is None else f"{told} [{', '.join(ends)}]"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
@@ -193,15 +194,15 @@ def settings_of(document: Mapping[str, Any]) -> list[str]:
 
 def score_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
     """Rows of the page's accuracy table."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for score in scores:
         document = score.document
         unit = next((u for u in ("slice", "snapshot") if document.get(f"per_{u}")), "")
         per_unit = document.get(f"per_{unit}") or {}
         rows.append(
             {
-                "property": score.property,
-                "first": not rows or rows[-1]["property"] != score.property,
+                "property": score.target,
+                "first": not rows or rows[-1]["property"] != score.target,
                 "model": score.label,
                 "accuracy": percent(score.accuracy),
                 "interval": interval_text(score.low, score.high),
@@ -222,13 +223,14 @@ def fit_rows(fits: Sequence[Fit]) -> list[dict[str, Any]]:
     """Rows of the page's table of regressions."""
     return [
         {
-            "property": fit.property,
+            "property": fit.target,
+            "first": i == 0 or fits[i - 1].target != fit.target,
             "model": fit.label,
             "above": fit.above,
             "measures": [_measure_text(fit, name) for name in MEASURES],
             **_shared_columns(fit.n_runs, fit.document),
         }
-        for fit in fits
+        for i, fit in enumerate(fits)
     ]
 
 

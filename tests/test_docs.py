@@ -1,0 +1,59 @@
+"""What README, docs and examples show must work."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from weightprint import Space, cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def shown_commands():
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    text = "\n".join(page.read_text() for page in pages).replace("\\\n", " ")
+    return [line.split("#")[0].strip() for line in text.splitlines() if line.startswith("    weightprint ")]
+
+
+@pytest.mark.parametrize("command", shown_commands())
+def test_every_command_that_is_shown_has_options_that_exist(command):
+    cli.app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+
+
+def test_the_space_that_is_shown_can_be_drawn_from(tmp_path):
+    (tmp_path / "mine.toml").write_text(blocks("toml")[0])
+    assert Space.named(tmp_path / "mine.toml").draw(0, 0).optimizer == "adam"
+
+
+@pytest.mark.slow
+def test_the_python_that_is_shown_runs(tmp_path):
+    (code,) = blocks("python")
+    code = code.replace("runs=60", "runs=24")  # for time
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "accuracy" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_every_example_runs(tmp_path, example):
+    done = subprocess.run(
+        [sys.executable, str(example), "out", "24"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "test runs" in done.stdout
+
+
+def test_the_changelog_and_the_citation_name_this_version():
+    from weightprint import __version__
+
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"version: {__version__}" in (ROOT / "CITATION.cff").read_text()
+    assert f'version = "{__version__}"' in (ROOT / "pyproject.toml").read_text()
