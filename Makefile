@@ -2,7 +2,6 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 FAST := -m "not slow and not long"
-export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test test-fast test-all lint format clean
 
@@ -16,7 +15,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 	touch $@
 
 demo: $(VENV)/installed
-	OMP_NUM_THREADS= $(BIN)/weightprint demo weightprint-demo
+	$(BIN)/weightprint demo weightprint-demo
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

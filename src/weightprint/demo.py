@@ -12,12 +12,12 @@ from weightprint.meta import build
 from weightprint.report import write_report
 from weightprint.sampling import Progress, plan, run_sampling
 
-RUNS = 160
+RUNS = 150
 PROPERTIES = ("dataset", "optimizer", "activation", "initialization")
 MODELS: dict[str, dict[str, Any]] = {
     "svm": {"slice_length": "all"},
     "trees": {"slice_length": "all"},
-    "dmc": {"slice_length": 1000, "max_seconds": 12.0},
+    "dmc": {"slice_length": 500, "max_seconds": 15.0},
 }
 """Of each model what differs from its defaults: the paper's DMC reads slices of 5,000 and trains without a cap."""
 
@@ -42,7 +42,7 @@ def run_demo(
     started = time.perf_counter()
     out = Path(out)
     say(f"sampling {runs} runs into {out / 'zoo'}")
-    sampled = run_sampling(plan(out / "zoo", "demo", runs, train_size=500, test_size=200, max_epochs=19), workers=workers, progress=progress)
+    sampled = run_sampling(plan(out / "zoo", "demo", runs, train_size=400, test_size=100, max_epochs=19), workers=workers, progress=progress)
     seconds = {"sampling": sampled.seconds}
 
     train, _ = sampled.zoo.split()

@@ -79,9 +79,9 @@ def quick(**params):
 
 def test_a_planted_signal_is_learnt_in_seconds(zoo):
     train, test = zoo.split()
-    meta = quick(epochs=8, batch_size=32).fit(train)
+    meta = quick(epochs=6, batch_size=32).fit(train)
     assert meta.evaluate(test)["per_run"]["accuracy"] > 0.7
-    assert (meta.epochs_, meta.capped_, len(meta.loss_)) == (8, False, 8)
+    assert (meta.epochs_, meta.capped_, len(meta.loss_)) == (6, False, 6)
     assert meta.loss_[-1] < meta.loss_[0]
 
 

@@ -49,11 +49,11 @@ class DMC(MetaClassifier):
     learning_rate: of Adam at the start
     dropout:       share of units dropped in the fully connected layers
 
-    Each epoch draws equally many slices of each class. The schedule of the learning rate follows the progress, which is
-    the larger of the shares of epochs and of seconds used. After a fit `epochs_` is the number reached, a
+    Each epoch draws equally many slices of each class. The schedule of the learning rate follows the progress, which
+    is the larger of the shares of epochs and of seconds used. After a fit `epochs_` is the number reached, a
     fraction when `max_seconds` ended it, which `capped_` tells (one step is always made); `loss_` is the mean training
-    loss of each epoch.
-    At the end batch norm's moving statistics are measured anew. A fit that is not capped gives the same weights for the same seed, thread count and library version.
+    loss of each epoch. At the end batch norm's moving statistics are measured anew. A fit that is not capped gives the
+    same weights for the same seed, thread count and library version.
     """
 
     name = "dmc"
