@@ -50,6 +50,7 @@ def test_a_damaged_run_is_made_again(zoo_copy, sampled_zoo):
     assert files(zoo_copy) == files(sampled_zoo)
 
 
+@pytest.mark.slow
 def test_parts_sampled_apart_merge_into_the_same_zoo(sampled_zoo, tmp_path):
     sample_tiny(tmp_path / "a", range_="0-2")
     sample_tiny(tmp_path / "b", range_="3-5")
@@ -109,6 +110,7 @@ def test_without_sizes_the_largest_that_fit_all_data_sets_are_taken(tmp_path):
     assert (recipe.train_size, recipe.test_size) == (1400, 340)
 
 
+@pytest.mark.slow
 def test_a_run_that_kills_its_workers_is_marked_failed_and_the_rest_goes_on(tmp_path, monkeypatch):
     """Run 2 kills the process that trains it, every time."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -137,6 +139,7 @@ def test_when_no_run_can_be_trained_none_is_marked_failed(tmp_path):
     assert len(Zoo(tmp_path / "zoo")) == 0
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_a_good_zoo_that_can_be_completed(sampled_zoo, tmp_path):
     space = tmp_path / "tiny.toml"
     space.write_text(
@@ -163,6 +166,7 @@ def test_an_interrupt_leaves_a_good_zoo_that_can_be_completed(sampled_zoo, tmp_p
     assert files(zoo) == files(sampled_zoo)
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_parent(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"

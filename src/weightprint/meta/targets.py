@@ -32,12 +32,13 @@ class Target:
     def of(cls, name: str, labels: Sequence[Sequence[Any]], *, measured: bool) -> Target:
         """The target that the training runs' labels (one sequence per run, one label per snapshot) make of a name.
 
-        Truth values, text, and numbers of up to MOST_CLASSES distinct values are classes; other numbers and
-        everything measured are regressed. Raises MetaError for fewer than two classes or labels of mixed types.
+        Truth values and text are classes, and so are numbers of up to MOST_CLASSES distinct values, unless they are
+        real numbers that hardly repeat. Other numbers and everything measured are regressed. Raises MetaError for fewer than two classes or labels of mixed types.
         """
         values = {value for run in labels for value in run}
         numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
-        if numeric and (measured or len(values) > MOST_CLASSES):
+        hardly_repeat = any(isinstance(v, float) for v in values) and len(values) > max(3, len(labels) / 2)
+        if numeric and (measured or len(values) > MOST_CLASSES or hardly_repeat):
             if len(values) < 2:
                 raise MetaError(f"every training run has the same {name}: there is nothing to regress")
             return cls(name, REGRESSION)
