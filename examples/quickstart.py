@@ -1,6 +1,6 @@
 """Sample a small weight space, name the optimizer from the weights, and run one of the networks.
 
-    python examples/quickstart.py [FOLDER] [RUNS]
+python examples/quickstart.py [FOLDER] [RUNS]
 """
 
 import sys
@@ -21,7 +21,8 @@ def main(folder: str = "quickstart", runs: int = 60) -> None:
     meta.save(Path(folder) / "optimizer.meta")
 
     network = zoo[3].module(20)  # the last snapshot of run 3 as a torch module in eval mode
-    print(f"run 3 was trained by {zoo[3].setup.optimizer}; it has {sum(p.numel() for p in network.parameters()):,} weights")
+    weights = sum(p.numel() for p in network.parameters())
+    print(f"run 3 was trained by {zoo[3].setup.optimizer}; its network has {weights:,} parameters")
 
 
 if __name__ == "__main__":

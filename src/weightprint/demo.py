@@ -42,7 +42,11 @@ def run_demo(
     started = time.perf_counter()
     out = Path(out)
     say(f"sampling {runs} runs into {out / 'zoo'}")
-    sampled = run_sampling(plan(out / "zoo", "demo", runs, train_size=400, test_size=100, max_epochs=19), workers=workers, progress=progress)
+    sampled = run_sampling(
+        plan(out / "zoo", "demo", runs, train_size=400, test_size=100, max_epochs=19),
+        workers=workers,
+        progress=progress,
+    )
     seconds = {"sampling": sampled.seconds}
 
     train, _ = sampled.zoo.split()
@@ -53,13 +57,10 @@ def run_demo(
             say(f"fitting {model} for {target}")
             fit_started = time.perf_counter()
             meta = build(model, target=target, **options).fit(train)
-            fit_seconds = time.perf_counter() - fit_started
             meta.save(out / "metas" / f"{target}-{model}")
-            evaluated = meta.evaluate(sampled.zoo)
-            results.append({**evaluated, "fit_seconds": fit_seconds})
-            seconds[f"fitting and evaluating {model}"] = (
-                seconds.get(f"fitting and evaluating {model}", 0.0) + time.perf_counter() - fit_started
-            )
+            results.append(meta.evaluate(sampled.zoo))
+            work = f"fitting and evaluating {model}"
+            seconds[work] = seconds.get(work, 0.0) + time.perf_counter() - fit_started
 
     seconds["all"] = time.perf_counter() - started
     say("writing the report")

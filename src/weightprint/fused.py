@@ -62,7 +62,7 @@ class _NormPoolActivate(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         x, peaks, indices, out, mean, inverse, scale = ctx.saved_tensors
         count = x.numel() // x.shape[1]
         gradient = _BACKWARD[ctx.activation](gradient.contiguous(memory_format=torch.channels_last), out)

@@ -322,3 +322,9 @@ def test_the_registry_lists_models_without_loading_torch():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_learning_rate_is_regressed_however_few_runs_there_are_and_a_choice_of_rates_is_not():
+    assert Target.of("learning_rate", [[0.001 * i] for i in range(1, 7)], measured=False).kind == "regression"
+    assert Target.of("dropout", [[d] for d in (0.0, 0.25, 0.5) * 3], measured=False).kind == "classification"
+    assert Target.of("batch_size", [[32], [64], [128], [256]], measured=False).kind == "classification"

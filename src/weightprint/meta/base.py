@@ -283,6 +283,9 @@ class MetaClassifier(BaseEstimator):
             "slice_length": self.slice_length,
             "converged": self.converged,
             "seed": self.seed,
+            "fit_seconds": self.seconds_,
+            "max_seconds": self.max_seconds,
+            "capped": bool(getattr(self, "capped_", False)),
             "excluded": excluded,
             **evaluation.length_note([*self.lengths_, *(r.run.layout.size for r in known)]),
         }

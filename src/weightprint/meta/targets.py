@@ -33,7 +33,8 @@ class Target:
         """The target that the training runs' labels (one sequence per run, one label per snapshot) make of a name.
 
         Truth values and text are classes, and so are numbers of up to MOST_CLASSES distinct values, unless they are
-        real numbers that hardly repeat. Other numbers and everything measured are regressed. Raises MetaError for fewer than two classes or labels of mixed types.
+        real numbers that hardly repeat. Other numbers and everything measured are regressed. Raises MetaError for
+        fewer than two classes or labels of mixed types.
         """
         values = {value for run in labels for value in run}
         numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)

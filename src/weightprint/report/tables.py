@@ -104,7 +104,20 @@ def accuracy_text(results: Iterable[Mapping[str, Any]]) -> str:
     if not blocks:
         return "no meta-classifier was evaluated"
     legend.append("no test run was trained on")
+    legend += [f"{label}: slices of {length:,}, {cap}" for label, length, cap in _capped([*scores, *fits])]
     return "\n\n".join(blocks) + "\n" + "; ".join(legend)
+
+
+def _capped(found: Iterable[Score | Fit]) -> list[tuple[str, int, str]]:
+    """Of each meta-classifier of slices whose fits were ended by a time limit: its label, slice length and limit."""
+    limits = {
+        (one.label, one.document["slice_length"], f"fits capped at {one.document['max_seconds']:g} s each")
+        for one in found
+        if one.document.get("capped")
+        and one.document.get("max_seconds")
+        and isinstance(one.document.get("slice_length"), int)
+    }
+    return sorted(limits)
 
 
 def _cell_text(score: Score | None) -> str:
