@@ -6,6 +6,7 @@ import time
 import pytest
 
 from weightprint import cli
+from weightprint.zoo import Zoo
 
 COMMANDS = ["demo", "sample", "merge", "info", "verify", "fit", "evaluate", "data list"]
 
@@ -167,3 +168,18 @@ def test_data_list_names_bundled_sets_and_files(capsys, tmp_path):
     code, out, _ = run(capsys, "data", "list")
     assert code == 0
     assert "digits" in out
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_damaged_run_is_left_out_of_a_fit_with_a_warning_that_names_it(capsys, tmp_path, zoo_copy):
+    number = Zoo(zoo_copy).split()[0].numbers[0]
+    path = zoo_copy / "runs" / "0000" / f"{number:07d}.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    options = ["--property", "learning_rate", "--model", "trees", "--slice-length", "all", "--snapshots", "2-4"]
+    code, out, err = run(capsys, "fit", zoo_copy, tmp_path / "meta", *options, "--converged", "off")
+    assert code == 0
+    assert "fitted on" in out
+    assert err.startswith(f"warning: run {number} ")
+    assert err.count("\n") == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in tokens
     try:
-        code = app(tokens, exit_on_error=False, print_error=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            code = app(tokens, exit_on_error=False, print_error=False)
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
         message = " ".join(str(error).split())
@@ -52,6 +55,10 @@ def _report(as_json: bool, kind: str, message: str, hint: str, *, code: int = 1)
         print(json_.dumps({"error": {"kind": kind, "message": message, "hint": hint}}))
     print(f"error: {message}" + (f" ({hint})" if hint else ""), file=sys.stderr)
     return code
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _print(document: dict[str, Any], text: str, *, as_json: bool) -> None:

@@ -358,7 +358,7 @@ def test_one_evaluation_in_a_few_lines():
         "optimizer, read by svm",
         "  accuracy  87.5 % [69.0, 95.7] of 24 test runs",
         "  compare   chance 33.3 %, majority 37.5 %: above both",
-        "  per slice 64.2 % [55.0, 73.1]",
+        "  slices    64.2 % [55.0, 73.1] when each is judged alone",
         "  read      slices of 5,000, 10 per snapshot, all parts, snapshots 11–20, converged runs",
         "  trained   on 61 other runs",
         "  left out  3 not converged",

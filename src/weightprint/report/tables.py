@@ -173,7 +173,8 @@ def _classification_lines(document: Mapping[str, Any]) -> list[str]:
         per_unit = document.get(f"per_{unit}")
         if per_unit:
             low, high = ends(per_unit.get("interval"))
-            lines.append(f"per {unit}".ljust(10) + f"{percent(per_unit.get('accuracy'))} % {interval_text(low, high)}")
+            share = f"{percent(per_unit.get('accuracy'))} % {interval_text(low, high)}"
+            lines.append(f"{unit}s".ljust(10) + f"{share} when each is judged alone")
     return lines
 
 
