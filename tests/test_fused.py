@@ -5,35 +5,40 @@ import torch
 import torch.nn.functional as F
 
 from weightprint import Setup
-from weightprint.fused import norm_pool_activate
+from weightprint.fused import conv_norm_pool_activate
 from weightprint.networks import ACTIVATIONS, Network, initialize, to_vector
 
 
 @pytest.mark.parametrize("pool", [True, False])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_the_fused_step_is_norm_then_activation_then_pool(activation, pool):
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "size"), [(3, 4, 3), (3, 8, 5), (3, 12, 7), (3, 1, 1), (8, 16, 5), (5, 6, 3)]
+)
+def test_the_fused_step_is_convolution_norm_activation_and_pool(inputs, outputs, size, activation, pool):
     """Values, all gradients and moving statistics, with some channels turned over by a negative gamma."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(4, 6, 8, 8, dtype=torch.float64, generator=generator)
-    norm = torch.nn.BatchNorm2d(6).double()
+    images = torch.randn(4, inputs, 8, 8, dtype=torch.float64, generator=generator)
+    conv = torch.nn.Conv2d(inputs, outputs, size, padding=size // 2).double()
+    norm = torch.nn.BatchNorm2d(outputs).double()
     with torch.no_grad():
-        norm.weight.uniform_(-1, 1, generator=generator)
-        norm.bias.normal_(generator=generator)
-    plain_norm = copy.deepcopy(norm)
-    fused_x, plain_x = x.clone().requires_grad_(), x.clone().requires_grad_()
+        for parameter in (*conv.parameters(), *norm.parameters()):
+            parameter.normal_(generator=generator)
+    plain_conv, plain_norm = copy.deepcopy(conv), copy.deepcopy(norm)
+    fused_images, plain_images = images.clone().requires_grad_(), images.clone().requires_grad_()
 
-    fused = norm_pool_activate(fused_x, norm, activation, pool=pool)
-    plain = ACTIVATIONS[activation](plain_norm(plain_x))
+    fused = conv_norm_pool_activate(fused_images, conv, norm, activation, pool=pool)
+    plain = ACTIVATIONS[activation](plain_norm(plain_conv(plain_images)))
     plain = F.max_pool2d(plain, 2) if pool else plain
     upstream = torch.randn(plain.shape, dtype=torch.float64, generator=generator)
     fused.backward(upstream)
     plain.backward(upstream)
 
-    close = {"rtol": 1e-10, "atol": 1e-12}
+    close = {"rtol": 1e-10, "atol": 1e-10}
     torch.testing.assert_close(fused, plain, **close)
-    torch.testing.assert_close(fused_x.grad, plain_x.grad, **close)
-    for ours, theirs in zip(norm.parameters(), plain_norm.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, theirs.grad, **close)
+    torch.testing.assert_close(fused_images.grad, plain_images.grad, **close)
+    ours, theirs = ((*c.parameters(), *n.parameters()) for c, n in ((conv, norm), (plain_conv, plain_norm)))
+    for our, their in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(our.grad, their.grad, **close)
     torch.testing.assert_close(norm.running_mean, plain_norm.running_mean, **close)
     torch.testing.assert_close(norm.running_var, plain_norm.running_var, **close)
 
@@ -56,11 +61,11 @@ def test_a_training_step_is_that_of_plain_layers(activation, depth_conv, monkeyp
 
     fused = step()
 
-    def plain_step(x, norm, activation, *, pool):
-        x = ACTIVATIONS[activation](norm(x))
+    def plain_step(x, conv, norm, activation, *, pool):
+        x = ACTIVATIONS[activation](norm(conv(x)))
         return F.max_pool2d(x, 2) if pool else x
 
-    monkeypatch.setattr("weightprint.networks.norm_pool_activate", plain_step)
+    monkeypatch.setattr("weightprint.networks.conv_norm_pool_activate", plain_step)
     for ours, theirs in zip(fused, step(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 

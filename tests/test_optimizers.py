@@ -92,7 +92,7 @@ def test_flat_parameters_are_the_parameters_of_the_module():
     before = layer.weight.detach().clone()
     flat = FlatParameters(layer.parameters())
     assert torch.equal(layer.weight, before)
-    layer(torch.ones(1, 3)).sum().backward()
+    flat.backward(layer(torch.ones(1, 3)).sum())
     assert flat.gradients.tolist() == [1.0] * 8
     flat.values.zero_()
     assert layer.weight.abs().sum() == 0

@@ -1,8 +1,9 @@
-"""Batch normalisation, 2×2 max pooling and activation of a convolution layer as one step, for training on the CPU.
+"""A convolution layer with batch normalisation, 2×2 max pooling and activation as one step, for training on the CPU.
 
 Pooling comes before the affine map and the activation: both are monotone in each channel, so the values are the same,
-and three quarters of the work fall away, in the gradient too. Sums run over rows of many channels side by side, which
-fill vector registers where a layer has few channels. Equality with the plain layers is a test.
+and three quarters of the work fall away, in the gradient too. Where a layer has few channels, sums run over rows of
+many pixels side by side, and the first layer computes several pixels as channels of one: both fill vector registers.
+Equality with the plain layers is a test.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from torch import Tensor
 
 _aten = torch.ops.aten
 
-FOLD = 16
-"""Pixels side by side in one row of sums; divides the pixels of every layer (8×8 at least)."""
+_FOLDED_PIXELS = 16
+"""Pixels side by side in one row of sums where channels are few; divides the pixels of every layer (8×8 at least)."""
+
+_LANES = 16
+"""Channels that fill a vector register of 512 bits."""
 
 _FORWARD: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu_,
@@ -32,24 +36,35 @@ _BACKWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def norm_pool_activate(x: Tensor, norm: torch.nn.BatchNorm2d, activation: str, *, pool: bool) -> Tensor:
-    """activation(max_pool2d(norm(x), 2)) in training mode; without the pool when `pool` is false.
+def conv_norm_pool_activate(
+    images: Tensor, conv: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d, activation: str, *, pool: bool
+) -> Tensor:
+    """activation(max_pool2d(norm(conv(images)), 2)) in training mode; without the pool when `pool` is false.
 
-    x: [B, C, H, W], H · W a multiple of 16. Moves the running statistics of `norm` as torch's own layer does.
+    images: [B, C, H, W], H · W a multiple of 16; the convolution keeps H and W. Moves the running statistics of `norm`
+    as torch's own layer does.
     """
-    return _NormPoolActivate.apply(x, norm.weight, norm.bias, norm, activation, pool)
+    return _Layer.apply(images, conv.weight, conv.bias, norm.weight, norm.bias, norm, activation, pool)
 
 
-class _NormPoolActivate(torch.autograd.Function):
+class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, norm: torch.nn.BatchNorm2d, activation: str, pool: bool
+        ctx: Any,
+        images: Tensor,
+        kernel: Tensor,
+        bias: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        norm: torch.nn.BatchNorm2d,
+        activation: str,
+        pool: bool,
     ) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        count = x.numel() // x.shape[1]
+        x = _convolve(images, kernel, bias)
         rows = _rows(x)
-        mean = _sum(rows).div_(count)
-        variance = _sum((rows - _wide(mean)).square_()).div_(count)
+        count = x.numel() // x.shape[1]
+        mean = _sum(rows, like=gamma).div_(count)
+        variance = _sum((rows - _wide(mean)).square_(), like=gamma).div_(count)
         _move(norm, mean, variance * (count / (count - 1)))
         inverse = (variance + norm.eps).rsqrt_()
         scale = gamma * inverse
@@ -57,42 +72,97 @@ class _NormPoolActivate(torch.autograd.Function):
         peaks, indices = _pool(x, gamma) if pool else (x, None)
         out = torch.addcmul(_wide(shift), _rows(peaks), _wide(scale))
         out = _FORWARD[activation](_images(out, peaks.shape))
-        ctx.save_for_backward(x, peaks, indices, out, mean, inverse, scale)
+        ctx.save_for_backward(images, kernel, x, peaks, indices, out, mean, inverse, scale)
         ctx.activation = activation
         return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        x, peaks, indices, out, mean, inverse, scale = ctx.saved_tensors
+        images, kernel, x, peaks, indices, out, mean, inverse, scale = ctx.saved_tensors
         count = x.numel() // x.shape[1]
         gradient = _BACKWARD[ctx.activation](gradient.contiguous(memory_format=torch.channels_last), out)
         if indices is None:
             spread = gradient.clone()
         else:
             spread = _aten.max_pool2d_with_indices_backward(gradient, x, [2, 2], [2, 2], [0, 0], [1, 1], False, indices)
-        beta_gradient = _sum(_rows(gradient))
-        gamma_gradient = _sum((_rows(peaks) - _wide(mean)).mul_(_rows(gradient))).mul_(inverse)
+        beta_gradient = _sum(_rows(gradient), like=mean)
+        gamma_gradient = _sum((_rows(peaks) - _wide(mean)).mul_(_rows(gradient)), like=mean).mul_(inverse)
         # scale · (spread − mean(spread) − normalised · mean(spread · normalised)), collected by powers of x
-        slope = -scale * inverse * gamma_gradient / count
-        offset = -scale * beta_gradient / count - slope * mean
-        x_gradient = _rows(spread).mul_(_wide(scale)).addcmul_(_rows(x), _wide(slope))
-        x_gradient = _images(x_gradient.add_(_wide(offset)), x.shape)
-        return x_gradient, gamma_gradient, beta_gradient, None, None, None
+        slope = scale * inverse * gamma_gradient / -count
+        offset = scale * beta_gradient / -count - slope * mean
+        x_gradient = _rows(spread).mul_(_wide(scale)).addcmul_(_rows(x), _wide(slope)).add_(_wide(offset))
+        convolution = _convolve_backward(_images(x_gradient, x.shape), images, kernel, ctx.needs_input_grad[0])
+        return *convolution, gamma_gradient, beta_gradient, None, None, None
+
+
+def _pixels_at_once(kernel: Tensor) -> int:
+    """How many neighbouring pixels of the result the first layer computes as channels of one, to fill a register."""
+    outputs, inputs = kernel.shape[:2]
+    return max(1, min(4, _LANES // outputs)) if inputs < 4 else 1
+
+
+def _convolve(images: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """The convolution that keeps height and width: [B, C, H, W], channels last in memory."""
+    margin, pixels = kernel.shape[2] // 2, _pixels_at_once(kernel)
+    if pixels > 1:
+        bias = bias.expand(pixels, -1).reshape(-1)
+    x = torch.conv2d(images, _side_by_side(kernel, pixels), bias, (1, pixels), margin)
+    b, c, h, w = x.shape
+    rows = x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+    return rows.reshape(b, h, w * pixels, c // pixels).permute(0, 3, 1, 2)
+
+
+def _convolve_backward(
+    gradient: Tensor, images: Tensor, kernel: Tensor, needs_images: bool
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """The gradients of images, kernel and bias."""
+    (outputs, inputs, size, _), pixels = kernel.shape, _pixels_at_once(kernel)
+    b, _, h, w = gradient.shape
+    wide = gradient.permute(0, 2, 3, 1).reshape(b, h, w // pixels, pixels * outputs).permute(0, 3, 1, 2)
+    of_images, of_kernel, of_bias = _aten.convolution_backward(
+        wide,
+        images,
+        _side_by_side(kernel, pixels),
+        [pixels * outputs],
+        *([1, pixels], [size // 2] * 2, [1, 1], False, [0, 0], 1),
+        [needs_images, True, True],
+    )
+    if pixels > 1:
+        of_kernel = of_kernel.view(pixels, outputs, inputs, size, size + pixels - 1)
+        of_kernel = torch.stack([of_kernel[i, ..., i : i + size] for i in range(pixels)]).sum(0)
+        of_bias = of_bias.view(pixels, outputs).sum(0)
+    return of_images, of_kernel, of_bias
+
+
+def _side_by_side(kernel: Tensor, pixels: int) -> Tensor:
+    """Copies of a kernel [o, i, k, k], each moved on by a pixel: [pixels · o, i, k, k + pixels - 1]."""
+    if pixels == 1:
+        return kernel
+    outputs, inputs, height, width = kernel.shape
+    moved = kernel.new_zeros(pixels, outputs, inputs, height, width + pixels - 1)
+    for i in range(pixels):
+        moved[i, ..., i : i + width] = kernel
+    return moved.view(pixels * outputs, inputs, height, width + pixels - 1)
+
+
+def _folded_pixels(channels: int) -> int:
+    return _FOLDED_PIXELS if channels < _LANES else 1
 
 
 def _rows(x: Tensor) -> Tensor:
-    """Values [B, C, H, W], channels last in memory, as rows of FOLD pixels: [B · H · W / FOLD, FOLD · C]."""
-    return x.permute(0, 2, 3, 1).reshape(-1, FOLD * x.shape[1])
+    """Values [B, C, H, W], channels last in memory, as rows of one pixel, or of several where channels are few."""
+    return x.permute(0, 2, 3, 1).reshape(-1, _folded_pixels(x.shape[1]) * x.shape[1])
 
 
 def _wide(values: Tensor) -> Tensor:
-    """Values per channel [C] as a row that fits `_rows`: [FOLD · C]."""
-    return values.expand(FOLD, -1).reshape(-1)
+    """Values per channel [C] as a row that fits `_rows`."""
+    pixels = _folded_pixels(len(values))
+    return values if pixels == 1 else values.expand(pixels, -1).reshape(-1)
 
 
-def _sum(rows: Tensor) -> Tensor:
-    """Sum over all pixels: [C]."""
-    return rows.sum(0).view(FOLD, -1).sum(0)
+def _sum(rows: Tensor, *, like: Tensor) -> Tensor:
+    """Sum over all pixels, per channel as `like` [C]."""
+    return rows.sum(0) if rows.shape[1] == len(like) else rows.sum(0).view(-1, len(like)).sum(0)
 
 
 def _images(rows: Tensor, shape: torch.Size) -> Tensor:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weightprint.errors import ZooError
-from weightprint.fused import norm_pool_activate
+from weightprint.fused import conv_norm_pool_activate
 from weightprint.layouts import (
     BLOCKS,
     IMAGE_CHANNELS,
@@ -68,11 +68,11 @@ class Network(nn.Module):
         """Class scores [B, outputs] of images [B, 3, 32, 32]; dropout draws from `generator` in training mode."""
         x = images
         for conv, norm, pool in zip(self.conv, self.conv_norm, self._ends_block, strict=True):
-            x = conv(x)  # [B, C, H, W]
             if self.training and isinstance(norm, nn.BatchNorm2d) and x.device.type == "cpu":
-                x = norm_pool_activate(x, norm, self.setup.activation, pool=pool)
+                assert isinstance(conv, nn.Conv2d)  # for the type checker
+                x = conv_norm_pool_activate(x, conv, norm, self.setup.activation, pool=pool)
                 continue
-            x = norm(x)
+            x = norm(conv(x))  # [B, C, H, W]
             if pool:  # before the activation, which is monotone: the same values for a quarter of the work
                 x = F.max_pool2d(x, 2)
             x = self._activation(x)
@@ -85,7 +85,7 @@ class Network(nn.Module):
         if not self.training or self.setup.dropout == 0.0:
             return x
         keep = 1.0 - self.setup.dropout
-        return x * torch.empty_like(x).bernoulli_(keep, generator=generator).div_(keep)
+        return x * torch.rand(x.shape, generator=generator, device=x.device).lt_(keep).div_(keep)
 
 
 def _batch_norm(cls: type[nn.Module], width: int, setup: Setup) -> nn.Module:

@@ -15,18 +15,22 @@ from torch import Tensor, nn
 
 
 class FlatParameters:
-    """All trainable parameters as views into one buffer `values` [n], their gradients into `gradients` [n]."""
+    """All trainable parameters as views into one buffer `values` [n], and their gradients in one, `gradients` [n]."""
 
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
-        parameters = list(parameters)
-        self.values = torch.cat([p.detach().reshape(-1) for p in parameters])
+        self.parameters = list(parameters)
+        self.values = torch.cat([p.detach().reshape(-1) for p in self.parameters])
         self.gradients = torch.zeros_like(self.values)
         start = 0
-        for parameter in parameters:
+        for parameter in self.parameters:
             stop = start + parameter.numel()
             parameter.data = self.values[start:stop].view(parameter.shape)
-            parameter.grad = self.gradients[start:stop].view(parameter.shape)
             start = stop
+
+    def backward(self, loss: Tensor) -> None:
+        """Set `gradients` to those of a loss."""
+        gradients = torch.autograd.grad(loss, self.parameters)
+        torch.cat([gradient.reshape(-1) for gradient in gradients], out=self.gradients)
 
 
 class Optimizer(ABC):

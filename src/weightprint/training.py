@@ -134,8 +134,7 @@ def train(
                 if setup.augmentation:
                     batch = augment(batch, generator=draw["augmentation"])
                     batch = batch.contiguous(memory_format=torch.channels_last)
-                flat.gradients.zero_()
-                F.cross_entropy(network(batch, generator=draw["dropout"]), labels).backward()
+                flat.backward(F.cross_entropy(network(batch, generator=draw["dropout"]), labels))
                 optimizer.step(learning_rate)
                 step += 1
 
