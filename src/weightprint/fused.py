@@ -81,16 +81,15 @@ class _Layer(torch.autograd.Function):
         images, kernel, x, peaks, indices, out, mean, inverse, scale = ctx.saved_tensors
         count = x.numel() // x.shape[1]
         gradient = _BACKWARD[ctx.activation](gradient.contiguous(memory_format=torch.channels_last), out)
-        if indices is None:
-            spread = gradient.clone()
-        else:
-            spread = _aten.max_pool2d_with_indices_backward(gradient, x, [2, 2], [2, 2], [0, 0], [1, 1], False, indices)
+        spread = _images(_rows(gradient) * _wide(scale), gradient.shape)
+        if indices is not None:
+            spread = _aten.max_pool2d_with_indices_backward(spread, x, [2, 2], [2, 2], [0, 0], [1, 1], False, indices)
         beta_gradient = _sum(_rows(gradient), like=mean)
         gamma_gradient = _sum((_rows(peaks) - _wide(mean)).mul_(_rows(gradient)), like=mean).mul_(inverse)
-        # scale · (spread − mean(spread) − normalised · mean(spread · normalised)), collected by powers of x
+        # spread − scale · (mean(gradient) + normalised · mean(gradient · normalised)), collected by powers of x
         slope = scale * inverse * gamma_gradient / -count
         offset = scale * beta_gradient / -count - slope * mean
-        x_gradient = _rows(spread).mul_(_wide(scale)).addcmul_(_rows(x), _wide(slope)).add_(_wide(offset))
+        x_gradient = _rows(spread).addcmul_(_rows(x), _wide(slope)).add_(_wide(offset))
         convolution = _convolve_backward(_images(x_gradient, x.shape), images, kernel, ctx.needs_input_grad[0])
         return *convolution, gamma_gradient, beta_gradient, None, None, None
 

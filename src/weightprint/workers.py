@@ -211,6 +211,7 @@ def main(parent: int) -> None:
 
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
+    torch.set_flush_denormal(True)  # as TensorFlow does; dead units' moments would slow every step down
     commands = sys.stdin.buffer
     specification = json.loads(commands.readline())
     images = _unpack(commands.read(int(commands.readline())))
