@@ -16,7 +16,7 @@ import numpy as np
 from weightprint.errors import CorruptFile, DataError, SetupError, ZooError
 from weightprint.files import TEMPORARY_PREFIX
 from weightprint.images import TrainingImages, largest_test_size, largest_train_size, load, prepare
-from weightprint.index import UNREADABLE
+from weightprint.index import UNREADABLE, index_row, run_path
 from weightprint.layouts import Layout
 from weightprint.recipes import Recipe, refuse_other_recipe
 from weightprint.runfile import RunRecord
@@ -180,6 +180,9 @@ def run_sampling(
     training_samples = 0
 
     def give_up(number: int, reason: str) -> dict[str, Any]:
+        row = index_row(run_path(zoo.path, number), number)
+        if row["status"] != UNREADABLE:  # its worker died after the file was written
+            return {"run": number, "status": row["status"], "training_samples": 0}
         write_run(zoo.path, _failed(sampling.recipe, zoo, number, reason))
         return {"run": number, "status": "failed", "training_samples": 0, "reason": reason}
 
