@@ -183,14 +183,14 @@ def cases() -> dict[str, tuple[str, Callable[[], Callable[[], int]], int]]:
 
 def serve(connection, process: int, processes: int) -> None:
     """A process that measures what it is asked to: steps for some seconds, answered as (count, seconds)."""
-    from weightprint.workers import _keep_freed_memory
+    from weightprint.engine import prepare_process
 
     ours = processes > 0
-    if ours:
-        _keep_freed_memory()
     import torch
 
-    torch.set_num_threads(1 if ours else os.cpu_count() or 1)
+    torch.set_num_threads(os.cpu_count() or 1)
+    if ours:
+        prepare_process()
     steps: dict[str, Callable[[], int]] = {}
     while (request := connection.recv()) is not None:
         name, seconds = request

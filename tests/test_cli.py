@@ -116,6 +116,7 @@ def test_a_dry_run_says_hours_and_gigabytes(capsys, tmp_path):
         (["sampel", "zoo"], 'Did you mean "sample"'),
         (["sample", "zoo", "--space", "fixed"], "--runs"),
         (["sample", "zoo", "--space", "fixed", "--runs", "many"], "many"),
+        (["sample", "zoo", "--space", "fixed", "--runs", "3", "--engine", "slurm"], "slurm"),
         (["fit", "zoo", "meta", "--property", "optimizer", "--model", "trees", "--converged", "maybe"], "on"),
     ],
 )
@@ -140,6 +141,7 @@ def test_bad_usage_is_exit_code_2_and_one_line(capsys, arguments, says):
         ["merge", "no-such-zoo", "no-such-part"],
         ["sample", "zoo", "--space", "fixt", "--runs", "3"],
         ["sample", "zoo", "--space", "main", "--runs", "3"],
+        ["sample", "zoo", "--space", "demo", "--runs", "3", "--ray-address", "127.0.0.1:6379"],
         ["data", "list", "--data", "no-such-folder"],
     ],
 )

@@ -11,7 +11,7 @@ SOURCE = Path(weightprint.__file__).parent
 
 FLOW = [
     ["errors"],
-    ["files"],
+    ["files", "locks"],
     ["setups"],
     ["layouts", "stopping"],
     ["pixels"],
@@ -22,7 +22,8 @@ FLOW = [
     ["training", "runfile"],
     ["jobs", "index"],
     ["zoo"],
-    ["workers"],
+    ["engine"],
+    ["cluster", "workers"],
     ["sampling"],
     ["slices", "statistics"],
     ["meta"],

@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -102,7 +103,8 @@ def sample(
     seed: int = 0,
     range: str | None = None,
     workers: int | None = None,
-    engine: Literal["local"] = "local",
+    engine: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
     device: str = "cpu",
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     json: Json = False,
@@ -138,9 +140,11 @@ def sample(
     range
         A-B: only the runs A to B, both included; see merge.
     workers
-        Single-threaded processes; default: one per core.
+        Runs under way at once, each on one thread; default: one per core.
     engine
-        How the work is spread.
+        local: processes of this machine. ray: tasks of a Ray cluster whose nodes share the zoo's folder; same runs.
+    ray_address
+        Of a running Ray cluster, or RAY_ADDRESS; without either a Ray is started on this machine for this command.
     device
         Where to train: cpu, cuda, cuda:1, …
     dry_run
@@ -161,16 +165,23 @@ def sample(
         seed=seed,
         range_=range,
     )
+    spread: dict[str, Any] = {
+        "workers": workers,
+        "engine": engine,
+        "ray_address": ray_address,
+        "device": device,
+    }
     if dry_run:
-        document = estimate(sampling, workers=workers, device=device)
+        with redirect_stdout(sys.stderr):  # Ray reports deaths on standard output
+            document = estimate(sampling, **spread)
         bound = "at most " if document["upper_bound"] else "about "
         text = (
             f"{document['missing']} of {document['runs']} runs to sample: {bound}{document['hours']:.2f} hours "
             f"on {document['workers']} workers, {document['gigabytes']:.2f} GB"
         )
     else:
-        with _Bar("sampling") as bar:
-            document = run_sampling(sampling, workers=workers, device=device, progress=bar.update).to_json()
+        with redirect_stdout(sys.stderr), _Bar("sampling") as bar:
+            document = run_sampling(sampling, **spread, progress=bar.update).to_json()
         text = (
             f"{document['zoo']}: {document['runs']} runs; of those asked for {document['completed']} complete, "
             f"{document['diverged']} diverged, {document['failed']} failed; "
@@ -216,7 +227,7 @@ def info(zoo: Path, /, *, json: Json = False) -> None:
     """
     from weightprint.zoo import Zoo
 
-    document = Zoo(zoo).info()
+    document = Zoo(zoo, thorough=True).info()
     _print(document, _info_text(document), as_json=json)
 
 
@@ -259,7 +270,7 @@ def verify(zoo: Path, /, *, json: Json = False) -> int:
     """
     from weightprint.zoo import Zoo
 
-    opened = Zoo(zoo)
+    opened = Zoo(zoo, thorough=True)
     problems = opened.verify()
     document = {"ok": not problems, "runs": len(opened), "problems": problems}
     found = [f"{'zoo' if p['run'] is None else 'run ' + str(p['run'])}: {p['problem']}" for p in problems]

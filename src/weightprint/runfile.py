@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -113,8 +114,10 @@ def _checksum(tensors: Mapping[str, bytes | memoryview], metadata: Mapping[str, 
 def read(path: str | os.PathLike[str]) -> RunRecord:
     """Read a run file whole and check its checksum. Raises CorruptFile when anything is not as written."""
     path = Path(path)
-    header, metadata, start = _read_header(path)
-    data = memoryview(path.read_bytes())[start:]
+    with _opened(path) as file:
+        whole = memoryview(file.read())
+    header, metadata, start = _parse_header(path, whole[:8], whole[8:], len(whole))
+    data = whole[start:]
     tensors, arrays = {}, {}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
@@ -139,7 +142,12 @@ def read(path: str | os.PathLike[str]) -> RunRecord:
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     """A run's metadata without its tensors; finds a truncated file, but not a changed one."""
-    return _read_header(Path(path))[1]
+    path = Path(path)
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        prefix = file.read(8)
+        text = file.read(min(_header_length(prefix), _LARGEST_HEADER, size))
+    return _parse_header(path, prefix, text, size)[1]
 
 
 def layout_of(metadata: Mapping[str, Any]) -> Layout:
@@ -152,20 +160,34 @@ def _layout_from_text(text: str) -> Layout:
     return Layout.from_json(json.loads(text))
 
 
-def _read_header(path: Path) -> tuple[dict[str, Any], dict[str, Any], int]:
-    """(tensor entries, metadata, where the tensor bytes start) of a run file of the right length."""
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            prefix = file.read(8)
-            length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-            if not 2 <= length <= min(_LARGEST_HEADER, size - 8):
-                raise _corrupt(path, f"{size} bytes are too few for its header")
-            text = file.read(length)
+            yield file
     except FileNotFoundError as error:
         raise ZooError(f"there is no run file {path}") from error
     except OSError as error:
         raise ZooError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _header_length(prefix: bytes | memoryview) -> int:
+    return struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+
+
+def _parse_header(
+    path: Path, prefix: bytes | memoryview, rest: bytes | memoryview, size: int
+) -> tuple[dict[str, Any], dict[str, Any], int]:
+    """(tensor entries, metadata, where the tensor bytes start) of a run file of the right length.
+
+    prefix: its first 8 bytes
+    rest:   what follows, as far as the end of the header at least
+    size:   of the whole file
+    """
+    length = _header_length(prefix)
+    if not 2 <= length <= min(_LARGEST_HEADER, size - 8):
+        raise _corrupt(path, f"{size} bytes are too few for its header")
+    text = bytes(rest[:length])
     try:
         header = json.loads(text)
         metadata = json.loads(header.pop("__metadata__")[METADATA_KEY])

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from weightprint.errors import CorruptFile, DataError, SetupError, ZooError
+from weightprint.cluster import RayCluster
+from weightprint.engine import Answer, Engine, writing_to
+from weightprint.errors import CorruptFile, DataError, SetupError, ZooError, did_you_mean
 from weightprint.files import TEMPORARY_PREFIX
 from weightprint.images import TrainingImages, largest_test_size, largest_train_size, load, prepare
 from weightprint.index import UNREADABLE, index_row, run_path
 from weightprint.layouts import Layout
+from weightprint.locks import runs_locked
 from weightprint.recipes import Recipe, refuse_other_recipe
 from weightprint.runfile import RunRecord
 from weightprint.setups import Space
 from weightprint.training import MAX_EPOCHS, SNAPSHOTS
 from weightprint.workers import Workers
-from weightprint.zoo import LOG_FILE, Run, Zoo, write_run
+from weightprint.zoo import LOG_FILE, Zoo, write_run
 
 Progress = Callable[[int, int, Mapping[str, Any]], None]
 """Called with runs done, runs to do and the answer about the run just done."""
 
 STALE_SECONDS = 3600.0
-"""A temporary file older than this belongs to no living sampler."""
+"""A temporary file of the index this far from now is a leftover; if it was not, an index is written once more."""
+
+ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Sampling:
 
     def missing(self, zoo: Zoo) -> list[int]:
         """The runs that have no readable file yet."""
-        there = set(zoo.index.filter(zoo.index["status"] != UNREADABLE)["number"])
+        there = set(zoo.index.filter(zoo.index["status"] != UNREADABLE)["number"].to_list())
         return [number for number in self.numbers if number not in there]
 
 
@@ -59,6 +64,7 @@ class SamplingResult:
     sampled:          runs trained in this call
     training_samples: images through gradient steps in this call
     seconds:          wall time of this call
+    peak_mb:          the most memory that a process held which trained; None when none did
     """
 
     zoo: Zoo
@@ -66,6 +72,7 @@ class SamplingResult:
     sampled: int
     training_samples: int
     seconds: float
+    peak_mb: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -77,6 +84,7 @@ class SamplingResult:
             "sampled": self.sampled,
             "seconds": round(self.seconds, 3),
             "training_samples": self.training_samples,
+            "peak_mb": self.peak_mb,
         }
 
 
@@ -85,7 +93,8 @@ def sample(path: str | os.PathLike[str], space: str | Path | Space = "fixed", ru
 
     The same call goes on where an interrupted one stopped. Options are those of `plan` and `run_sampling`.
     """
-    run_options = {name: options.pop(name) for name in ("workers", "device", "progress") if name in options}
+    names = ("workers", "engine", "ray_address", "device", "progress")
+    run_options = {name: options.pop(name) for name in names if name in options}
     return run_sampling(plan(path, space, runs, **options), **run_options).zoo
 
 
@@ -167,52 +176,117 @@ def _refuse_large_batches(space: Space, images: Mapping[str, TrainingImages]) ->
 
 
 def run_sampling(
-    sampling: Sampling, *, workers: int | None = None, device: str = "cpu", progress: Progress | None = None
+    sampling: Sampling,
+    *,
+    workers: int | None = None,
+    engine: str = "local",
+    ray_address: str | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
 ) -> SamplingResult:
-    """Train the runs that are missing; an interruption leaves a good zoo.
+    """Train the runs that are missing; an interruption, of whatever kind, leaves a good zoo.
 
-    workers: single-threaded processes; one per core when None
+    workers:     runs under way at once, each on one thread; one per core when None
+    engine:      "local" for processes of this machine, "ray" for tasks of a Ray cluster; the runs are the same
+    ray_address: of the cluster; see `weightprint.cluster.RayCluster`
+    device:      where to train
+
+    Raises ZooError when the folder cannot be written to or another process is sampling these runs.
     """
     started = time.perf_counter()
-    zoo = Zoo.create(sampling.path, sampling.recipe.to_json(), space_name=sampling.recipe.space.name)
-    _remove_stale_temporaries(zoo.path)
-    missing = sampling.missing(zoo)
-    training_samples = 0
+    pool = _engine(sampling, engine, workers, device, ray_address)
+    trained = _Trained()
+    with writing_to(sampling.path):
+        zoo = Zoo.create(sampling.path, sampling.recipe.to_json(), space_name=sampling.recipe.space.name)
+        if sampling.missing(zoo):
+            with runs_locked(zoo.path, sampling.numbers):
+                trained = _train_missing(sampling, zoo.refresh(), pool, progress)
+            zoo = zoo.refresh()
+    asked = zoo.select(numbers=list(sampling.numbers)).index["status"].value_counts()
+    return SamplingResult(
+        zoo, dict(asked.iter_rows()), trained.runs, trained.samples, time.perf_counter() - started, trained.peak_mb
+    )
 
-    def give_up(number: int, reason: str) -> dict[str, Any]:
+
+def _engine(sampling: Sampling, name: str, workers: int | None, device: str, ray_address: str | None = None) -> Engine:
+    if name not in ENGINES:
+        raise SetupError(f"no engine {name!r}", hint=did_you_mean(name, ENGINES))
+    if workers is not None and workers < 1:
+        raise SetupError(f"workers must be at least 1, not {workers}")
+    work = sampling.path, sampling.recipe, sampling.images
+    if name == "ray":
+        return RayCluster(*work, count=workers, device=device, address=ray_address)
+    if ray_address is not None:
+        raise SetupError("a Ray address needs the engine ray", hint="--engine ray")
+    return Workers(*work, count=workers or _cores(), device=device)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass
+class _Trained:
+    """What was trained in one call."""
+
+    runs: int = 0
+    samples: int = 0
+    peak_mb: float | None = None
+
+    def add(self, answer: Answer) -> None:
+        self.runs += 1
+        self.samples += answer["training_samples"]
+        self.peak_mb = max(filter(None, (self.peak_mb, answer.get("peak_mb"))), default=None)
+
+
+def _train_missing(sampling: Sampling, zoo: Zoo, pool: Engine, progress: Progress | None) -> _Trained:
+    refuse_other_recipe(zoo.recipe, sampling.recipe.to_json(), where=str(zoo.path))  # made by another at the same time
+    missing = sampling.missing(zoo)
+    _remove_leftovers(zoo.path, missing)
+    trained = _Trained()
+
+    def recover(number: int) -> Answer | None:
         row = index_row(run_path(zoo.path, number), number)
-        if row["status"] != UNREADABLE:  # its worker died after the file was written
-            return {"run": number, "status": row["status"], "training_samples": 0}
+        if row["status"] == UNREADABLE:
+            return None
+        return {"run": number, "status": row["status"], "training_samples": 0}
+
+    def give_up(number: int, reason: str) -> Answer:
         write_run(zoo.path, _failed(sampling.recipe, zoo, number, reason))
         return {"run": number, "status": "failed", "training_samples": 0, "reason": reason}
 
-    pool = Workers(zoo.path, sampling.recipe, sampling.images, count=_worker_count(workers), device=device)
-    with pool, open(zoo.path / LOG_FILE, "a", encoding="utf-8") as log:
+    with pool, _open_log(zoo.path / LOG_FILE) as log:
         jobs = ({"job": "train", "run": number} for number in missing)
-        for done, answer in enumerate(pool.map(jobs, give_up=give_up), start=1):
-            training_samples += answer["training_samples"]
-            log.write(json.dumps({**answer, "host": socket.gethostname(), "time": round(time.time(), 3)}) + "\n")
-            log.flush()
+        for answer in pool.map(jobs, give_up=give_up, recover=recover):
+            trained.add(answer)
+            line = {**answer, "time": round(time.time(), 3)}
+            log.write(json.dumps(line).encode() + b"\n")
             if progress is not None:
-                progress(done, len(missing), answer)
-
-    zoo = zoo.refresh()
-    asked = zoo.select(numbers=list(sampling.numbers)).index["status"].value_counts()
-    return SamplingResult(zoo, dict(asked.iter_rows()), len(missing), training_samples, time.perf_counter() - started)
+                progress(trained.runs, len(missing), answer)
+    return trained
 
 
-def _worker_count(workers: int | None) -> int:
-    if workers is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if workers < 1:
-        raise SetupError(f"workers must be at least 1, not {workers}")
-    return workers
+def _open_log(path: Path) -> BinaryIO:
+    """Open to append whole lines, after one that was cut off too, by a full disk for example."""
+    log = open(path, "a+b", buffering=0)  # noqa: SIM115 - the caller closes it
+    if log.tell():
+        log.seek(-1, os.SEEK_END)
+        if log.read(1) != b"\n":
+            log.write(b"\n")
+    return log
 
 
-def _remove_stale_temporaries(zoo: Path) -> None:
-    for path in (*zoo.glob(f"{TEMPORARY_PREFIX}*"), *zoo.glob(f"runs/*/{TEMPORARY_PREFIX}*")):
-        if time.time() - path.stat().st_mtime > STALE_SECONDS:
+def _remove_leftovers(zoo: Path, missing: Sequence[int]) -> None:
+    """Remove temporary files of runs that nobody but this process may make now, and old ones of the index."""
+    names = {run_path(zoo, number).name for number in missing}
+    folders = {run_path(zoo, number).parent for number in missing}
+    for path in (path for folder in folders for path in folder.glob(f"{TEMPORARY_PREFIX}*")):
+        if path.name.split("-", 2)[-1] in names:
             path.unlink(missing_ok=True)
+    for path in zoo.glob(f"{TEMPORARY_PREFIX}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if abs(time.time() - path.stat().st_mtime) > STALE_SECONDS:
+                path.unlink()
 
 
 def _failed(recipe: Recipe, zoo: Zoo, number: int, reason: str) -> RunRecord:
@@ -232,7 +306,14 @@ def _failed(recipe: Recipe, zoo: Zoo, number: int, reason: str) -> RunRecord:
 TIMED_RUNS = 4
 
 
-def estimate(sampling: Sampling, *, workers: int | None = None, device: str = "cpu") -> dict[str, Any]:
+def estimate(
+    sampling: Sampling,
+    *,
+    workers: int | None = None,
+    engine: str = "local",
+    ray_address: str | None = None,
+    device: str = "cpu",
+) -> dict[str, Any]:
     """What sampling would take, from a short timing on this machine; trains nothing and writes nothing.
 
     Returns hours and gigabytes for the runs that are missing. Where early stopping can end runs before the last
@@ -243,14 +324,14 @@ def estimate(sampling: Sampling, *, workers: int | None = None, device: str = "c
         zoo = Zoo(sampling.path)
         refuse_other_recipe(zoo.recipe, sampling.recipe.to_json(), where=str(sampling.path))
         missing = sampling.missing(zoo)
-    count = _worker_count(workers)
     drawn = missing[:: max(1, len(missing) // 1000)]
     weights = [Layout.of(sampling.recipe.draw(number)).size for number in drawn]
     gigabytes = float(np.mean(weights)) * 4e-9 * sampling.recipe.snapshots * len(missing) if missing else 0.0
-    timed = missing[:: max(1, len(missing) // max(TIMED_RUNS, count))][: max(TIMED_RUNS, count)]
-    with Workers(sampling.path, sampling.recipe, sampling.images, count=count, device=device) as pool:
+    with _engine(sampling, engine, workers, device, ray_address) as pool:
+        count = pool.count
+        timed = missing[:: max(1, len(missing) // max(TIMED_RUNS, count))][: max(TIMED_RUNS, count)]
         jobs = ({"job": "time", "run": number} for number in timed)
-        seconds = [answer["seconds"] for answer in pool.map(jobs, give_up=_refuse_timing)]
+        seconds = [answer["seconds"] for answer in pool.map(jobs, give_up=_refuse_timing, recover=lambda _: None)]
     hours = float(np.mean(seconds)) * len(missing) / min(count, max(1, len(missing))) / 3600 if seconds else 0.0
     return {
         "dry_run": True,
@@ -285,19 +366,21 @@ def merge(path: str | os.PathLike[str], parts: Sequence[str | os.PathLike[str]])
         refuse_other_recipe(first.recipe, zoo.recipe, where=str(first.path))
     target = target or Zoo.create(path, first.recipe, space_name=first.space_name)
     copied, different, damaged = 0, [], []
+    there = _checksums(target)
     for zoo in opened:
-        there = dict(target.index.select("number", "sha256").iter_rows())
+        offered = _checksums(zoo)
         for run in zoo:
-            if run.number in there and there[run.number] is not None:
-                if _sha256(zoo, run) not in (None, there[run.number]):
+            if run.number in there:
+                if offered.get(run.number, there[run.number]) != there[run.number]:
                     different.append(run.number)
                 continue
             try:
                 write_run(target.path, run.load())
+                there[run.number] = offered[run.number]
                 copied += 1
             except CorruptFile as error:
                 damaged.append({"zoo": str(zoo.path), "run": run.number, "problem": error.message})
-        target = target.refresh()
+    target = target.refresh()
     return {
         "zoo": str(target.path),
         "runs": len(target),
@@ -307,5 +390,6 @@ def merge(path: str | os.PathLike[str], parts: Sequence[str | os.PathLike[str]])
     }
 
 
-def _sha256(zoo: Zoo, run: Run) -> str | None:
-    return zoo.index.filter(zoo.index["number"] == run.number)["sha256"].item()
+def _checksums(zoo: Zoo) -> dict[int, str]:
+    """Run number → checksum of every readable run."""
+    return dict(zoo.index.select("number", "sha256").drop_nulls().iter_rows())

@@ -15,30 +15,22 @@ import selectors
 import signal
 import subprocess
 import sys
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from weightprint.errors import WeightprintError, ZooError
+from weightprint.engine import DEATHS_UNTIL_FAILED, Answer, Attempts, GiveUp, Job, Recover, do, prepare_process
+from weightprint.errors import ZooError
 from weightprint.images import TrainingImages
 from weightprint.recipes import Recipe
-from weightprint.zoo import write_run
-
-DEATHS_UNTIL_FAILED = 3
-"""A run on which this many workers died is given up."""
-
-GIVEN_UP_UNTIL_STOP = 3
-"""When this many runs were given up and none was done, nothing is marked as failed."""
 
 
 class Workers:
     """Worker processes for one zoo, started when first used and ended with the `with` block.
 
-    Each call of `map` sends jobs, {"job": "train" or "time", "run": number}, and yields the answers as they come.
+    An engine; see `weightprint.engine.Engine`.
     """
 
     def __init__(
@@ -52,7 +44,7 @@ class Workers:
     ) -> None:
         self._specification = json.dumps({"zoo": str(zoo), "recipe": recipe.to_json(), "device": device}).encode()
         self._images = _pack(images)
-        self._count = count
+        self.count = count
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
 
@@ -64,83 +56,68 @@ class Workers:
         for worker in self._workers:
             worker.end()
 
-    def map(
-        self, jobs: Iterable[dict[str, Any]], *, give_up: Callable[[int, str], dict[str, Any]]
-    ) -> Iterator[dict[str, Any]]:
-        """Answers to the jobs in the order in which they are done.
+    def map(self, jobs: Iterable[Job], *, give_up: GiveUp, recover: Recover) -> Iterator[Answer]:
+        """Answers to the jobs in the order in which they are done; see `Attempts`.
 
-        A job on which a worker died or failed is repeated; after the third time the answer is give_up(run, reason).
-        Raises ZooError when a worker cannot write to the zoo, or when several jobs had to be given up and none was
-        done: then the reason lies elsewhere.
+        Raises ZooError when workers do not start, or as `Attempts.settle` does.
         """
-        waiting = deque(jobs)
-        failures: Counter[int] = Counter()
-        dead_at_start = done = 0
-        given_up: list[tuple[int, str]] = []
-        while len(self._workers) < min(self._count, len(waiting)):
+        attempts = Attempts(jobs, give_up=give_up, recover=recover)
+        dead_at_start = 0
+        while len(self._workers) < min(self.count, len(attempts.waiting)):
             self._start()
-        for worker in self._workers:
-            if worker.ready and waiting:
-                worker.give(waiting.popleft())
-        while waiting or any(worker.job for worker in self._workers):
+        self._give_out(attempts)
+        while attempts.open:
             for worker in self._with_news():
                 job, answer = worker.job, worker.receive()
                 if answer is None:
                     dead_at_start = 0 if worker.ready else dead_at_start + 1
-                    worker = self._replace(worker, fatal=dead_at_start >= DEATHS_UNTIL_FAILED)
-                    answer = {"failure": worker.predecessor}
-                elif waiting and "failure" not in answer:
-                    worker.give(waiting.popleft())
-                if job is None:
-                    continue
-                if "cannot_write" in answer:
-                    raise ZooError(answer["cannot_write"], hint="make room or choose another folder")
-                if "failure" in answer:
-                    failures[job["run"]] += 1
-                    if failures[job["run"]] < DEATHS_UNTIL_FAILED:
-                        waiting.appendleft(job)
-                    else:
-                        given_up.append((job["run"], answer["failure"]))
-                    if worker.ready and waiting:
-                        worker.give(waiting.popleft())
-                else:
-                    done += 1
-                    yield answer
-            if not done and len(given_up) >= GIVEN_UP_UNTIL_STOP:
-                raise ZooError(f"no run could be trained; run {given_up[0][0]}: {given_up[0][1]}")
-            while given_up and (done or not waiting):
-                yield give_up(*given_up.pop())
+                    end = self._replace(worker, fatal=dead_at_start >= DEATHS_UNTIL_FAILED)
+                    answer = {"failure": end, "died": True}
+                elif job is None:  # it has just started
+                    dead_at_start = 0
+                final = attempts.settle(job, answer) if job else []
+                self._give_out(attempts)
+                yield from final
 
-    def _start(self, predecessor: str = "") -> _Worker:
-        worker = _Worker(self._specification, self._images, predecessor)
+    def _give_out(self, attempts: Attempts) -> None:
+        for worker in self._workers:
+            if worker.ready and not worker.job and attempts.waiting:
+                worker.give(attempts.take())
+
+    def _start(self) -> None:
+        try:
+            worker = _Worker(self._specification, self._images)
+        except OSError as error:
+            raise ZooError(
+                f"worker processes do not start: {error.strerror}", hint="fewer --workers, or more memory"
+            ) from error
         self._workers.append(worker)
         self._selector.register(worker.answers, selectors.EVENT_READ, worker)
-        return worker
 
     def _with_news(self) -> list[_Worker]:
         return [key.data for key, _ in self._selector.select()]
 
-    def _replace(self, dead: _Worker, *, fatal: bool) -> _Worker:
+    def _replace(self, dead: _Worker, *, fatal: bool) -> str:
+        """Start another worker in place of a dead one; says how that one ended."""
         self._selector.unregister(dead.answers)
         self._workers.remove(dead)
         end = dead.end()
         if fatal:
             raise ZooError(f"worker processes do not start: {end}", hint="what they printed above says why")
-        return self._start(end)
+        self._start()
+        return end
 
 
 class _Worker:
     """One process, seen from its parent.
 
-    ready:       it has started and takes jobs
-    job:         what it is working on
-    predecessor: how the worker ended that this one replaces
+    ready: it has started and takes jobs
+    job:   what it is working on
     """
 
-    def __init__(self, specification: bytes, images: bytes, predecessor: str) -> None:
+    def __init__(self, specification: bytes, images: bytes) -> None:
         self.ready = False
-        self.job: dict[str, Any] | None = None
-        self.predecessor = predecessor
+        self.job: Job | None = None
         self._process = subprocess.Popen(
             [sys.executable, "-m", "weightprint.workers", str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -150,12 +127,12 @@ class _Worker:
         self._input, self.answers = _open(self._process.stdin), _open(self._process.stdout)
         self._send(specification + b"\n" + str(len(images)).encode() + b"\n" + images)
 
-    def give(self, job: dict[str, Any]) -> None:
+    def give(self, job: Job) -> None:
         """Have it do a job."""
         self.job = job
         self._send(json.dumps(job).encode() + b"\n")
 
-    def receive(self) -> dict[str, Any] | None:
+    def receive(self) -> Answer | None:
         """The next answer, or None when the process has died."""
         line = self.answers.readline()
         if not line.endswith(b"\n"):
@@ -205,17 +182,11 @@ def main(parent: int) -> None:
     os.dup2(2, 1)  # whatever a library prints must not end up among the answers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent(parent)
-    _keep_freed_memory()
-
-    import torch
-
-    torch.set_num_threads(1)
-    torch.set_num_interop_threads(1)
-    torch.set_flush_denormal(True)  # as TensorFlow does; dead units' moments would slow every step down
+    prepare_process()
     commands = sys.stdin.buffer
     specification = json.loads(commands.readline())
     images = _unpack(commands.read(int(commands.readline())))
-    recipe = Recipe.from_json(specification["recipe"])
+    recipe, device = Recipe.from_json(specification["recipe"]), specification["device"]
 
     def answer(document: Mapping[str, Any]) -> None:
         answers.write(json.dumps(document).encode() + b"\n")
@@ -223,39 +194,7 @@ def main(parent: int) -> None:
 
     answer({"ready": True})
     for line in commands:
-        job = json.loads(line)
-        work = _JOBS[job["job"]]
-        try:
-            done = work(Path(specification["zoo"]), recipe, images, job["run"], specification["device"])
-        except OSError as error:
-            done = {"cannot_write": f"run {job['run']} cannot be written to {specification['zoo']}: {error.strerror}"}
-        except Exception as error:
-            kind = "" if isinstance(error, WeightprintError) else f"{type(error).__name__}: "
-            done = {"failure": f"{kind}{error}"}
-        answer({"run": job["run"], **done})
-
-
-def _train(zoo: Path, recipe: Recipe, images: Mapping[str, TrainingImages], run: int, device: str) -> dict[str, Any]:
-    from weightprint.jobs import train_run
-
-    started = time.perf_counter()
-    record, training_samples = train_run(recipe, run, images, device=device, spool=zoo)
-    write_run(zoo, record)
-    return {
-        "status": record.status,
-        "training_samples": training_samples,
-        "seconds": round(time.perf_counter() - started, 3),
-        "worker": os.getpid(),
-    }
-
-
-def _time(zoo: Path, recipe: Recipe, images: Mapping[str, TrainingImages], run: int, device: str) -> dict[str, Any]:
-    from weightprint.jobs import time_run
-
-    return {"seconds": time_run(recipe, run, images, device=device)}
-
-
-_JOBS = {"train": _train, "time": _time}
+        answer(do(json.loads(line), zoo=Path(specification["zoo"]), recipe=recipe, images=images, device=device))
 
 
 def _die_with_parent(parent: int) -> None:
@@ -265,16 +204,6 @@ def _die_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(1)
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc reuse freed memory rather than return it: activations come and go with every step, and fresh pages
-    cost more than the arithmetic on them. Does nothing elsewhere."""
-    trim_threshold, mmap_threshold = -1, -3
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_threshold, 1 << 30)
-        libc.mallopt(trim_threshold, 1 << 30)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,18 @@ import polars as pl
 
 from weightprint import __version__, runfile
 from weightprint.errors import CorruptFile, ZooError, did_you_mean
-from weightprint.files import TEMPORARY_PREFIX, uniform_from_hash, write_atomic, write_json
-from weightprint.index import SCHEMA, UNREADABLE, build_index, run_files, run_folders, run_path
+from weightprint.files import TEMPORARY_PREFIX, write_atomic, write_json
+from weightprint.index import (
+    RUNS_FOLDER,
+    UNREADABLE,
+    build_index,
+    run_path,
+    split_value,
+    split_values,
+    stray_entries,
+)
 from weightprint.layouts import Layout
+from weightprint.locks import LOCK_FILE
 from weightprint.recipes import Recipe, recipe_sha256, refuse_other_recipe
 from weightprint.runfile import RunRecord
 from weightprint.setups import Setup
@@ -29,6 +38,9 @@ ZOO_FILE = "zoo.json"
 LOG_FILE = "log.jsonl"
 ZOO_FORMAT = 1
 TEST_FRACTION = 0.25
+_NO_CONTENT = (TEMPORARY_PREFIX, LOCK_FILE)
+
+_RUN_COLUMNS = ("number", "identity", "status", "reason", "converged")
 
 
 class Run:
@@ -113,32 +125,34 @@ class Zoo:
     path:     the folder
     recipe:   what it was made by, as in zoo.json
     identity: SHA-256 of the recipe
-    index:    polars table, one row per run; columns in docs/format.md
+    index:    polars table, one row per run in the order of their numbers; columns in docs/format.md
+
+    thorough: look at every run file while opening, which takes seconds for a million runs. Otherwise, in a zoo of more
+              than 20,000 runs, a file that was damaged in place is found only when it is read; see docs/scaling.md
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, thorough: bool = False) -> None:
         self.path = Path(path)
         self._header = _read_zoo_file(self.path)
         self.recipe: dict[str, Any] = self._header["recipe"]
         self.identity: str = self._header["recipe_sha256"]
-        self.index: pl.DataFrame = build_index(self.path)
+        self.index: pl.DataFrame = build_index(self.path, thorough=thorough)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], recipe: Mapping[str, Any], *, space_name: str = "") -> Zoo:
-        """Make an empty zoo, or open the one that is there.
+        """Make an empty zoo, or open the one that is there, looking at every run file.
 
         Raises RecipeMismatch when it was made by another recipe, ZooError when something else is in the way.
         """
         path = Path(path)
         if (path / ZOO_FILE).exists():
-            zoo = cls(path)
+            zoo = cls(path, thorough=True)
             refuse_other_recipe(zoo.recipe, recipe, where=str(path))
+            (path / RUNS_FOLDER).mkdir(exist_ok=True)
             return zoo
-        if path.exists() and (
-            not path.is_dir() or any(not e.name.startswith(TEMPORARY_PREFIX) for e in path.iterdir())
-        ):
+        if path.exists() and (not path.is_dir() or any(not e.name.startswith(_NO_CONTENT) for e in path.iterdir())):
             raise ZooError(f"{path} exists and is not a zoo", hint="choose a new or empty folder")
-        (path / "runs").mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
         write_json(
             path / ZOO_FILE,
             {
@@ -150,11 +164,12 @@ class Zoo:
                 "made_with": _versions(),
             },
         )
+        (path / RUNS_FOLDER).mkdir(exist_ok=True)
         return cls(path)
 
-    def refresh(self) -> Zoo:
+    def refresh(self, *, thorough: bool = False) -> Zoo:
         """The whole zoo as it is on disk now."""
-        return Zoo(self.path)
+        return Zoo(self.path, thorough=thorough)
 
     def run_identity(self, number: int) -> str:
         """The identity of a run of this zoo's own recipe."""
@@ -172,19 +187,33 @@ class Zoo:
         return len(self.index)
 
     def __iter__(self) -> Iterator[Run]:
-        for row in self.index.select(SCHEMA.keys()).iter_rows(named=True):
+        for row in self.index.select(_RUN_COLUMNS).iter_rows(named=True):
             yield Run(run_path(self.path, row["number"]), row)
 
     def __getitem__(self, number: int) -> Run:
-        rows = self.index.filter(pl.col("number") == number)
-        if not len(rows):
+        row = self._row_of(number)
+        if row is None:
             raise ZooError(f"no run {number} in this selection of {self.path}", hint=self._numbers_hint())
-        return Run(run_path(self.path, number), rows.row(0, named=True))
+        return Run(run_path(self.path, number), {name: self.index[name][row] for name in _RUN_COLUMNS})
+
+    def __contains__(self, number: object) -> bool:
+        return self._row_of(number) is not None
+
+    @cached_property
+    def _sorted_numbers(self) -> np.ndarray:
+        return self.index["number"].to_numpy()
+
+    def _row_of(self, number: object) -> int | None:
+        """Where a run's row is: rows are in the order of their numbers."""
+        if not isinstance(number, (int, np.integer)) or not 0 <= number < 2**63:
+            return None
+        row = int(np.searchsorted(self._sorted_numbers, number))
+        return row if row < len(self) and self._sorted_numbers[row] == number else None
 
     def _numbers_hint(self) -> str:
         if not len(self):
             return "it has no runs"
-        return f"it has {len(self)} runs numbered from {self.numbers[0]} to {self.numbers[-1]}"
+        return f"it has {len(self)} runs numbered from {self.index['number'][0]} to {self.index['number'][-1]}"
 
     def __repr__(self) -> str:
         return f"Zoo({str(self.path)!r}, {len(self)} runs)"
@@ -231,9 +260,11 @@ class Zoo:
         if not 0 < test < 1:
             raise ZooError(f"the test fraction must lie between 0 and 1, not {test}")
         readable = self.index.filter(pl.col("status") != UNREADABLE)
-        is_test = pl.Series(
-            [in_test_part(i, test, split_seed=split_seed) for i in readable["identity"]], dtype=pl.Boolean
-        )
+        if type(split_seed) is int and split_seed == 0:
+            values = readable["split_value"]
+        else:
+            values = pl.Series(split_values(readable["identity"], split_seed), dtype=pl.Float64)
+        is_test = values < test
         return self._view(readable.filter(~is_test)), self._view(readable.filter(is_test))
 
     def _view(self, index: pl.DataFrame) -> Zoo:
@@ -242,35 +273,37 @@ class Zoo:
         view.index = index
         return view
 
-    def verify(self) -> list[dict[str, Any]]:
-        """Read every run of this selection whole. Returns what is wrong: [{"run": number, "problem": text}]."""
+    def verify(self, *, progress: Callable[[int, int], None] | None = None) -> list[dict[str, Any]]:
+        """Read every run of this selection whole. Returns what is wrong: [{"run": number, "problem": text}].
+
+        progress: called with runs read and runs to read after each
+        """
+        recipe = Recipe.from_json(self.recipe) if "space" in self.recipe else None
         problems = []
-        for run in self:
+        for done, run in enumerate(self, start=1):
             try:
-                self._verify_run(runfile.read(run.path), run.number)
+                self._verify_run(runfile.read(run.path), run.number, recipe)
             except ZooError as error:
                 problems.append({"run": run.number, "problem": str(error)})
+            if progress is not None:
+                progress(done, len(self))
         return problems + [{"run": None, "problem": f"{path} is no run file"} for path in self._strays()]
 
-    def _verify_run(self, record: RunRecord, number: int) -> None:
+    def _verify_run(self, record: RunRecord, number: int, recipe: Recipe | None) -> None:
         problem = ""
         if record.number != number:
             problem = f"it holds run {record.number}: the file was moved"
-        elif "space" in self.recipe:
+        elif recipe is not None:
             if record.identity != self.run_identity(number):
                 problem = "it belongs to a zoo of another recipe"
-            elif record.properties != Recipe.from_json(self.recipe).draw(number).to_dict():
+            elif record.properties != recipe.draw(number).to_dict():
                 problem = "its set-up is not the one that the recipe draws for it"
         if problem:
             path = run_path(self.path, number)
             raise CorruptFile(f"{path.name} is wrong: {problem}", hint=f"delete {path} and sample again")
 
     def _strays(self) -> list[Path]:
-        strays = []
-        for folder in run_folders(self.path):
-            known = {entry.name for _, entry in run_files(folder)}
-            strays += [p for p in sorted(folder.iterdir()) if p.name not in known]
-        return [p for p in strays if not p.name.startswith(TEMPORARY_PREFIX)]
+        return [path for path in stray_entries(self.path) if not path.name.startswith(TEMPORARY_PREFIX)]
 
     def info(self) -> dict[str, Any]:
         """Counts, sizes and the recipe, as the `info` command prints them."""
@@ -303,7 +336,7 @@ def write_run(zoo: Path, record: RunRecord) -> Path:
 
 def in_test_part(identity: str, test: float = TEST_FRACTION, *, split_seed: int = 0) -> bool:
     """Whether a run is a test run: the hash of its identity falls below the test fraction."""
-    return uniform_from_hash("split", split_seed, identity) < test
+    return split_value(identity, split_seed) < test
 
 
 def _read_zoo_file(path: Path) -> dict[str, Any]:
