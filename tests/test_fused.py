@@ -12,7 +12,7 @@ from weightprint.networks import ACTIVATIONS, Network, initialize, to_vector
 @pytest.mark.parametrize("pool", [True, False])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(
-    ("inputs", "outputs", "size"), [(3, 4, 3), (3, 8, 5), (3, 12, 7), (3, 1, 1), (8, 16, 5), (5, 6, 3)]
+    ("inputs", "outputs", "size"), [(3, 4, 3), (3, 8, 5), (3, 12, 7), (3, 16, 1), (8, 16, 5), (5, 20, 3)]
 )
 def test_the_fused_step_is_convolution_norm_activation_and_pool(inputs, outputs, size, activation, pool):
     """Values, all gradients and moving statistics, with some channels turned over by a negative gamma."""
@@ -41,6 +41,30 @@ def test_the_fused_step_is_convolution_norm_activation_and_pool(inputs, outputs,
         torch.testing.assert_close(our.grad, their.grad, **close)
     torch.testing.assert_close(norm.running_mean, plain_norm.running_mean, **close)
     torch.testing.assert_close(norm.running_var, plain_norm.running_var, **close)
+
+
+@pytest.mark.parametrize("image", [0.0, 1.0])
+def test_the_first_of_equal_values_is_pooled(image):
+    """Black borders and constant initialisation make whole windows equal: the gradient goes where torch's goes."""
+    conv, norm = torch.nn.Conv2d(3, 4, 3, padding=1).double(), torch.nn.BatchNorm2d(4).double()
+    images = torch.full((2, 3, 8, 8), image, dtype=torch.float64)
+    images[:, :, 2:4, 3:6] = 0.5
+
+    def gradient(forward):
+        x = images.clone().requires_grad_()
+        forward(x).square().sum().backward()
+        return x.grad
+
+    ours = gradient(lambda x: conv_norm_pool_activate(x, conv, norm, "tanh", pool=True))
+    theirs = gradient(lambda x: F.max_pool2d(torch.tanh(norm(conv(x))), 2))
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+def test_a_network_that_the_fused_step_does_not_fit_trains_with_plain_layers():
+    network = Network(Setup(width_conv=3, filter_size=3))
+    initialize(network, generator=torch.Generator().manual_seed(0))
+    network.train()(torch.rand(4, 3, 32, 32)).sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
 
 
 @pytest.mark.parametrize("depth_conv", [3, 5])

@@ -17,6 +17,7 @@ FLOW = [
     ["pixels"],
     ["bundled"],
     ["images"],
+    ["kernels"],
     ["augment", "fused", "optimizers", "recipes"],
     ["networks"],
     ["training", "runfile"],

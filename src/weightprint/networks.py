@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weightprint.errors import ZooError
-from weightprint.fused import conv_norm_pool_activate
+from weightprint.fused import conv_norm_pool_activate, fits
 from weightprint.layouts import (
     BLOCKS,
     IMAGE_CHANNELS,
@@ -68,8 +68,9 @@ class Network(nn.Module):
         """Class scores [B, outputs] of images [B, 3, 32, 32]; dropout draws from `generator` in training mode."""
         x = images
         for conv, norm, pool in zip(self.conv, self.conv_norm, self._ends_block, strict=True):
-            if self.training and isinstance(norm, nn.BatchNorm2d) and x.device.type == "cpu":
+            if self.training and fits(norm, x):
                 assert isinstance(conv, nn.Conv2d)  # for the type checker
+                assert isinstance(norm, nn.BatchNorm2d)
                 x = conv_norm_pool_activate(x, conv, norm, self.setup.activation, pool=pool)
                 continue
             x = norm(conv(x))  # [B, C, H, W]
