@@ -48,6 +48,15 @@ def test_help_answers_at_once():
     assert min(seconds() for _ in range(7)) < 0.3
 
 
+def test_a_reader_that_stops_early_is_no_error():
+    """As in `weightprint data list | head -1`."""
+    command = [sys.executable, "-m", "weightprint.cli", "data", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 def test_the_package_setups_zoo_and_command_line_load_without_torch():
     loaded = "import sys, weightprint, weightprint.setups, weightprint.zoo, weightprint.cli"
     code = f"{loaded}; assert 'torch' not in sys.modules"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_
+import os
 import sys
 import time
 import warnings
@@ -39,12 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             code = app(tokens, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
         message = " ".join(str(error).split())
         return _report(as_json, "usage", message, "weightprint --help, or --help after the command", code=2)
     except WeightprintError as error:
         return _report(as_json, error.kind, error.message, error.hint)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         return _report(as_json, "file", f"{error.filename or 'a file'}: {error.strerror or error}", "")
     except KeyboardInterrupt:
