@@ -7,6 +7,7 @@ Measured, interleaved, several repeats, as medians with the smallest and largest
 - the fixed space's network at batch 64, ReLU, Adam, no augmentation, in training samples per second summed over the
   machine: a plain PyTorch loop with all cores, the same as one single-threaded process per core, and weightprint's step
   as one single-threaded process per core;
+- a cohort's step: runs that are trained as one, meant for GPUs, in training samples of all its members;
 - weightprint's step for the smallest, the median and the largest architecture of the space `main`;
 - evaluation, in images per second; augmentation, in microseconds per image and core;
 - the dense convolution peak of the machine, in GFLOP/s, as the yardstick of what is possible;
@@ -103,6 +104,32 @@ def our_step(**architecture: int) -> Callable[[], int]:
     return step
 
 
+def cohort_step(members: int) -> Callable[[], int]:
+    """One training step of a cohort as `weightprint.cohorts.train_cohort` makes it."""
+    import torch
+
+    from weightprint import Setup
+    from weightprint.cohorts import CohortImages, CohortNetwork, CohortOptimizer
+    from weightprint.networks import Network, initialize
+
+    setups = [Setup(**SETUP)] * members
+    generators = [torch.Generator().manual_seed(k) for k in range(members)]
+    networks = [Network(setup) for setup in setups]
+    for network, generator in zip(networks, generators, strict=True):
+        initialize(network, generator=generator)
+    cohort = CohortNetwork(networks)
+    optimizer = CohortOptimizer(setups, cohort.values)
+    images = CohortImages({"random": _random_images()}, ["random"] * members, "cpu")
+    rates = torch.full((members, 1), 1e-3)
+
+    def step() -> int:
+        batch, labels = images.training_batch(torch.randint(0, 2250, (members, BATCH), generator=generators[0]))
+        optimizer.step(cohort.gradients(cohort.scores(batch, generators), labels), rates)
+        return members * BATCH
+
+    return step
+
+
 def our_evaluation() -> Callable[[], int]:
     """One evaluation of training, validation and test images."""
     import torch
@@ -172,6 +199,8 @@ def cases() -> dict[str, tuple[str, Callable[[], Callable[[], int]], int]]:
         "plain PyTorch, all cores": ("samples/s", plain_step, 0),
         "plain PyTorch, a process per core": ("samples/s", plain_step, cores),
         "weightprint, a process per core": ("samples/s", our_step, cores),
+        "weightprint, cohorts of 2, a process per core": ("samples/s", lambda: cohort_step(2), cores),
+        "weightprint, cohorts of 4, a process per core": ("samples/s", lambda: cohort_step(4), cores),
         "evaluation, a process per core": ("images/s", our_evaluation, cores),
         "augmentation, a process per core": ("images/s", our_augmentation, cores),
         "dense convolution, a process per core": ("FLOP/s", dense_convolution, cores),
@@ -305,11 +334,11 @@ def main() -> None:
     document = {"machine": machine(), "seconds": options.seconds, "repeats": options.repeats, "rates": rates}
     document["end_to_end"] = overhead()
     print("  ".join(f"{key} {value}" for key, value in document["machine"].items()))
-    print(f"{'case':42} {'median':>14} {'smallest':>14} {'largest':>14}")
+    print(f"{'case':46} {'median':>14} {'smallest':>14} {'largest':>14}")
     for name, values in rates.items():
         scale, unit = (1e-9, "GFLOP/s") if cases()[name][0] == "FLOP/s" else (1.0, cases()[name][0])
         cells = [f"{scale * v:14,.0f}" for v in (statistics.median(values), min(values), max(values))]
-        print(f"{name:42} {' '.join(cells)} {unit}")
+        print(f"{name:46} {' '.join(cells)} {unit}")
     ours, plain = (rates[name] for name in ("weightprint, a process per core", "plain PyTorch, all cores"))
     ratio = statistics.median(a / b for a, b in zip(ours, plain, strict=True))
     print(f"weightprint over plain PyTorch with all cores: {ratio:.2f} (median of {options.repeats} paired ratios)")

@@ -106,6 +106,7 @@ def sample(
     max_epochs: int = 1000,
     snapshots: int = 20,
     seed: int = 0,
+    cohort: int = 1,
     range: str | None = None,
     workers: int | None = None,
     engine: Literal["local", "ray"] = "local",
@@ -142,6 +143,8 @@ def sample(
         Weight vectors kept of each run.
     seed
         Of every random choice.
+    cohort
+        Runs of one architecture and batch size that are trained as one, at most; to fill a GPU.
     range
         A-B: only the runs A to B, both included; see merge.
     workers
@@ -168,6 +171,7 @@ def sample(
         max_epochs=max_epochs,
         snapshots=snapshots,
         seed=seed,
+        cohort=cohort,
         range_=range,
     )
     spread: dict[str, Any] = {
@@ -295,6 +299,7 @@ def fit(
     part: str = "all",
     slice_length: str = "5000",
     snapshots: str = "11-20",
+    without: str = "",
     converged: Literal["on", "off"] = "on",
     split_seed: int = 0,
     max_seconds: float | None = None,
@@ -312,13 +317,15 @@ def fit(
     meta
         Folder to write the meta-classifier to.
     model
-        svm, trees or dmc.
+        By its name: svm, trees, dmc, …, or a baseline that reads no weights: majority, shapes, fields.
     part
         Which weights to read: all, conv or fc.
     slice_length
         Consecutive weights per slice, or all for whole vectors.
     snapshots
         A-B: the snapshots to learn from, or all.
+    without
+        Left out of what is read: moving_statistics, biases_before_norm, or both with a comma between them.
     converged
         on: only runs whose test accuracy lies above chance.
     split_seed
@@ -338,6 +345,7 @@ def fit(
         part=part,
         slice_length=_slice_length(slice_length),
         snapshots=_snapshots(snapshots),
+        without=tuple(name.strip() for name in without.split(",") if name.strip()),
         converged=converged == "on",
         max_seconds=max_seconds,
         device=device,

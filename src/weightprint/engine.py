@@ -1,7 +1,8 @@
 """What every way of spreading runs over processes shares: a job, its answer, and what becomes of one that went wrong.
 
-A job is {"job": "train" or "time", "run": number}. Its answer has "run" and either what was done, or "failure" (the
-reason; "died" says that the process is gone), or "cannot_write" with a "hint".
+A job is {"job": "train" or "time", "run": number}; one about members of a cohort has their numbers as "runs" and the
+first as "run". Its answer has "run" and either what was done ("answers", one for each, where there are "runs"), or
+"failure" (the reason; "died" says that the process is gone), or "cannot_write" with a "hint".
 """
 
 from __future__ import annotations
@@ -69,14 +70,15 @@ class Attempts:
     """The jobs that wait, and what went wrong with them so far.
 
     A job that failed, or on which a process died, is repeated; after the third time the answer is
-    give_up(run, reason). After a death the answer is recover(run) where that finds one.
+    give_up(run, reason). After a death the answer is recover(run) where that finds one. Of a job with several runs
+    there is an answer for each, and only what was not recovered is repeated.
     """
 
     def __init__(self, jobs: Iterable[Job], *, give_up: GiveUp, recover: Recover) -> None:
         self.waiting = deque(jobs)
         self._give_up, self._recover = give_up, recover
         self._failures: Counter[int] = Counter()
-        self._given_up: list[tuple[int, str]] = []
+        self._given_up: list[tuple[Job, str]] = []
         self._under_way = self._done = 0
 
     @property
@@ -98,16 +100,19 @@ class Attempts:
         self._under_way -= 1
         if "cannot_write" in answer:
             raise ZooError(answer["cannot_write"], hint=answer["hint"])
-        if answer.get("died"):
-            answer = self._recover(job["run"]) or answer
-        final = []
+        final: list[Answer] = []
         if "failure" not in answer:
-            self._done += 1
-            final.append(answer)
+            final += answer.get("answers", [answer])
         else:
-            self._failed(job, answer["failure"])
+            if answer.get("died"):
+                final += [found for run in _runs(job) if (found := self._recover(run))]
+            there = {found["run"] for found in final}
+            if left := [run for run in _runs(job) if run not in there]:
+                self._failed({**job, "runs": left} if there else job, answer["failure"])
+        self._done += len(final)
         while self._given_up and (self._done or not self.open):
-            final.append(self._give_up(*self._given_up.pop()))
+            job, reason = self._given_up.pop()
+            final += [self._give_up(run, reason) for run in _runs(job)]
         return final
 
     def _failed(self, job: Job, reason: str) -> None:
@@ -115,10 +120,14 @@ class Attempts:
         if self._failures[job["run"]] < DEATHS_UNTIL_FAILED:
             self.waiting.appendleft(job)
             return
-        self._given_up.append((job["run"], reason))
+        self._given_up.append((job, reason))
         if not self._done and len(self._given_up) >= GIVEN_UP_UNTIL_STOP:
-            run, reason = self._given_up[0]
-            raise ZooError(f"no run could be trained; run {run}: {reason}", hint="nothing was marked as failed")
+            job, reason = self._given_up[0]
+            raise ZooError(f"no run could be trained; run {job['run']}: {reason}", hint="nothing was marked as failed")
+
+
+def _runs(job: Job) -> list[int]:
+    return job.get("runs", [job["run"]])
 
 
 def cannot_write(folder: Path, error: OSError, *, what: str = "") -> ZooError:
@@ -168,7 +177,7 @@ def do(job: Job, *, zoo: Path, recipe: Recipe, images: Mapping[str, TrainingImag
     """Do a job in this process. A failure is an answer, never an exception."""
     run = job["run"]
     try:
-        done = _JOBS[job["job"]](zoo, recipe, images, run, device)
+        done = _JOBS[job["job"]](zoo, recipe, images, job, device)
     except OSError as error:
         refusal = cannot_write(zoo, error, what=f"run {run}")
         done = {"cannot_write": refusal.message, "hint": refusal.hint}
@@ -178,26 +187,30 @@ def do(job: Job, *, zoo: Path, recipe: Recipe, images: Mapping[str, TrainingImag
     return {"run": run, **done}
 
 
-def _train(zoo: Path, recipe: Recipe, images: Mapping[str, TrainingImages], run: int, device: str) -> Answer:
-    from weightprint.jobs import train_run
+def _train(zoo: Path, recipe: Recipe, images: Mapping[str, TrainingImages], job: Job, device: str) -> Answer:
+    from weightprint.jobs import train_runs
 
     started = time.perf_counter()
-    record, training_samples = train_run(recipe, run, images, device=device, spool=zoo)
-    write_run(zoo, record)
-    return {
-        "status": record.status,
-        "training_samples": training_samples,
-        "seconds": round(time.perf_counter() - started, 3),
+    trained = train_runs(recipe, _runs(job), images, device=device, spool=zoo)
+    for record, _ in trained:
+        write_run(zoo, record)
+    of_all = {
+        "seconds": round((time.perf_counter() - started) / len(trained), 3),
         "worker": os.getpid(),
         "host": socket.gethostname(),
         "peak_mb": peak_mb(),
     }
+    answers = [
+        {"run": record.number, "status": record.status, "training_samples": samples, **of_all}
+        for record, samples in trained
+    ]
+    return {"answers": answers} if "runs" in job else answers[0]
 
 
-def _time(zoo: Path, recipe: Recipe, images: Mapping[str, TrainingImages], run: int, device: str) -> Answer:
+def _time(zoo: Path, recipe: Recipe, images: Mapping[str, TrainingImages], job: Job, device: str) -> Answer:
     from weightprint.jobs import time_run
 
-    return {"seconds": time_run(recipe, run, images, device=device)}
+    return {"seconds": time_run(recipe, job["run"], images, device=device)}
 
 
 _JOBS = {"train": _train, "time": _time}

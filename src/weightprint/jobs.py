@@ -1,19 +1,41 @@
-"""What can be done with one run number of a recipe: train it, or time it."""
+"""What can be done with run numbers of a recipe: train them, or time one."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from weightprint.cohorts import train_cohort
 from weightprint.images import TrainingImages
 from weightprint.layouts import Layout
-from weightprint.recipes import Recipe, recipe_sha256
+from weightprint.recipes import Recipe, cohorts_of, recipe_sha256
 from weightprint.runfile import RunRecord
-from weightprint.training import CURVE_COLUMNS, train
+from weightprint.training import CURVE_COLUMNS, TrainedRun, train
 
 TIMED_IMAGES = 1024
+
+
+def train_runs(
+    recipe: Recipe, numbers: Sequence[int], images: Mapping[str, TrainingImages], *, device: str, spool: Path | None
+) -> list[tuple[RunRecord, int]]:
+    """Train the whole cohort that these runs belong to; for each of them what `train_run` returns."""
+    (cohort,) = cohorts_of(recipe, numbers)
+    if len(cohort) == 1:
+        return [train_run(recipe, cohort[0], images, device=device, spool=spool)]
+    trained = train_cohort(
+        [recipe.draw(number) for number in cohort],
+        images,
+        seed=recipe.seed,
+        runs=cohort,
+        max_epochs=recipe.max_epochs,
+        snapshots=recipe.snapshots,
+        device=device,
+        spool=spool,
+    )
+    records = {number: _record(recipe, number, run, images) for number, run in zip(cohort, trained, strict=True)}
+    return [records[number] for number in numbers]
 
 
 def train_run(
@@ -31,6 +53,13 @@ def train_run(
         device=device,
         spool=spool,
     )
+    return _record(recipe, number, trained, images)
+
+
+def _record(
+    recipe: Recipe, number: int, trained: TrainedRun, images: Mapping[str, TrainingImages]
+) -> tuple[RunRecord, int]:
+    setup = trained.setup
     record = RunRecord(
         number=number,
         identity=f"{recipe_sha256(recipe.to_json())}:{number}",
@@ -48,16 +77,22 @@ def train_run(
 
 
 def time_run(recipe: Recipe, number: int, images: Mapping[str, TrainingImages], *, device: str) -> float:
-    """Seconds that a run would take to its last epoch, from one short epoch."""
-    setup = recipe.draw(number)
-    part = images[setup.dataset]
+    """Seconds that a run would take to its last epoch, as a share of its cohort's, from one short epoch."""
+    (cohort,) = cohorts_of(recipe, [number])
+    setups = [recipe.draw(member) for member in cohort]
+    setup, part = setups[0], images[setups[0].dataset]
     shown = min(len(part.y_train), max(TIMED_IMAGES, setup.batch_size))
-    short = replace(part, x_train=part.x_train[:shown], y_train=part.y_train[:shown])
+    short = {
+        name: replace(part, x_train=part.x_train[:shown], y_train=part.y_train[:shown]) for name, part in images.items()
+    }
 
     def seconds(epochs: int) -> tuple[float, int]:
         started = time.perf_counter()
-        trained = train(setup, short, max_epochs=epochs, snapshots=1, device=device)
-        return time.perf_counter() - started, trained.training_samples
+        if len(cohort) == 1:
+            trained = train(setup, short[setup.dataset], max_epochs=epochs, snapshots=1, device=device)
+        else:
+            trained, *_ = train_cohort(setups, short, runs=cohort, max_epochs=epochs, snapshots=1, device=device)
+        return (time.perf_counter() - started) / len(cohort), trained.training_samples
 
     seconds(1)
     evaluation, _ = seconds(0)

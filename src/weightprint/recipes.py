@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,22 @@ from weightprint.stopping import EARLIEST_STOP
 
 PROCEDURE = 1
 """Raised when the same recipe would train differently for another reason than library versions."""
+
+SHAPE_FIELDS = (
+    "batch_size",
+    "filter_size",
+    "depth_conv",
+    "depth_fc",
+    "width_conv",
+    "width_fc",
+    "batch_norm",
+    "outputs",
+)
+"""What the members of a cohort have in common: these fix which tensor operations a training consists of."""
+
+WINDOW = 16
+"""Cohorts are formed among this many times their width of consecutive runs: more fills them better, less leaves fewer
+members untrained for when only some runs are asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +42,8 @@ class Recipe:
     max_epochs: at which a run ends if no rule ended it before
     snapshots:  T, kept of each run
     datasets:   data set name → SHA-256 of its images and labels
+    cohort:     runs trained as one, at most; see `cohorts_of`
+    window:     consecutive runs among which cohorts are formed
     """
 
     space: Space
@@ -35,6 +53,8 @@ class Recipe:
     max_epochs: int
     snapshots: int
     datasets: Mapping[str, str]
+    cohort: int = 1
+    window: int = 1
 
     def __post_init__(self) -> None:
         if self.snapshots < 1 or self.max_epochs < 1:
@@ -48,6 +68,12 @@ class Recipe:
                 hint=f"--max-epochs {self.snapshots - 1} or more, or --snapshots {self.max_epochs + 1} or fewer",
             )
 
+        if not 1 <= self.cohort <= self.window:
+            raise SetupError(
+                f"a cohort must have from 1 run to as many as its window, {self.window}, not {self.cohort}",
+                hint="1 trains runs one by one",
+            )
+
     def draw(self, run: int) -> Setup:
         """The set-up of a run."""
         return self.space.draw(self.seed, run)
@@ -58,6 +84,7 @@ class Recipe:
         return self.max_epochs < max(EARLIEST_STOP, self.snapshots)
 
     def to_json(self) -> dict[str, Any]:
+        cohorts = {"cohort": self.cohort, "window": self.window} if self.cohort > 1 else {}
         return {
             "procedure": PROCEDURE,
             "space": self.space.to_json(),
@@ -67,6 +94,7 @@ class Recipe:
             "max_epochs": self.max_epochs,
             "snapshots": self.snapshots,
             "datasets": dict(self.datasets),
+            **cohorts,
         }
 
     @classmethod
@@ -85,6 +113,30 @@ class Recipe:
                 hint="use the weightprint version named in zoo.json",
             )
         return recipe
+
+
+def cohorts_of(recipe: Recipe, runs: Iterable[int]) -> list[tuple[int, ...]]:
+    """The cohorts that these runs belong to, whole, in the order of their first members.
+
+    In every window of consecutive run numbers, runs whose set-ups agree in SHAPE_FIELDS form cohorts in their order.
+    What a run's cohort is depends on the recipe and the run's number alone.
+    """
+    asked = set(runs)
+    if recipe.cohort == 1:
+        return [(run,) for run in sorted(asked)]
+    windows = {run // recipe.window for run in asked}
+    cohorts = [cohort for window in windows for cohort in _cohorts_in(recipe, window)]
+    return sorted(cohort for cohort in cohorts if not asked.isdisjoint(cohort))
+
+
+def _cohorts_in(recipe: Recipe, window: int) -> Iterator[tuple[int, ...]]:
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for run in range(window * recipe.window, (window + 1) * recipe.window):
+        setup = recipe.draw(run)
+        alike.setdefault(tuple(getattr(setup, field) for field in SHAPE_FIELDS), []).append(run)
+    for runs in alike.values():
+        for start in range(0, len(runs), recipe.cohort):
+            yield tuple(runs[start : start + recipe.cohort])
 
 
 def recipe_sha256(recipe: Mapping[str, Any]) -> str:

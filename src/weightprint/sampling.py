@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,14 +14,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from weightprint.cluster import RayCluster
-from weightprint.engine import Answer, Engine, writing_to
+from weightprint.engine import Answer, Engine, Job, writing_to
 from weightprint.errors import CorruptFile, DataError, SetupError, ZooError, did_you_mean
 from weightprint.files import TEMPORARY_PREFIX
 from weightprint.images import TrainingImages, largest_test_size, largest_train_size, load, prepare
 from weightprint.index import UNREADABLE, index_row, run_path
 from weightprint.layouts import Layout
 from weightprint.locks import runs_locked
-from weightprint.recipes import Recipe, refuse_other_recipe
+from weightprint.recipes import WINDOW, Recipe, cohorts_of, refuse_other_recipe
 from weightprint.runfile import RunRecord
 from weightprint.setups import Space
 from weightprint.training import MAX_EPOCHS, SNAPSHOTS
@@ -62,7 +62,7 @@ class SamplingResult:
     zoo:              the whole zoo
     counts:           status → how many of the runs asked for have it
     sampled:          runs trained in this call
-    training_samples: images through gradient steps in this call
+    training_samples: images through gradient steps in this call, those of runs that only complete a cohort left out
     seconds:          wall time of this call
     peak_mb:          the most memory that a process held which trained; None when none did
     """
@@ -110,6 +110,7 @@ def plan(
     max_epochs: int = MAX_EPOCHS,
     snapshots: int = SNAPSHOTS,
     seed: int = 0,
+    cohort: int = 1,
     range_: str | None = None,
 ) -> Sampling:
     """Check everything that can be checked before anything trains, and load the images.
@@ -124,6 +125,8 @@ def plan(
     max_epochs: at which a run ends if early stopping did not end it before
     snapshots:  kept of each run
     seed:       of every random choice
+    cohort:     runs of one shape trained as one, at most; to fill a GPU. A cohort is trained whole even when not all of
+                its runs are asked for: nothing is wasted when ranges start and end at multiples of 16 · cohort
     range_:     "A-B": only the runs A to B, both included
 
     Raises SetupError, DataError, or RecipeMismatch when the folder holds a zoo of another recipe.
@@ -144,6 +147,8 @@ def plan(
         max_epochs=max_epochs,
         snapshots=snapshots,
         datasets={name: images.sha256 for name, images in loaded.items()},
+        cohort=cohort,
+        window=WINDOW * cohort if cohort > 1 else 1,
     )
     images = {
         name: prepare(images, train_size=train_size, test_size=test_size, seed=seed) for name, images in loaded.items()
@@ -256,7 +261,7 @@ def _train_missing(sampling: Sampling, zoo: Zoo, pool: Engine, progress: Progres
         return {"run": number, "status": "failed", "training_samples": 0, "reason": reason}
 
     with pool, _open_log(zoo.path / LOG_FILE) as log:
-        jobs = ({"job": "train", "run": number} for number in missing)
+        jobs = _training_jobs(sampling.recipe, missing)
         for answer in pool.map(jobs, give_up=give_up, recover=recover):
             trained.add(answer)
             line = {**answer, "time": round(time.time(), 3)}
@@ -264,6 +269,14 @@ def _train_missing(sampling: Sampling, zoo: Zoo, pool: Engine, progress: Progres
             if progress is not None:
                 progress(trained.runs, len(missing), answer)
     return trained
+
+
+def _training_jobs(recipe: Recipe, missing: Sequence[int]) -> Iterator[Job]:
+    """One job per cohort; it names the members to write."""
+    wanted = set(missing)
+    for cohort in cohorts_of(recipe, missing):
+        runs = [run for run in cohort if run in wanted]
+        yield {"job": "train", "run": runs[0], **({"runs": runs} if len(cohort) > 1 else {})}
 
 
 def _open_log(path: Path) -> BinaryIO:
@@ -332,7 +345,9 @@ def estimate(
         timed = missing[:: max(1, len(missing) // max(TIMED_RUNS, count))][: max(TIMED_RUNS, count)]
         jobs = ({"job": "time", "run": number} for number in timed)
         seconds = [answer["seconds"] for answer in pool.map(jobs, give_up=_refuse_timing, recover=lambda _: None)]
-    hours = float(np.mean(seconds)) * len(missing) / min(count, max(1, len(missing))) / 3600 if seconds else 0.0
+    cohorts = cohorts_of(sampling.recipe, missing)
+    to_train = sum(map(len, cohorts))
+    hours = float(np.mean(seconds)) * to_train / min(count, len(cohorts)) / 3600 if seconds else 0.0
     return {
         "dry_run": True,
         "zoo": str(sampling.path),

@@ -71,8 +71,9 @@ class MemoryZoo:
     def where(self, keep) -> MemoryZoo:
         return MemoryZoo([run for run in self.runs if keep(run)])
 
-    def split(self) -> tuple[MemoryZoo, MemoryZoo]:
-        return self.where(lambda run: run.number % 4), self.where(lambda run: run.number % 4 == 0)
+    def split(self, *, split_seed: int = 0) -> tuple[MemoryZoo, MemoryZoo]:
+        side = split_seed % 4
+        return self.where(lambda run: run.number % 4 != side), self.where(lambda run: run.number % 4 == side)
 
 
 def draw_properties(number: int) -> dict[str, Any]:

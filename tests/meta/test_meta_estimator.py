@@ -238,6 +238,9 @@ def test_clone_and_settings_follow_scikit_learn():
         ("svm", {"snapshots": (5, 3)}, "a first and a last number from 1 up"),
         ("svm", {"snapshots": 4}, "such as --snapshots 11-20"),
         ("svm", {"converged": "on"}, "converged must be true or false"),
+        ("svm", {"without": "moving_statistics"}, r"must be a sequence of names, not 'moving_statistics'"),
+        ("svm", {"without": ("moving_statistic",)}, r"'moving_statistic' \(did you mean 'moving_statistics'\?"),
+        ("svm", {"without": ("moving_statistics",) * 2}, "names something twice"),
         ("svm", {"seed": -1}, "seed must be"),
         ("svm", {"max_seconds": 0}, "max_seconds must be a number above 0"),
         ("svm", {"draws": 0}, "draws must be"),
@@ -316,7 +319,7 @@ def test_balanced_weights_make_classes_weigh_the_same():
 
 
 def test_the_registry_lists_models_without_loading_torch():
-    assert list(MODELS) == ["svm", "trees", "dmc"]
+    assert {"majority", "shapes", "fields", "svm", "trees", "dmc"} <= set(MODELS)
     program = (
         "import sys, weightprint.meta as m; list(m.MODELS); m.MODELS['svm']; m.build('trees', target='x');"
         "assert 'torch' not in sys.modules"

@@ -13,11 +13,24 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "DMC": "dmc",
+    "Fields": "baselines",
+    "Joint": "joint",
+    "LayerTrees": "layer_trees",
+    "Majority": "baselines",
     "MetaClassifier": "base",
     "Reading": "base",
     "SVM": "linear",
+    "Shapes": "baselines",
+    "SliceTrees": "slice_trees",
     "Trees": "trees",
+    "by_slices": "averaging",
+    "calibrate": "calibration",
+    "compare": "comparison",
+    "compare_splits": "comparison",
+    "conformal_sets": "conformal",
     "load_meta": "persistence",
+    "pick": "selection",
+    "split_validation": "selection",
 }
 
 __all__ = ["MODELS", "build", "fit", *_HOMES]
@@ -36,7 +49,17 @@ def __dir__() -> list[str]:
 class _Models(Mapping[str, "type[MetaClassifier]"]):
     """Model names and their classes; a class is loaded when it is first asked for."""
 
-    _classes = {"svm": "SVM", "trees": "Trees", "dmc": "DMC"}  # noqa: RUF012
+    _classes = {  # noqa: RUF012
+        "majority": "Majority",
+        "shapes": "Shapes",
+        "fields": "Fields",
+        "svm": "SVM",
+        "trees": "Trees",
+        "slice_trees": "SliceTrees",
+        "layer_trees": "LayerTrees",
+        "joint": "Joint",
+        "dmc": "DMC",
+    }
 
     def __getitem__(self, name: str) -> type[MetaClassifier]:
         return __getattr__(self._classes[name])

@@ -62,8 +62,10 @@ class Reading:
     run:       the zoo's Run
     snapshots: their numbers, from 1 [T]
     labels:    one per snapshot; empty where the run has none
-    starts:    where the slices begin, int64 [T, K]; None for whole vectors
+    starts:    where the slices begin in the weights that are read, int64 [T, K]; None for whole vectors
     outputs:   class probabilities [T, K, C], or predicted values [T, K, 1]; K is 1 for whole vectors
+    layout:    of the weights that are read: the run's own, or what `without` leaves of it
+    target:    what is predicted
     """
 
     run: Any
@@ -71,11 +73,13 @@ class Reading:
     labels: tuple[Any, ...]
     starts: npt.NDArray[np.int64] | None
     outputs: npt.NDArray[np.float64]
+    layout: Layout
+    target: Target
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
         """The outputs' mean over snapshots and slices [C]: what the run as a whole is given."""
-        return self.outputs.mean(axis=(0, 1))
+        return self.target.mean(self.outputs, axis=(0, 1))
 
 
 class MetaClassifier(BaseEstimator):
@@ -85,13 +89,15 @@ class MetaClassifier(BaseEstimator):
     part:         read only the conv, fc or other part; "all" reads every weight
     slice_length: consecutive weights read at a time, or "all" for whole vectors
     snapshots:    first and last snapshot read, from 1; None for all
+    without:      kinds of tensors left out of what is read, names of `weightprint.meta.rows.WITHOUT`
     converged:    leave out runs whose final test accuracy is not above chance
     seed:         of every random choice; equal seeds give equal fits
     device:       where torch models compute; the others use the processor
     max_seconds:  ends a fit early; None for no limit
 
     After `fit`: `target_` (name, kind, classes), `classes_`, `train_runs_` (identities), `zoo_` (the zoo's
-    identity), `excluded_` (runs left out, by reason), `lengths_` (of the training vectors), `seconds_`.
+    identity), `excluded_` (runs left out, by reason), `class_counts_` (of each class the runs kept and removed),
+    `lengths_` (of the training vectors), `seconds_`.
     Classes are balanced while fitting: probabilities are those for equally frequent classes.
 
     Raises MetaError for settings that cannot be.
@@ -99,6 +105,8 @@ class MetaClassifier(BaseEstimator):
 
     name: ClassVar[str]
     """The model's name in `MODELS`, on the command line and in files."""
+    reads_weights: ClassVar[bool] = True
+    """Whether weights are read from the disk at all; baselines without get arrays [T, 0] in their place."""
     reads_slices: ClassVar[bool] = True
     reads_whole: ClassVar[bool] = True
 
@@ -107,6 +115,7 @@ class MetaClassifier(BaseEstimator):
     train_runs_: tuple[str, ...]
     zoo_: str | None
     excluded_: dict[str, int]
+    class_counts_: list[dict[str, Any]]
     lengths_: tuple[int, ...]
     seconds_: float
 
@@ -117,6 +126,7 @@ class MetaClassifier(BaseEstimator):
         part: str = WHOLE,
         slice_length: int | str = 5000,
         snapshots: tuple[int, int] | None = (11, 20),
+        without: tuple[str, ...] = (),
         converged: bool = True,
         seed: int = 0,
         device: str = "cpu",
@@ -126,6 +136,7 @@ class MetaClassifier(BaseEstimator):
         self.part = part
         self.slice_length = slice_length
         self.snapshots = snapshots
+        self.without = without
         self.converged = converged
         self.seed = seed
         self.device = device
@@ -145,6 +156,12 @@ class MetaClassifier(BaseEstimator):
     ) -> npt.NDArray[np.float64]:
         """Probabilities [T, K, C] or standardised values [T, K, 1] for slices that begin at `starts` [T, K]."""
         raise NotImplementedError
+
+    def _answer(
+        self, member: Member, weights: npt.NDArray[np.float32], starts: npt.NDArray[np.int64] | None
+    ) -> npt.NDArray[np.float64]:
+        """`_outputs` for a run; a baseline that reads more than weights, or something else, does that here."""
+        return self._outputs(weights, member.layout, starts)
 
     def _state(self) -> tuple[dict[str, npt.NDArray], dict[str, Any]]:
         """All that `_restore` needs: arrays by name, and facts that JSON can hold."""
@@ -172,7 +189,10 @@ class MetaClassifier(BaseEstimator):
         measured = self._check_target(runs)
         members, excluded = rows.choose(runs, self._choice())
         members, taken = rows.gather(
-            members, lambda member, weights: self._take(member, weights, self._generator("fit", member)), excluded
+            members,
+            lambda member, weights: self._take(member, weights, self._generator("fit", member)),
+            excluded,
+            weights_needed=self.reads_weights,
         )
         if not members:
             raise MetaError(
@@ -183,6 +203,7 @@ class MetaClassifier(BaseEstimator):
         self.classes_ = self.target_.classes
         self.excluded_ = _counted(excluded)
         self.train_runs_ = tuple(member.run.identity for member in members)
+        self.class_counts_ = rows.count_classes(runs, self.target_, self.train_runs_)
         self.zoo_ = getattr(zoo, "identity", None)
         self.lengths_ = tuple(sorted({member.layout.size for member in members}))
         self._began = began
@@ -215,12 +236,12 @@ class MetaClassifier(BaseEstimator):
 
         def outputs(member: Member, weights: npt.NDArray[np.float32]) -> Reading:
             starts = self._starts(member, slices, spread=spread)
-            found = self._outputs(weights, member.layout, starts)
+            found = self._answer(member, weights, starts)
             if self.target_.kind != CLASSIFICATION:
-                found = found * self._scale[1] + self._scale[0]
-            return Reading(member.run, member.snapshots, member.labels, starts, found)
+                found = self.target_.decode(found * self._scale[1] + self._scale[0])
+            return Reading(member.run, member.snapshots, member.labels, starts, found, member.layout, self.target_)
 
-        _, readings = rows.gather(members, outputs, excluded)
+        _, readings = rows.gather(members, outputs, excluded, weights_needed=self.reads_weights)
         return readings, _counted(excluded)
 
     def predict_proba(self, zoo: Any, *, slices: int = 10) -> npt.NDArray[np.float64]:
@@ -260,17 +281,7 @@ class MetaClassifier(BaseEstimator):
         Raises MetaError when no such run is left.
         """
         began = time.monotonic()
-        readings, excluded = self.read(zoo, slices=slices, held_out=True)
-        known = [r for r in readings if self.target_.encode(r.labels[0]) is not None]
-        if len(known) < len(readings):
-            excluded["class_not_trained"] = len(readings) - len(known)
-        if not known:
-            trained = sum(run.identity in set(self.train_runs_) for run in zoo)
-            raise MetaError(
-                f"no run is left to evaluate on: {trained} of {len(zoo)} were trained on, "
-                f"{rows.describe(Counter(excluded))}",
-                hint="evaluate on runs that were not trained on, such as the test part of a split",
-            )
+        known, excluded = self.read_unseen(zoo, slices=slices)
         document: dict[str, Any] = {
             "property": self.target,
             "model": self.name,
@@ -281,16 +292,21 @@ class MetaClassifier(BaseEstimator):
             "snapshots": list(self.snapshots) if self.snapshots else None,
             "part": self.part,
             "slice_length": self.slice_length,
+            "without": list(self.without),
             "converged": self.converged,
             "seed": self.seed,
             "fit_seconds": self.seconds_,
             "max_seconds": self.max_seconds,
             "capped": bool(getattr(self, "capped_", False)),
             "excluded": excluded,
-            **evaluation.length_note([*self.lengths_, *(r.run.layout.size for r in known)]),
+            **evaluation.length_note([*self.lengths_, *(r.layout.size for r in known)]),
         }
         if self.target_.kind == CLASSIFICATION:
             truth = np.array([self.target_.encode(r.labels[0]) for r in known])
+            seen = set(self.train_runs_)
+            unseen = [run for run in zoo if run.identity not in seen]
+            document["per_class"] = rows.count_classes(unseen, self.target_, [r.run.identity for r in known])
+            document["train_per_class"] = self.class_counts_
             document["classes"] = list(self.classes_)
             document["class_counts"] = np.bincount(truth, minlength=len(self.classes_)).tolist()
             document.update(
@@ -300,9 +316,34 @@ class MetaClassifier(BaseEstimator):
             )
         else:
             values = np.array([np.mean(r.labels) for r in known])
-            document["per_run"] = evaluation.regression_scores(values, np.array([r.mean[0] for r in known]))
+            predicted = np.array([r.mean[0] for r in known])
+            document["learnt_on"] = "logarithm" if self.target_.log else "value"
+            document["per_run"] = evaluation.regression_scores(values, predicted)
+            if self.target_.log:
+                document["per_run_log10"] = evaluation.regression_scores(np.log10(values), np.log10(predicted))
         document["seconds"] = time.monotonic() - began
         return document
+
+    def read_unseen(self, zoo: Any, **places: Any) -> tuple[list[Reading], dict[str, int]]:
+        """`read` of the runs that it can be judged by: not fitted on, complete, labelled, of a class it knows.
+
+        places: slices, spread and snapshots, as for `read`
+
+        Raises MetaError when no such run is left.
+        """
+        readings, excluded = self.read(zoo, **places, held_out=True)
+        known = [r for r in readings if self.target_.encode(r.labels[0]) is not None]
+        if len(known) < len(readings):
+            excluded["class_not_trained"] = len(readings) - len(known)
+        if not known:
+            seen = set(self.train_runs_)
+            trained = sum(run.identity in seen for run in zoo)
+            raise MetaError(
+                f"no run is left to evaluate on: {trained} of {len(zoo)} were trained on, "
+                f"{rows.describe(Counter(excluded))}",
+                hint="evaluate on runs that were not trained on, such as the test part of a split",
+            )
+        return known, excluded
 
     def save(self, path: Any) -> None:
         """Write a folder from which `load_meta` makes the same meta-classifier; see `weightprint.meta.persistence`."""
@@ -338,6 +379,7 @@ class MetaClassifier(BaseEstimator):
                     f"snapshots must be a first and a last number from 1 up, not {self.snapshots!r}",
                     hint="such as --snapshots 11-20",
                 )
+        rows.check_without(self.without)
         if not isinstance(self.converged, bool):
             raise MetaError(f"converged must be true or false, not {self.converged!r}")
         if not _is_whole(self.seed, 0):
@@ -362,6 +404,7 @@ class MetaClassifier(BaseEstimator):
             part=self.part,
             slice_length=int(self.slice_length) if self.local else None,
             snapshots=snapshots or self.snapshots,
+            without=tuple(self.without),
             converged=self.converged,
             skip=frozenset(self.train_runs_) if held_out else (),
             filtered=held_out is not False,
@@ -388,7 +431,7 @@ class MetaClassifier(BaseEstimator):
         if self.target_.kind == CLASSIFICATION:
             return [goal.astype(np.intp) for goal in goals]
         values = np.concatenate(goals)
-        self._scale = (float(values.mean()), float(values.std()))
+        self._scale = (float(values.mean()), float(values.std()) or 1.0)
         return [(goal - self._scale[0]) / self._scale[1] for goal in goals]
 
     def _means(self, zoo: Any, slices: int) -> npt.NDArray[np.float64]:

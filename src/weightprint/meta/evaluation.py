@@ -90,7 +90,7 @@ def classification_scores(
         "per_run": {"accuracy": right / n, "interval": list(wilson(right, n)), "n": n},
         "per_slice" if local else "per_snapshot": {
             "accuracy": float(hits.sum() / totals.sum()),
-            "interval": _listed(bootstrap_share(hits, totals)),
+            "interval": listed(bootstrap_share(hits, totals)),
             "n_runs": n,
         },
         "confusion": confusion.tolist(),
@@ -130,7 +130,7 @@ def regression_scores(truth: npt.NDArray[np.float64], predicted: npt.NDArray[np.
     return {
         "n": n,
         **{
-            name: {"value": finite(measure(once)[0]), "interval": _listed(bootstrap(measure, n))}
+            name: {"value": finite(measure(once)[0]), "interval": listed(bootstrap(measure, n))}
             for name, measure in measures.items()
         },
     }
@@ -156,7 +156,7 @@ def finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _listed(interval: Interval | None) -> list[float] | None:
+def listed(interval: Interval | None) -> list[float] | None:
     return list(interval) if interval else None
 
 

@@ -53,10 +53,12 @@ def save_meta(meta: MetaClassifier, path: str | os.PathLike[str]) -> Path:
         "params": _listed(meta.get_params(deep=False)),
         "kind": meta.target_.kind,
         "classes": list(meta.classes_),
+        "log": meta.target_.log,
         "scale": list(meta._scale),
         "zoo": meta.zoo_,
         "train_runs": list(meta.train_runs_),
         "excluded": meta.excluded_,
+        "class_counts": meta.class_counts_,
         "lengths": list(meta.lengths_),
         "seconds": meta.seconds_,
         "facts": facts,
@@ -111,12 +113,13 @@ def load_meta(path: str | os.PathLike[str]) -> MetaClassifier:
         }
         meta = MODELS[document["model"]](**params)
         meta.check()
-        meta.target_ = Target(meta.target, document["kind"], tuple(document["classes"]))
+        meta.target_ = Target(meta.target, document["kind"], tuple(document["classes"]), document["log"])
         meta.classes_ = meta.target_.classes
         meta._scale = (document["scale"][0], document["scale"][1])
         meta.zoo_ = document["zoo"]
         meta.train_runs_ = tuple(document["train_runs"])
         meta.excluded_ = document["excluded"]
+        meta.class_counts_ = document["class_counts"]
         meta.lengths_ = tuple(document["lengths"])
         meta.seconds_ = document["seconds"]
         meta._restore(load(encoded), document["facts"])

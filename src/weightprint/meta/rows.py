@@ -5,16 +5,75 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from weightprint.errors import CorruptFile, MetaError
-from weightprint.layouts import Layout
+from weightprint.errors import CorruptFile, MetaError, did_you_mean
+from weightprint.layouts import NORM_KINDS, Layout, Tensor
 from weightprint.meta import targets
 from weightprint.slices import start_count
+
+WITHOUT = ("moving_statistics", "biases_before_norm")
+"""What a meta-classifier can be kept from reading, since it names a choice all too easily (protocol: section 6).
+
+moving_statistics:  moving mean and moving variance of every batch norm
+biases_before_norm: biases of convolutions that are directly followed by batch norm. The norm takes any constant off
+                    again, so that their gradient is rounding, and their size alone tells the optimizer's rule. Biases
+                    of fully connected layers stay: an activation lies between them and their norm.
+"""
+
+
+def check_without(names: Any) -> None:
+    """Raise MetaError unless `names` is a sequence of names of WITHOUT, each once."""
+    if not isinstance(names, (tuple, list)):
+        raise MetaError(f"without must be a sequence of names, not {names!r}", hint=f"such as ({WITHOUT[0]!r},)")
+    for name in names:
+        if name not in WITHOUT:
+            raise MetaError(f"without has an unknown name {name!r}", hint=did_you_mean(name, WITHOUT))
+    if len(set(names)) < len(names):
+        raise MetaError(f"without names something twice: {', '.join(names)}")
+
+
+@lru_cache(maxsize=1024)
+def reduced(layout: Layout, without: tuple[str, ...]) -> Layout:
+    """The layout of what is left of a weight vector without the named tensors, moved together.
+
+    A tensor tied to one that is left out is tied to none.
+    """
+    if not without:
+        return layout
+    tensors: list[Tensor] = []
+    kept = _kept(layout, without)
+    names = {tensor.name for tensor in kept}
+    for tensor in kept:
+        tied_to = tensor.tied_to if tensor.tied_to in names else None
+        tensors.append(replace(tensor, offset=tensors[-1].stop if tensors else 0, tied_to=tied_to))
+    return Layout(tensors)
+
+
+@lru_cache(maxsize=1024)
+def places(layout: Layout, without: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """Where in the whole vector each weight of the reduced one is: int64 [P]."""
+    found = [np.arange(tensor.offset, tensor.stop) for tensor in _kept(layout, without)]
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+def _kept(layout: Layout, without: tuple[str, ...]) -> list[Tensor]:
+    left_out: set[str] = set()
+    if "moving_statistics" in without:
+        left_out.update(tensor.name for tensor in layout if tensor.kind in ("moving_mean", "moving_variance"))
+    if "biases_before_norm" in without:
+        left_out.update(
+            tensor.name
+            for tensor, following in pairwise(layout)
+            if tensor.kind == "bias" and tensor.part == "conv" and following.kind in NORM_KINDS
+        )
+    return [tensor for tensor in layout if tensor.name not in left_out]
 
 
 @dataclass(frozen=True)
@@ -24,20 +83,27 @@ class Member:
     run:       the zoo's Run
     snapshots: their numbers, from 1
     labels:    one per snapshot; empty where the run has no label
+    without:   kinds of tensors that are left out, names of WITHOUT
     """
 
     run: Any
     snapshots: tuple[int, ...]
     labels: tuple[Any, ...]
+    without: tuple[str, ...] = ()
 
     @property
     def layout(self) -> Layout:
-        return self.run.layout
+        """Of the weights that are read."""
+        return reduced(self.run.layout, self.without)
 
     def read(self) -> npt.NDArray[np.float32]:
-        """The snapshots' weights from the disk: float32 [T, P]. Raises CorruptFile."""
-        weights = self.run.weights
-        return weights[np.array(self.snapshots) - 1]
+        """The snapshots' weights from the disk, without the tensors left out: float32 [T, P]. Raises CorruptFile."""
+        weights = self.run.weights[np.array(self.snapshots) - 1]
+        return np.take(weights, places(self.run.layout, self.without), axis=1) if self.without else weights
+
+    def no_weights(self) -> npt.NDArray[np.float32]:
+        """What stands for the weights where they are not read: float32 [T, 0]."""
+        return np.zeros((len(self.snapshots), 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -50,6 +116,7 @@ class Choice:
     slice_length: int | None
     snapshots: tuple[int, int] | None
     converged: bool
+    without: tuple[str, ...] = ()
     skip: Collection[str] = ()
     filtered: bool = True
 
@@ -73,8 +140,9 @@ def choose(runs: Iterable[Any], choice: Choice) -> tuple[list[Member], Counter[s
             total = len(run.measurements) or len(run.weights)
             first, last = choice.snapshots or (1, total)
             snapshots = tuple(range(first, min(last, total) + 1))
-            length = run.layout.length(choice.part)
-            room = start_count(run.layout, choice.part, choice.slice_length or 1)
+            layout = reduced(run.layout, choice.without)
+            length = layout.length(choice.part)
+            room = start_count(layout, choice.part, choice.slice_length or 1)
             labels = targets.labels_of(run, choice.target, snapshots)
         except CorruptFile as error:
             _report_corrupt(run, error, excluded)
@@ -87,7 +155,7 @@ def choose(runs: Iterable[Any], choice: Choice) -> tuple[list[Member], Counter[s
         elif not labels and choice.filtered:
             excluded["unlabelled"] += 1
         else:
-            members.append(Member(run, snapshots, labels))
+            members.append(Member(run, snapshots, labels, choice.without))
     if not choice.filtered:
         return members, excluded
     if most_snapshots and choice.snapshots and choice.snapshots[1] > most_snapshots:
@@ -118,9 +186,13 @@ def _status_reason(run: Any, choice: Choice) -> str:
 
 
 def gather(
-    members: Sequence[Member], take: Callable[[Member, npt.NDArray[np.float32]], Any], excluded: Counter[str]
+    members: Sequence[Member],
+    take: Callable[[Member, npt.NDArray[np.float32]], Any],
+    excluded: Counter[str],
+    *,
+    weights_needed: bool = True,
 ) -> tuple[list[Member], list[Any]]:
-    """Read each run once and keep what `take` makes of its weights [T, P].
+    """Read each run once and keep what `take` makes of its weights [T, P], or of [T, 0] when they are not needed.
 
     A run that is corrupt (with a warning) or holds NaN or infinities is left out and counted in `excluded`.
     """
@@ -128,7 +200,7 @@ def gather(
     taken: list[Any] = []
     for member in members:
         try:
-            weights = member.read()
+            weights = member.read() if weights_needed else member.no_weights()
         except CorruptFile as error:
             _report_corrupt(member.run, error, excluded)
             continue
@@ -138,6 +210,27 @@ def gather(
         kept.append(member)
         taken.append(take(member, weights))
     return kept, taken
+
+
+def count_classes(runs: Iterable[Any], target: targets.Target, kept: Collection[str]) -> list[dict[str, Any]]:
+    """Of each class how many runs were kept and removed, and how many of both did not converge.
+
+    A filter removes classes selectively: a class of which most is removed is another class than it was. Empty for a
+    regression. kept: identities
+    """
+    kept = set(kept)
+    counts = {name: {"class": name, "kept": 0, "removed": 0, "not_converged": 0} for name in target.classes}
+    for run in runs:
+        try:
+            label = run.properties.get(target.name)
+        except CorruptFile:
+            continue  # counted where the runs are chosen
+        number = target.encode(label) if target.classes else None
+        if number is not None:
+            count = counts[target.classes[int(number)]]
+            count["kept" if run.identity in kept else "removed"] += 1
+            count["not_converged"] += run.converged is False
+    return list(counts.values())
 
 
 def _report_corrupt(run: Any, error: CorruptFile, excluded: Counter[str]) -> None:

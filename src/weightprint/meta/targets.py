@@ -7,12 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from weightprint.errors import CorruptFile, MetaError, did_you_mean
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 
 MOST_CLASSES = 10
 """A number with more distinct values than this is regressed; with as many or fewer, each value is a class."""
+
+DECADE = 10
+"""A number whose largest value is at most so many times its smallest is regressed as it is."""
 
 
 @dataclass(frozen=True)
@@ -22,19 +28,23 @@ class Target:
     name:    a property's name, or a measurement's ("test_accuracy")
     kind:    "classification" or "regression"
     classes: the classes in ascending order, in their own type; empty for regression
+    log:     whether the logarithm is regressed instead of the value; predictions are values all the same
     """
 
     name: str
     kind: str
     classes: tuple[Any, ...] = ()
+    log: bool = False
 
     @classmethod
     def of(cls, name: str, labels: Sequence[Sequence[Any]], *, measured: bool) -> Target:
         """The target that the training runs' labels (one sequence per run, one label per snapshot) make of a name.
 
         Truth values and text are classes, and so are numbers of up to MOST_CLASSES distinct values, unless they are
-        real numbers that hardly repeat. Other numbers and everything measured are regressed. Raises MetaError for
-        fewer than two classes or labels of mixed types.
+        real numbers that hardly repeat. Other numbers and everything measured are regressed. Of a number that is not
+        measured the logarithm is regressed when it is always positive, spans more than a decade and is less skewed as
+        a logarithm, as one drawn log-uniformly is. Raises MetaError for fewer than two classes or labels of mixed
+        types.
         """
         values = {value for run in labels for value in run}
         numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
@@ -42,7 +52,7 @@ class Target:
         if numeric and (measured or len(values) > MOST_CLASSES or hardly_repeat):
             if len(values) < 2:
                 raise MetaError(f"every training run has the same {name}: there is nothing to regress")
-            return cls(name, REGRESSION)
+            return cls(name, REGRESSION, log=not measured and _is_spread_over_decades([run[0] for run in labels]))
         if not numeric and len({type(v) for v in values}) > 1:
             kinds = ", ".join(sorted({type(v).__name__ for v in values}))
             raise MetaError(f"{name} has labels of mixed types: {kinds}", hint="give all runs labels of one type")
@@ -55,10 +65,33 @@ class Target:
         return cls(name, CLASSIFICATION, tuple(sorted(values)))
 
     def encode(self, label: Any) -> float | int | None:
-        """A class's number or a value to regress; None for a class that no training run had."""
+        """A class's number, or the number to regress; None for a class that no training run had, for what is no
+        number, and for one without the logarithm that is wanted."""
         if self.kind == REGRESSION:
-            return float(label) if isinstance(label, (int, float)) else None
+            if not isinstance(label, (int, float)) or (self.log and label <= 0):
+                return None
+            return math.log(label) if self.log else float(label)
         return self.classes.index(label) if label in self.classes else None
+
+    def decode(self, numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The values that regressed numbers stand for."""
+        return np.exp(numbers) if self.log else numbers
+
+    def mean(self, outputs: npt.NDArray[np.float64], axis: int | tuple[int, ...]) -> npt.NDArray[np.float64]:
+        """The mean of probabilities or values; where the logarithm is regressed, the geometric one."""
+        return np.exp(np.log(outputs).mean(axis=axis)) if self.log else outputs.mean(axis=axis)
+
+
+def _is_spread_over_decades(values: Sequence[float]) -> bool:
+    x = np.array(values, np.float64)
+    if x.min() <= 0 or x.max() <= DECADE * x.min():
+        return False
+    return abs(_skewness(np.log(x))) < abs(_skewness(x))
+
+
+def _skewness(x: npt.NDArray[np.float64]) -> float:
+    deviation = x - x.mean()
+    return float((deviation**3).mean() / (deviation**2).mean() ** 1.5)
 
 
 def check_name(name: str, runs: Iterable[Any]) -> bool:

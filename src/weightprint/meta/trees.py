@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from weightprint.files import seed_from_hash
 from weightprint.layouts import Layout
 from weightprint.meta.base import WHOLE, MetaClassifier, Training
 from weightprint.meta.rows import Member, balanced_weights, deal_folds
+from weightprint.meta.targets import Target
 from weightprint.statistics import align, tensor_statistics, union_names
 
 FOLDS = 5
@@ -28,6 +30,9 @@ PATIENCE = 3
 BINS = 64
 """Steps that a feature is cut into: quantiles of the training rows."""
 
+Statistics = tuple[npt.NDArray[np.float64], tuple[str, ...]]
+"""What `tensor_statistics` gives: features [T, F] and their names."""
+
 THREADS = 1
 """Parallel regions over so few rows cost more than they save, and on a busy machine very much more."""
 
@@ -37,6 +42,7 @@ class Trees(MetaClassifier):
 
     Settings are those of `MetaClassifier`, and
     iterations:    at most; the number used is the best on a fifth of the training runs, then all are fitted with it
+    early_stopping: whether that number is looked for; otherwise all iterations are made
     learning_rate: share of each tree's values that is added
     leaves:        at most, per tree
 
@@ -54,6 +60,7 @@ class Trees(MetaClassifier):
         part: str = WHOLE,
         slice_length: int | str = WHOLE,
         snapshots: tuple[int, int] | None = (11, 20),
+        without: tuple[str, ...] = (),
         converged: bool = True,
         seed: int = 0,
         device: str = "cpu",
@@ -61,12 +68,14 @@ class Trees(MetaClassifier):
         iterations: int = 100,
         learning_rate: float = 0.1,
         leaves: int = 15,
+        early_stopping: bool = True,
     ) -> None:
         super().__init__(
             target,
             part=part,
             slice_length=slice_length,
             snapshots=snapshots,
+            without=without,
             converged=converged,
             seed=seed,
             device=device,
@@ -75,6 +84,7 @@ class Trees(MetaClassifier):
         self.iterations = iterations
         self.learning_rate = learning_rate
         self.leaves = leaves
+        self.early_stopping = early_stopping
 
     def check(self) -> None:
         super().check()
@@ -87,6 +97,25 @@ class Trees(MetaClassifier):
 
     def _take(self, member: Member, weights: npt.NDArray[np.float32], generator: np.random.Generator) -> Any:
         return tensor_statistics(weights, member.layout)
+
+    def fit_statistics(self, statistics: Sequence[Statistics], goals: Sequence[npt.NDArray], target: Target) -> Trees:
+        """Fit on statistics at hand instead of a zoo: of each run those of its snapshots, as `tensor_statistics` gives
+        them, and a number for each snapshot, as `Target.encode` makes it."""
+        self.target_, self.classes_ = target, target.classes
+        self._began = time.monotonic()
+        self._scale = (0.0, 1.0)
+        if not self.classes_:
+            values = np.concatenate(goals).astype(np.float64)
+            self._scale = (float(values.mean()), float(values.std()) or 1.0)
+            goals = [(goal - self._scale[0]) / self._scale[1] for goal in goals]
+        self._fit(Training([], list(statistics), list(goals), target))
+        return self
+
+    def read_statistics(self, statistics: Statistics) -> npt.NDArray[np.float64]:
+        """Class probabilities [T, C], or values [T, 1], of one run's snapshots from their statistics."""
+        features, names = statistics
+        found = self.forest_.outputs(bins(align(features, names, self.feature_names_), self.edges_))
+        return found if self.classes_ else self.target_.decode(found * self._scale[1] + self._scale[0])
 
     def _fit(self, training: Training) -> None:
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -112,8 +141,8 @@ class Trees(MetaClassifier):
         self, rows: npt.NDArray, goals: npt.NDArray, weights: npt.NDArray, held: npt.NDArray[np.bool_]
     ) -> int:
         """The number of iterations with the least loss on the runs held out."""
-        if not held.any():
-            return self.iterations  # too few runs to spare any
+        if not self.early_stopping or not held.any():
+            return self.iterations  # as asked, or too few runs to spare any
         learnt = rows[~held]
         learnt[:, np.isnan(learnt).all(axis=0)] = 0  # scikit-learn bins no column without a number
         began, allowed = time.monotonic(), self._seconds_left()

@@ -9,7 +9,7 @@ from typing import Any
 
 REGRESSION = "regression"
 MEASURES = ("r2", "mae", "kendall_tau", "tau_ceiling")
-_SETTINGS = ("part", "slice_length", "snapshots", "converged", "n_train_runs", "seed")
+_SETTINGS = ("part", "slice_length", "snapshots", "without", "converged", "n_train_runs", "seed")
 """What tells two evaluations of one model on one property apart, in the order in which a reader would ask."""
 
 
@@ -151,6 +151,8 @@ def setting_text(name: str, value: Any) -> str:
         return "whole vectors" if value in (None, "all") else f"slices of {value:,}"
     if name == "snapshots":
         return f"snapshots {span_text(value)}"
+    if name == "without":
+        return f"without {enumeration([words(kind) for kind in value])}" if value else "all tensors"
     if name == "converged":
         return "converged runs" if value else "all runs"
     if name == "n_train_runs":

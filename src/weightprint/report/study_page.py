@@ -1,0 +1,459 @@
+"""The study's report: run what is missing, then write one HTML file and one table."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weightprint.files import write_atomic
+from weightprint.report import figures, findings, population, tables
+from weightprint.report.maps import weight_map
+from weightprint.report.panels import Line, Panel, Shade, curve_figures, panel_of, shade_figure
+from weightprint.report.scores import answer, best_of_each_property, classifications, span_text, words
+from weightprint.study import COLUMNS, Study, compute_study
+from weightprint.zoo import Zoo
+
+Row = Mapping[str, Any]
+
+
+def run_study(
+    zoo: Zoo | str | os.PathLike[str],
+    report: str | os.PathLike[str],
+    *,
+    budget: str = "standard",
+    workers: int | None = None,
+    progress: Callable[[str, float, float], None] | None = None,
+) -> dict[str, Any]:
+    """The study of a zoo: `report` becomes a folder with report.html, results.parquet and the cells behind them.
+
+    budget:   "quick", "standard" or "paper"; what an earlier call computed is used again
+    workers:  processes; all cores when None
+    progress: called with what is being done, how much of it is done, and how much there is
+
+    Returns {"report", "results", "seconds", "made"}: the paths of the page and the table, and how many results this
+    call computed. Raises MetaError for an unknown budget or a zoo without complete runs.
+    """
+    began = time.monotonic()
+    zoo = zoo if isinstance(zoo, Zoo) else Zoo(zoo)
+    folder = Path(report)
+    study = compute_study(zoo, folder, size=budget, workers=workers, progress=progress)
+    rows = study.rows()
+    _write_table(folder / "results.parquet", rows)
+    write_atomic(folder / "report.html", render_study(study, rows, folder=folder).encode())
+    return {
+        "report": str(folder / "report.html"),
+        "results": str(folder / "results.parquet"),
+        "seconds": time.monotonic() - began,
+        "made": study.made,
+    }
+
+
+def _write_table(path: Path, rows: Sequence[Row]) -> None:
+    import polars as pl
+
+    numbers = ("x_number", "value", "low", "high", "chance", "majority", "seconds")
+    schema: dict[str, Any] = {
+        name: pl.Float64 if name in numbers else pl.Int64 if name.startswith("n_") else pl.String for name in COLUMNS
+    }
+    buffer = io.BytesIO()
+    pl.DataFrame([dict(row) for row in rows], schema=schema).write_parquet(buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def render_study(study: Study, rows: Sequence[Row], *, folder: Path) -> str:
+    """The HTML of a study's report."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    here = files("weightprint.report")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((here / "study.html").read_text(encoding="utf-8"))
+    documents = _documents(study)
+    sections = [
+        _how_much(study, rows, documents),
+        _where(study, rows),
+        _when(study, rows),
+        _transfer(study, rows),
+        _controls(study, rows),
+    ]
+    for section in sections:
+        for shown in section["figures"]:
+            shown["pictures"] = [{"svg": Markup(p.svg), "wide": p.wide} for p in shown["pictures"]]
+            shown["csv"] = Markup(_as_link(shown["rows"])) if shown["rows"] else ""
+    failed = Counter(row["reason"] for row in rows if row["reason"])
+    return template.render(
+        title=f"The study of {study.zoo.path.name}",
+        style=Markup((here / "page.css").read_text(encoding="utf-8")),
+        answer=answer(documents),
+        facts=_facts(study),
+        questions=_questions(study, rows, documents),
+        sections=sections,
+        command=f"weightprint study {study.zoo.path} {folder} --budget {study.budget.name}",
+        failed=sorted(failed.items()),
+        caveats=_caveats(study),
+    )
+
+
+def _as_link(rows: Sequence[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return "data:text/csv;base64," + base64.b64encode(text.getvalue().encode()).decode()
+
+
+def _facts(study: Study) -> list[str]:
+    facts = [f"{study.facts.runs} complete runs", f"{study.facts.snapshots} snapshots each"]
+    if study.zoo.space_name:
+        facts.append(f"space {study.zoo.space_name}")
+    facts.append(f"budget {study.budget.name}")
+    facts.append(f"{len(study.budget.split_seeds)} splits by run")
+    return facts
+
+
+def _documents(study: Study) -> list[dict[str, Any]]:
+    """The headline results as evaluation documents, for the figures and sentences that read those."""
+    documents = []
+    for one in study.planned:
+        result = study.cells.get(one.cell)
+        if not result or not result.get("scores"):
+            continue
+        if one.experiment == "headline":
+            score, local, seconds = result["scores"][0], False, result["seconds"]
+        elif one.experiment == "slices" and one.series == "5000":
+            score, local, seconds = result["scores"][one.xs.index(10)], True, result.get("fit_seconds")
+        else:
+            continue
+        if score["measure"] != "accuracy":
+            continue
+        documents.append(
+            {
+                "property": one.target,
+                "model": f"{one.model}, 10 slices of 5,000" if local else one.model,
+                "kind": "classification",
+                "chance": score["chance"],
+                "majority": score["majority"],
+                "n_runs": score["n_runs"],
+                "per_run": {"accuracy": score["value"], "interval": [score["low"], score["high"]]},
+                "classes": score["classes"],
+                "confusion": score["confusion"],
+                "capped": result.get("capped", False),
+                "seconds": seconds,
+            }
+        )
+    return sorted(documents, key=lambda d: study.facts.targets.index(d["property"]))
+
+
+def _questions(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> list[tuple[str, str]]:
+    across = dict.fromkeys(r["experiment"] for r in rows if r["question"] == "transfer")
+    return [
+        ("Which choices can be read from the weights of a whole network?", answer(documents)),
+        ("How few consecutive weights are enough?", findings.shortest_slices(rows)),
+        ("Where in the network are they written?", findings.where(rows)),
+        ("How early in the training can they be read?", findings.when(rows)),
+        ("How long does the initialization stay readable?", findings.initialization_lasts(rows)),
+        (
+            "Does what is learnt on some networks hold for others?",
+            " ".join(findings.transfer(rows, name) for name in across).strip(),
+        ),
+        ("What remains without the trivial footprints?", findings.controls(rows)),
+    ]
+
+
+def _shown(
+    name: str, pictures: Sequence[figures.Picture | None], caption: str, rows: Sequence[Row], *, finding: str = ""
+) -> list[dict[str, Any]]:
+    found = [p for p in pictures if p is not None]
+    if not found:
+        return []
+    return [{"name": name, "pictures": found, "caption": caption, "rows": list(rows), "finding": finding}]
+
+
+def _n(rows: Sequence[Row]) -> str:
+    return f"n = {tables.runs_text(r['n_runs'] for r in rows if r['n_runs'])} test runs"
+
+
+_BAND = "The band is the 95 % interval over runs, the dashed line the larger of chance and majority."
+
+
+def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> dict[str, Any]:
+    scores = classifications(documents)
+    headline = [r for r in rows if r["experiment"] == "headline"]
+    targets = study.facts.targets
+    shown = _shown(
+        "headline",
+        [figures.accuracy_figure(scores)],
+        f"Share of test runs named right, {_n(headline)}, pooled over {len(study.budget.split_seeds)} splits (whole "
+        "vectors) or on one (slices), with 95 % intervals over runs. Upright lines: the larger of chance and majority. "
+        "Filled points: the whole interval lies above it.",
+        headline,
+    )
+    slices = [r for r in rows if r["experiment"] == "slices" and r["model"] != "dmc"]
+    one = [{**r, "x_number": float(r["series"])} for r in slices if r["x"] in ("1", "10")]
+    whole = {r["property"]: r for r in headline}
+    panels = [panel_of(one, t, lambda r: f"{r['x']} slice{'s' if r['x'] != '1' else ''}") for t in targets]
+    panels = [p for p in panels if p.lines]
+    shown += _shown(
+        "slice-length",
+        curve_figures("slice-length", panels, x="weights in a slice", logarithmic=True),
+        f"Accuracy against the length of the slices that are read, {_n(slices)}. {_BAND}",
+        slices,
+        finding=findings.shortest_slices(rows),
+    )
+    averaged = [r for r in rows if r["experiment"] == "slices" and r["series"] == "5000"]
+    shown += _shown(
+        "averaged",
+        curve_figures(
+            "averaged",
+            [p for p in (panel_of(averaged, t, lambda r: r["model"]) for t in targets) if p.lines],
+            x="slices of 5,000 averaged",
+            logarithmic=True,
+        ),
+        f"Accuracy against the number of slices whose answers are averaged, {_n(averaged)}. The DMC is the paper's, "
+        f"stopped after {study.budget.dmc_seconds:g} s of training per property. {_BAND}",
+        averaged,
+        finding=findings.averaging(rows),
+    )
+    shares = [r for r in rows if r["experiment"] == "training_runs"]
+    shares = [{**r, "x_number": r["n_train_runs"]} for r in shares if r["n_train_runs"]]
+    shares += [{**r, "x_number": r["n_train_runs"]} for r in whole.values() if r["n_train_runs"]]
+    shown += _shown(
+        "training-runs",
+        curve_figures(
+            "training-runs",
+            [p for p in (panel_of(shares, t, lambda r: "") for t in targets) if p.lines],
+            x="training runs",
+        ),
+        f"Accuracy of trees on whole networks against the number of training runs, {_n(shares)}. {_BAND}",
+        shares,
+    )
+    best = best_of_each_property(s for s in scores if s.above)
+    shown += _shown(
+        "confusion",
+        figures.confusion_figures(best),
+        "Test runs by true class (rows) and the class named (columns), over all splits, for the most accurate "
+        "meta-classifier of each property that is above its baseline.",
+        [],
+    )
+    text = (
+        "How much of each choice can be named from weights. Trees read statistics of every tensor of a whole network; "
+        "the other meta-classifiers read slices of consecutive weights. Snapshots "
+        f"{span_text(study.facts.later_half)} are read; no run is on both sides of a split."
+    )
+    return {"id": "how-much", "title": "How much", "text": text, "figures": shown}
+
+
+def _shades(rows: Sequence[Row], targets: Sequence[str]) -> tuple[list[str], list[str], dict[tuple[str, str], Shade]]:
+    columns = list(dict.fromkeys(r["x"] for r in rows))
+    names = [t for t in targets if any(r["property"] == t for r in rows)]
+    fields = {
+        (r["property"], r["x"]): Shade(r["value"], findings.baseline(r), findings.above(r))
+        for r in rows
+        if r["value"] is not None
+    }
+    return names, columns, fields
+
+
+_SHADES = (
+    "Numbers are accuracies in %, bold where the whole 95 % interval lies above chance and majority; the shade grows "
+    "from there."
+)
+
+
+def _where(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
+    targets, shown = study.facts.targets, []
+    every = [r for r in rows if r["question"] == "where" and r["experiment"] == "all"]
+    names = {
+        "part": "by part of the network",
+        "kind": "by kind of tensor",
+        "layer": "by layer",
+        "only": "from one tensor alone",
+        "without": "with one tensor left out",
+    }
+    for experiment, what in names.items():
+        own = [r for r in rows if r["question"] == "where" and r["experiment"] == experiment]
+        if not own:
+            continue
+        found = [*own, *every]
+        named, columns, fields = _shades(found, targets)
+        if len(columns) > 12:  # turned: a row for each tensor
+            turned = {(b, a): shade for (a, b), shade in fields.items()}
+            picture = shade_figure(
+                f"where-{experiment}", columns, named, turned, rows_are="tensor", columns_are="property"
+            )
+        else:
+            picture = shade_figure(f"where-{experiment}", named, columns, fields, columns_are=what)
+        shown += _shown(
+            f"where-{experiment}",
+            [picture],
+            f"Trees that read the statistics of some tensors only, {what}, in the last snapshot; {_n(own)}. {_SHADES}",
+            found,
+            finding=findings.where(rows) if experiment == "kind" else "",
+        )
+    panels, data = _places(study)
+    shown += _shown(
+        "places",
+        curve_figures("places", panels, x="first weight of the slice"),
+        "Accuracy from one slice of the last snapshot by where it begins; upright lines are where layers begin. "
+        + _BAND,
+        data,
+    )
+    text = (
+        "Which tensors carry the traces: trees that see only some of them, and slices read at even places along the "
+        "vector."
+    )
+    return {"id": "where", "title": "Where", "text": text, "figures": shown}
+
+
+def _places(study: Study) -> tuple[list[Panel], list[dict[str, Any]]]:
+    layout = next((run.layout for run in study.zoo.select(status="complete")), None)
+    borders = (
+        []
+        if layout is None
+        else [(float(t.offset), t.name.rpartition("/")[0]) for t in layout if t.name.endswith("/kernel")]
+    )
+    panels: dict[str, Panel] = {}
+    data = []
+    for one in study.planned:
+        result = study.cells.get(one.cell) if one.experiment == "slices" and one.model != "dmc" else None
+        places = (result or {}).get("places")
+        if not result or not places or None in places["low"]:
+            continue
+        score = result["scores"][0]
+        line = Line("", places["starts"], places["hits"], places["low"], places["high"])
+        # The longest slices that leave room to move: later plans of a property overwrite earlier ones up to 1,000.
+        if one.target not in panels or int(one.series) <= 1000:
+            panels[one.target] = Panel(one.target, [line], max(score["chance"], score["majority"]), borders)
+        for start, value, low, high in zip(
+            places["starts"], places["hits"], places["low"], places["high"], strict=True
+        ):
+            data.append(
+                {
+                    "property": one.target,
+                    "model": one.model,
+                    "slice_length": one.series,
+                    "start": start,
+                    "value": value,
+                    "low": low,
+                    "high": high,
+                    "n_runs": places["n_runs"],
+                }
+            )
+    return list(panels.values()), data
+
+
+def _when(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
+    moments = [r for r in rows if r["experiment"] == "moments"]
+    diagonal = [r for r in moments if r["series"] == r["x"]]
+    targets = study.facts.targets
+    panels = [p for p in (panel_of(diagonal, t, lambda r: "") for t in targets) if p.lines]
+    shown = _shown(
+        "when",
+        curve_figures("when", panels, x="snapshot"),
+        f"Trees trained on one snapshot and tested on the same snapshot of other runs, {_n(diagonal)}. Snapshot 1 is "
+        f"before the first step. {_BAND}",
+        diagonal,
+        finding=findings.when(rows),
+    )
+    pictures = []
+    for i, target in enumerate(targets):
+        own = [r for r in moments if r["property"] == target and r["value"] is not None]
+        order = sorted({int(r["x"]) for r in own})
+        fields = {(r["series"], r["x"]): Shade(r["value"], findings.baseline(r), findings.above(r)) for r in own}
+        names = [str(m) for m in order]
+        pictures.append(
+            shade_figure(
+                f"moments-{i}",
+                names,
+                names,
+                fields,
+                title=target,
+                rows_are="trained on snapshot",
+                columns_are="tested on snapshot",
+                numbered=len(order) <= 8,
+            )
+        )
+    shown += _shown(
+        "moments",
+        pictures,
+        f"Trained on one snapshot (rows), tested on another (columns), {_n(moments)}. {_SHADES}",
+        moments,
+    )
+    found = weight_map(study.zoo)
+    if found:
+        shown += _shown(
+            "map",
+            figures.map_figures(found),
+            f"Training paths of {len(found.paths)} runs in two principal components of rank-transformed weights, "
+            f"{100 * sum(found.shares):.0f} % of the variance. Each line is a run from first to last snapshot.",
+            [],
+        )
+    text = "When the traces appear, and how long they stay: one meta-classifier for each moment of training."
+    return {"id": "when", "title": "When", "text": text, "figures": shown}
+
+
+def _transfer(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
+    shown = []
+    for across in dict.fromkeys(r["experiment"] for r in rows if r["question"] == "transfer"):
+        own = [r for r in rows if r["question"] == "transfer" and r["experiment"] == across]
+        named, columns, fields = _shades(own, study.facts.targets)
+        shown += _shown(
+            f"transfer-{across}",
+            [shade_figure(f"transfer-{across}", named, columns, fields, columns_are=f"{words(across)} left out")],
+            f"Trees trained on runs without one {words(across)} and tested on runs with it, {_n(own)}. {_SHADES}",
+            own,
+            finding=findings.transfer(rows, across),
+        )
+    text = "Whether what is learnt on some networks can be read from others that differ in one choice."
+    return {"id": "transfer", "title": "Transfer", "text": text, "figures": shown}
+
+
+def _controls(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
+    own = [r for r in rows if r["question"] == "controls"]
+    named, columns, fields = _shades(own, study.facts.targets)
+    turned = {(b, a): shade for (a, b), shade in fields.items()}
+    shown = _shown(
+        "controls",
+        [shade_figure("controls", columns, named, turned, columns_are="property")],
+        f"The headline again, with what could explain it trivially taken away; {_n(own)}. {_SHADES}",
+        own,
+        finding=findings.controls(rows),
+    )
+    removed, complete, per_initialization = population.removed_by_filter(study.zoo)
+    kept = "; ".join(f"{words(name)} {n - r} of {n}" for name, r, n in per_initialization)
+    text = (
+        "Biases in front of batch normalisation nearly name the optimizer by their size alone; moving statistics "
+        "describe the images and, early on, the number of steps. The convergence filter keeps "
+        f"{complete - removed} of {complete} complete runs" + (f" (by initialization: {kept})." if kept else ".")
+    )
+    return {"id": "controls", "title": "Controls", "text": text, "figures": shown}
+
+
+def _caveats(study: Study) -> list[str]:
+    caveats = [
+        "The unit is the run: intervals are over test runs, never over snapshots or slices. With several splits a run "
+        "may be tested more than once; it counts once.",
+        "Only the headline is pooled over several splits; a difference of a few points between two curves means "
+        "nothing where their bands overlap.",
+        "Many intervals are compared with a baseline; of results that are all luck, about one in forty would still lie "
+        "above it.",
+    ]
+    if study.facts.lengths_differ:
+        caveats.append("Networks differ in architecture; part of a result may come from which tensors there are.")
+    steps = [m["step"] for m in next(iter(study.zoo.select(status="complete"))).measurements if "step" in m]
+    if steps and np.isfinite(steps[-1]):
+        caveats.append(
+            "Training here may be short beside the paper's, whose runs take about 195 steps an epoch at the largest "
+            "batch size; traces of the initial weights are then fresher and those of the data fainter."
+        )
+    return caveats

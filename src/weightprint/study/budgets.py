@@ -1,0 +1,72 @@
+"""How much a study does: quick for a look, standard for a result, paper for everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from weightprint.errors import MetaError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the experiments do at one budget.
+
+    name:           "quick", "standard" or "paper"
+    split_seeds:    splits of the headline results; the curves use the first
+    curve_seeds:    splits of every other result
+    snapshots:      at most this many moments of training are looked at, evenly spread
+    shares:         of the training runs
+    lengths:        of slices, in weights
+    slice_seconds:  time cap of each fit of the local model
+    dmc_seconds:    time cap of each fit of the paper's DMC, at 5,000 weights
+    per_tensor:     whether every tensor is looked at by itself, and left out by itself
+    properties:     at most this many
+    """
+
+    name: str
+    split_seeds: tuple[int, ...]
+    curve_seeds: tuple[int, ...]
+    snapshots: int
+    shares: tuple[float, ...]
+    lengths: tuple[int, ...]
+    slice_seconds: float
+    dmc_seconds: float
+    per_tensor: bool
+    properties: int
+
+
+BUDGETS = {
+    "quick": Budget("quick", (0, 1, 2, 3, 4), (0,), 5, (0.5,), (500, 5000), 10.0, 15.0, False, 8),
+    "standard": Budget(
+        "standard",
+        (0, 1, 2, 3, 4),
+        (0, 1),
+        20,
+        (0.1, 0.25, 0.5),
+        (50, 200, 1000, 5000, 20_000),
+        60.0,
+        300.0,
+        True,
+        16,
+    ),
+    "paper": Budget(
+        "paper",
+        tuple(range(10)),
+        tuple(range(5)),
+        20,
+        (0.05, 0.1, 0.25, 0.5, 0.75),
+        (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 40_000),
+        300.0,
+        1200.0,
+        True,
+        32,
+    ),
+}
+"""Budgets by name; the DMC's cap is stated in its rows."""
+
+
+def budget(name: str) -> Budget:
+    """The budget of a name. Raises MetaError for an unknown one, naming the nearest."""
+    if name not in BUDGETS:
+        raise MetaError(f"unknown budget {name!r}", hint=did_you_mean(name, BUDGETS))
+    return BUDGETS[name]

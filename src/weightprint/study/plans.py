@@ -1,0 +1,165 @@
+"""What a study wants to know of a zoo, as a list of results to have; and those results as rows of one tidy table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from weightprint.study.cells import Cell, Cells
+from weightprint.study.table import FeatureTable
+from weightprint.study.trials import Trial
+
+FIRST = ("dataset", "optimizer", "activation", "initialization", "augmentation", "batch_size")
+"""The properties that the paper names come first; others that vary follow by name."""
+NUMBERS = ("learning_rate", "test_accuracy")
+"""What is regressed."""
+MOST_CLASSES = 10
+
+COLUMNS = {
+    "question": "which of the study's questions: how_much, where, when, transfer or controls",
+    "experiment": "which experiment of it",
+    "property": "what is predicted",
+    "model": "the meta-classifier",
+    "series": "what tells curves of one experiment apart",
+    "x": "where on the curve, as text",
+    "x_number": "the same as a number; null where it is none",
+    "measure": "accuracy, or r2 for a number",
+    "value": "of the measure, over test runs",
+    "low": "lower end of its 95 % interval",
+    "high": "upper end",
+    "chance": "accuracy of guessing",
+    "majority": "accuracy of always answering the test runs' most frequent class",
+    "n_runs": "test runs, each counted once",
+    "n_train_runs": "training runs of the smallest fit",
+    "seconds": "of all fits and tests of the result",
+    "reason": "why there is no value",
+}
+"""The columns of results.parquet and what they hold."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the plans need to know of a zoo.
+
+    targets:   properties that are classified, then numbers that are regressed
+    snapshots: T
+    tensors:   tensor → kind and part, in forward order
+    values:    property → its values, sorted
+    length:    P of the shortest network
+    lengths_differ: whether others are longer
+    runs:      how many
+    """
+
+    targets: tuple[str, ...]
+    numbers: tuple[str, ...]
+    snapshots: int
+    tensors: Mapping[str, Mapping[str, str]]
+    values: Mapping[str, tuple[Any, ...]]
+    length: int
+    lengths_differ: bool
+    runs: int
+
+    @classmethod
+    def of(cls, table: FeatureTable, most: int) -> Facts:
+        """The facts of a table, with at most `most` properties."""
+        values: dict[str, tuple[Any, ...]] = {}
+        for name in {name for run in table.runs for name in run["properties"]}:
+            found = {run["properties"].get(name) for run in table.runs}
+            if None not in found and len({type(v) for v in found}) == 1:
+                values[name] = tuple(sorted(found))
+        varying = [name for name in sorted(values) if 2 <= len(values[name]) <= MOST_CLASSES]
+        targets = [name for name in FIRST if name in varying]
+        targets += [name for name in varying if name not in FIRST]
+        measured = set(table.runs[0]["measurements"][0])
+        numbers = [n for n in NUMBERS if n in measured or len(values.get(n, ())) > MOST_CLASSES]
+        return cls(
+            targets=tuple(targets[:most]),
+            numbers=tuple(numbers),
+            snapshots=table.snapshots,
+            tensors=table.tensors,
+            values=values,
+            length=min(run["length"] for run in table.runs),
+            lengths_differ=len({run["length"] for run in table.runs}) > 1,
+            runs=len(table.runs),
+        )
+
+    @property
+    def later_half(self) -> tuple[int, int]:
+        return self.snapshots // 2 + 1, self.snapshots
+
+    @property
+    def last(self) -> tuple[int, int]:
+        return self.snapshots, self.snapshots
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers in forward order: the part of a tensor's name before the last slash."""
+        return tuple(dict.fromkeys(name.rpartition("/")[0] or name for name in self.tensors))
+
+    def tensors_of(
+        self, *, layer: str | None = None, kind: str | None = None, part: str | None = None
+    ) -> tuple[str, ...]:
+        """The tensors of a layer, a kind or a part."""
+        return tuple(
+            name
+            for name, tensor in self.tensors.items()
+            if (layer is None or (name.rpartition("/")[0] or name) == layer)
+            and (kind is None or tensor["kind"] == kind)
+            and (part is None or tensor["part"] == part)
+        )
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One result that a study wants, and where it stands in the table of results.
+
+    xs: one for each score of the result
+    """
+
+    question: str
+    experiment: str
+    target: str
+    model: str
+    series: str
+    xs: tuple[Any, ...]
+    cell: Cell
+
+
+def planned_trial(
+    question: str, experiment: str, trial: Trial, *, series: str = "", xs: Sequence[Any] = ("",)
+) -> Planned:
+    """A result that one trial gives."""
+    first, last = trial.train_snapshots
+    cost = len(trial.split_seeds) * (1 + (last - first) / 3) * (1.0 if trial.iterations else 2.0)
+    cell = Cell("trial", trial.to_json(), cost)
+    return Planned(question, experiment, trial.target, "trees", series, tuple(xs), cell)
+
+
+def rows(planned: Sequence[Planned], cells: Cells) -> list[dict[str, Any]]:
+    """The results that are there, one row per score; columns are COLUMNS."""
+    found: list[dict[str, Any]] = []
+    for one in planned:
+        result = cells.get(one.cell)
+        if result is None:
+            continue
+        scores = result.get("scores") or [{}] * len(one.xs)
+        for x, score in zip(one.xs, scores, strict=True):
+            number = x if isinstance(x, (int, float)) and not isinstance(x, bool) else None
+            found.append(
+                {
+                    "question": one.question,
+                    "experiment": one.experiment,
+                    "property": one.target,
+                    "model": one.model,
+                    "series": one.series,
+                    "x": str(x),
+                    "x_number": None if number is None else float(number),
+                    **{name: score.get(name) for name in ("measure", "value", "low", "high", "chance", "majority")},
+                    "n_runs": score.get("n_runs"),
+                    "n_train_runs": score.get("n_train_runs"),
+                    "seconds": result.get("seconds"),
+                    "reason": result.get("reason"),
+                }
+            )
+    return found

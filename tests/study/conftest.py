@@ -1,0 +1,56 @@
+"""A zoo on disk with planted signals: the optimizer grows into the second half of training, nothing tells the rest."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.meta.conftest import OPTIMIZERS, SMALL, draw_properties
+from weightprint.files import seed_from_hash
+from weightprint.layouts import Layout
+from weightprint.runfile import RunRecord
+from weightprint.study.table import load_table, read_table
+from weightprint.zoo import Zoo, write_run
+
+SNAPSHOTS = 4
+
+
+def planted_run(number: int, layout: Layout) -> RunRecord:
+    properties = {**draw_properties(number), "dataset": ("mnist", "svhn", "cifar10")[number % 3]}
+    generator = np.random.default_rng(seed_from_hash("planted", number))
+    weights = generator.normal(size=(SNAPSHOTS, layout.size)).astype(np.float32)
+    kernel = layout["conv2/kernel"]
+    for t in range(SNAPSHOTS):
+        if 2 * t >= SNAPSHOTS:
+            weights[t, kernel.offset : kernel.stop] *= 3.0 ** OPTIMIZERS.index(properties["optimizer"])
+    accuracy = 0.3 + 5 * properties["learning_rate"]
+    return RunRecord(
+        number=number,
+        identity=f"planted:{number}",
+        status="complete",
+        reason="last epoch",
+        properties=properties,
+        layout=layout,
+        weights=weights,
+        measurements=[{"snapshot": t + 1, "step": 10 * t, "test_accuracy": accuracy} for t in range(SNAPSHOTS)],
+    )
+
+
+@pytest.fixture(scope="session")
+def planted_path(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("study") / "planted"
+    Zoo.create(path, {"note": "planted"})
+    layout = Layout.of(SMALL)
+    for number in range(72):
+        write_run(path, planted_run(number, layout))
+    return path
+
+
+@pytest.fixture
+def planted(planted_path) -> Zoo:
+    return Zoo(planted_path)
+
+
+@pytest.fixture(scope="session")
+def table(planted_path, tmp_path_factory):
+    return load_table(str(read_table(Zoo(planted_path), tmp_path_factory.mktemp("table"))))

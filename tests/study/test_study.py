@@ -1,0 +1,86 @@
+import base64
+import csv
+import io
+import re
+
+import polars as pl
+import pytest
+
+from weightprint import study
+from weightprint.errors import MetaError
+from weightprint.report.study_page import run_study
+from weightprint.study.cells import Cell, Cells, compute
+
+
+def test_a_result_is_computed_once(tmp_path):
+    cells, made = Cells(tmp_path, "zoo"), []
+
+    def work(cell):
+        made.append(cell.settings["n"])
+        return {"n": cell.settings["n"]}
+
+    wanted = [Cell("trial", {"n": n}) for n in (1, 2, 2)]
+    assert compute(cells, wanted, work, workers=1) == 2
+    assert compute(cells, [*wanted, Cell("trial", {"n": 3})], work, workers=1) == 1
+    assert made == [1, 2, 3]
+    assert compute(Cells(tmp_path, "another zoo"), wanted, work, workers=1) == 2
+
+
+def test_an_interrupt_keeps_what_is_done_and_a_damaged_result_is_made_again(tmp_path):
+    cells, wanted = Cells(tmp_path, "zoo"), [Cell("trial", {"n": n}) for n in range(3)]
+
+    def work(cell):
+        if cell.settings["n"] == 1:
+            raise KeyboardInterrupt
+        return {}
+
+    with pytest.raises(KeyboardInterrupt):
+        compute(cells, wanted, work, workers=1)
+    assert [cells.get(cell) for cell in wanted] == [{}, None, None]
+    cells.path(wanted[0]).write_text("{")
+    assert compute(cells, wanted, lambda cell: {"again": True}, workers=1) == 3
+
+
+@pytest.fixture(scope="module")
+def studied(planted_path, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(study.BUDGETS, "quick", study.Budget("quick", (0,), (0,), 2, (), (100,), 1.0, 1.0, False, 2))
+        return (
+            folder,
+            run_study(planted_path, folder, budget="quick", workers=1),
+            run_study(planted_path, folder, budget="quick", workers=1),
+        )
+
+
+@pytest.mark.slow
+def test_a_study_answers_every_question_and_is_not_computed_twice(studied):
+    _, first, second = studied
+    assert first["made"] > 0
+    assert second["made"] == 0
+    table = pl.read_parquet(first["results"])
+    assert tuple(table.columns) == tuple(study.COLUMNS)
+    assert set(table["question"]) == {"how_much", "where", "when", "transfer", "controls"}
+    named = table.filter(pl.col("value").is_not_null())
+    assert named.filter(pl.col("n_runs").is_null() | pl.col("low").is_null()).is_empty()
+    headline = table.filter((pl.col("experiment") == "headline") & (pl.col("property") == "optimizer"))
+    assert headline["low"][0] > headline["majority"][0]
+
+
+@pytest.mark.slow
+def test_the_report_is_one_file_with_its_data_and_claims_only_what_was_planted(studied):
+    page = (studied[0] / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r'(src|href)="(?!#|data:)', page)
+    assert "<script" not in page
+    assert page.count('role="img"') == page.count("<svg")
+    links = re.findall(r'download="([\w-]+)\.csv" href="data:text/csv;base64,([^"]+)"', page)
+    rows = {name: list(csv.DictReader(io.StringIO(base64.b64decode(data).decode()))) for name, data in links}
+    assert rows["headline"][0]["property"] == "dataset"
+    answer = re.search(r'<p class="answer">(.*?)</p>', page, re.DOTALL)[1]
+    assert "optimizer" in answer.partition("do not settle")[0]
+    assert "dataset (" not in answer
+
+
+def test_an_unknown_budget_is_refused(planted_path, tmp_path):
+    with pytest.raises(MetaError, match="unknown budget"):
+        run_study(planted_path, tmp_path, budget="fast")
