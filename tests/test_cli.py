@@ -8,7 +8,7 @@ import pytest
 from weightprint import cli
 from weightprint.zoo import Zoo
 
-COMMANDS = ["demo", "sample", "merge", "info", "verify", "fit", "evaluate", "data list"]
+COMMANDS = ["demo", "sample", "merge", "info", "verify", "fit", "evaluate", "bench", "study", "data list"]
 
 
 def run(capsys, *arguments):

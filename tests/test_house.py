@@ -31,7 +31,9 @@ FLOW = [
     ["meta"],
     ["study"],
     ["report"],
-    ["demo"],
+    ["benchmark", "demo"],
+    ["terminal"],
+    ["bench_command", "study_command"],
     ["cli"],
 ]
 """From left to right. A room imports rooms left of it; files inside one room may import each other, without cycles."""

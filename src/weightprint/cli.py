@@ -15,7 +15,10 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from weightprint import __version__
-from weightprint.errors import SetupError, WeightprintError
+from weightprint.bench_command import bench
+from weightprint.errors import WeightprintError
+from weightprint.study_command import study
+from weightprint.terminal import Bar, Json, names_of, print_document, slice_length_of, snapshots_of
 
 app = App(
     name="weightprint",
@@ -27,8 +30,9 @@ app = App(
 )
 data_app = App(name="data", help="Image data sets: list those that can be named.", help_format="plaintext")
 app.command(data_app)
+app.command(bench)
+app.command(study)
 
-Json = Annotated[bool, Parameter(negative=(), help="Print one JSON document instead of text.")]
 Property = Annotated[str, Parameter(name="--property", help="What to predict: optimizer, dataset, test_accuracy, …")]
 
 
@@ -67,10 +71,6 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
-def _print(document: dict[str, Any], text: str, *, as_json: bool) -> None:
-    print(json_.dumps(document, ensure_ascii=False, allow_nan=False) if as_json else text)
-
-
 @app.command
 def demo(out: Path = Path("weightprint-demo"), /, *, workers: int | None = None, json: Json = False) -> None:
     """The main job, small: sample a weight space, fit meta-classifiers, write a report. No download.
@@ -87,9 +87,9 @@ def demo(out: Path = Path("weightprint-demo"), /, *, workers: int | None = None,
     from weightprint.demo import run_demo
     from weightprint.report import accuracy_text
 
-    with _Bar("sampling") as bar:
+    with Bar("sampling", unit="runs") as bar:
         document = run_demo(out, workers=workers, say=_say, progress=bar.update)
-    _print(document, accuracy_text(document["results"]) + f"\n\nreport: {document['report']}", as_json=json)
+    print_document(document, accuracy_text(document["results"]) + f"\n\nreport: {document['report']}", as_json=json)
 
 
 @app.command
@@ -189,14 +189,14 @@ def sample(
             f"on {document['workers']} workers, {document['gigabytes']:.2f} GB"
         )
     else:
-        with redirect_stdout(sys.stderr), _Bar("sampling") as bar:
+        with redirect_stdout(sys.stderr), Bar("sampling", unit="runs") as bar:
             document = run_sampling(sampling, **spread, progress=bar.update).to_json()
         text = (
             f"{document['zoo']}: {document['runs']} runs; of those asked for {document['completed']} complete, "
             f"{document['diverged']} diverged, {document['failed']} failed; "
             f"{document['sampled']} sampled now in {document['seconds']:.0f} s"
         )
-    _print(document, text, as_json=json)
+    print_document(document, text, as_json=json)
 
 
 @app.command
@@ -220,7 +220,7 @@ def merge(zoo: Path, /, *parts: Path, json: Json = False) -> None:
         text += f"; kept the runs that were there although the parts have other bytes: {document['different']}"
     for damage in document["damaged"]:
         text += f"\nleft out run {damage['run']} of {damage['zoo']}: {damage['problem']}"
-    _print(document, text, as_json=json)
+    print_document(document, text, as_json=json)
 
 
 @app.command
@@ -237,7 +237,7 @@ def info(zoo: Path, /, *, json: Json = False) -> None:
     from weightprint.zoo import Zoo
 
     document = Zoo(zoo, thorough=True).info()
-    _print(document, _info_text(document), as_json=json)
+    print_document(document, _info_text(document), as_json=json)
 
 
 def _info_text(document: dict[str, Any]) -> str:
@@ -284,7 +284,7 @@ def verify(zoo: Path, /, *, json: Json = False) -> int:
     document = {"ok": not problems, "runs": len(opened), "problems": problems}
     found = [f"{'zoo' if p['run'] is None else 'run ' + str(p['run'])}: {p['problem']}" for p in problems]
     text = "\n".join([f"{zoo}: {len(opened)} runs, {f'{len(found)} problems' if found else 'all as written'}", *found])
-    _print(document, text, as_json=json)
+    print_document(document, text, as_json=json)
     return 1 if problems else 0
 
 
@@ -343,9 +343,9 @@ def fit(
         model,
         target=property_,
         part=part,
-        slice_length=_slice_length(slice_length),
-        snapshots=_snapshots(snapshots),
-        without=tuple(name.strip() for name in without.split(",") if name.strip()),
+        slice_length=slice_length_of(slice_length),
+        snapshots=snapshots_of(snapshots),
+        without=tuple(names_of(without)),
         converged=converged == "on",
         max_seconds=max_seconds,
         device=device,
@@ -364,26 +364,7 @@ def fit(
         "seconds": seconds,
     }
     text = f"{meta}: {model} for {property_}, fitted on {document['n_train_runs']} runs in {seconds:.1f} s"
-    _print(document, text, as_json=json)
-
-
-def _slice_length(text: str) -> int | str:
-    if text == "all":
-        return text
-    if not text.isdecimal():
-        raise SetupError(f"slice-length must be a number of weights or all, not {text!r}")
-    return int(text)
-
-
-def _snapshots(text: str) -> tuple[int, int] | None:
-    if text == "all":
-        return None
-    first, _, last = text.partition("-")
-    if not (first.isdecimal() and (last or first).isdecimal()):
-        raise SetupError(
-            f"snapshots must be A-B, one number or all, not {text!r}", hint="for example --snapshots 11-20"
-        )
-    return int(first), int(last or first)
+    print_document(document, text, as_json=json)
 
 
 @app.command
@@ -406,7 +387,7 @@ def evaluate(meta: Path, zoo: Path, /, *, slices: int = 10, json: Json = False) 
     from weightprint.zoo import Zoo
 
     document = load_meta(meta).evaluate(Zoo(zoo), slices=slices)
-    _print(document, evaluation_text(document), as_json=json)
+    print_document(document, evaluation_text(document), as_json=json)
 
 
 @data_app.command(name="list")
@@ -429,43 +410,11 @@ def data_list(*, data: Path | None = None, json: Json = False) -> None:
         for d, what in described
     ]
     text = "\n".join([f"{'name':18} {'train':>8} {'test':>8}  source", *rows])
-    _print({"datasets": found}, text, as_json=json)
+    print_document({"datasets": found}, text, as_json=json)
 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-class _Bar:
-    """A progress bar with rate and time left on standard error, where that is a terminal."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> _Bar:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._progress.add_task(self._what, total=None, rate="")
-        self._started = time.perf_counter()
-        self._progress.start()
-        return self
-
-    def update(self, done: int, total: int, _: object = None) -> None:
-        rate = done / (time.perf_counter() - self._started)
-        self._progress.update(self._task, completed=done, total=total, rate=f"{60 * rate:.1f} runs/min")
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ look the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +79,7 @@ def anatomy(weights: npt.NDArray, layout: Layout) -> list[tuple[Layer, Features]
     """
     layers = layers_of(layout)
     found = []
-    for layer, following in zip(layers, [*layers[1:], None], strict=True):
+    for layer, following in zip_longest(layers, layers[1:]):
         features = _layer(weights, layer, following)
         found.append((layer, {name: np.clip(value, -1e9, 1e9) for name, value in features.items()}))
     return found

@@ -22,6 +22,9 @@ _SEPARATOR = ":"
 _FITTED = ("_scale", "train_runs_", "zoo_", "excluded_", "class_counts_", "lengths_", "seconds_")
 """What a fit leaves besides the target and the model itself."""
 
+_TUPLES = ("_scale", "train_runs_", "lengths_")
+"""Which of them a file holds as lists."""
+
 
 class Joint(LayerTrees):
     """`LayerTrees` for a property and others together: each network is read once, every property has its forest.
@@ -157,7 +160,7 @@ class Joint(LayerTrees):
             head.target_ = Target(**{**target, "classes": tuple(target["classes"])})
             head.classes_ = head.target_.classes
             for attribute, value in stored["fitted"].items():
-                setattr(head, attribute, tuple(value) if isinstance(value, list) else value)
+                setattr(head, attribute, tuple(value) if attribute in _TUPLES else value)
             prefix = f"{i}{_SEPARATOR}"
             of_head = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
             head._restore(of_head, stored["facts"])

@@ -20,7 +20,6 @@ from weightprint.meta.base import MetaClassifier, Reading
 from weightprint.meta.comparison import Tally, compare
 from weightprint.meta.targets import CLASSIFICATION, Target
 
-
 OF_ONE_SPLIT = ("per_class", "train_per_class", "per_run_log10")
 """Parts of an evaluation document that are not pooled."""
 
@@ -147,7 +146,11 @@ def _pooled_classes(splits: Sequence[Split]) -> dict[str, Any]:
         "class_counts": [truths[name] for name in classes],
         "chance": 1 / len(classes),
         "majority": max(truths.values()) / len(found),
-        "per_run": {"accuracy": float(tally.score.mean()), "interval": _share_interval(tally.score, np.ones(n)), "n": n},
+        "per_run": {
+            "accuracy": float(tally.score.mean()),
+            "interval": _share_interval(tally.score, np.ones(n)),
+            "n": n,
+        },
         f"per_{tally.reads}": {
             "accuracy": float(tally.hits.sum() / tally.totals.sum()),
             "interval": _share_interval(tally.hits, tally.totals),

@@ -58,7 +58,7 @@ def _introduction(result: Mapping[str, Any]) -> str:
     if result["reference"]:
         told.append(f"Differences to {result['reference']} are paired, run by run.")
     if result["max_seconds"]:
-        told.append(f"A fit was allowed {duration(result['max_seconds'])}; \"capped\" where that ended it.")
+        told.append(f'A fit was allowed {duration(result["max_seconds"])}; "capped" where that ended it.')
     return " ".join(told)
 
 
@@ -75,7 +75,8 @@ def _class_table(documents: Sequence[Document], reference: str | None) -> list[s
             f"{percent(single.get('accuracy'))} {interval_text(*ends(single.get('interval')))}".rstrip(),
         ]
         if reference:
-            cells.append(f"{percent(gap.get('difference'))} {interval_text(*ends(gap.get('interval')))}".rstrip())
+            text = f"{percent(gap.get('difference'))} {interval_text(*ends(gap.get('interval')))}"
+            cells.append(text.rstrip().replace("-", "−"))
         rows.append([*_names(document), *cells, *_facts(document)])
     heads = ["accuracy per run", "per slice or snapshot", *([f"minus {reference}"] if reference else [])]
     told = f"{len(first['classes'])} classes: chance {percent(first['chance'])} %, majority {percent(first['majority'])} %."
@@ -96,7 +97,12 @@ def _value_table(documents: Sequence[Document], reference: str | None) -> list[s
             gap = document["difference"] or {}
             cells.append(_number({"value": gap.get("difference"), "interval": gap.get("interval")}, digits=True))
         rows.append([*_names(document), *cells, *_facts(document)])
-    heads = ["R²", "mean absolute error", "Kendall τ of its ceiling", *([f"error minus {reference}"] if reference else [])]
+    heads = [
+        "R²",
+        "mean absolute error",
+        "Kendall τ of its ceiling",
+        *([f"error minus {reference}"] if reference else []),
+    ]
     return _table(["model", "reads", *heads, *FACTS], rows)
 
 

@@ -1,0 +1,91 @@
+"""What commands share: options as they are typed, one document on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from weightprint.errors import SetupError
+
+Json = Annotated[bool, Parameter(negative=(), help="Print one JSON document instead of text.")]
+
+
+def print_document(document: dict[str, Any], text: str, *, as_json: bool) -> None:
+    print(json.dumps(document, ensure_ascii=False, allow_nan=False) if as_json else text)
+
+
+def slice_length_of(text: str) -> int | str:
+    """A number of weights, or "all". Raises SetupError."""
+    if text == "all":
+        return text
+    if not text.isdecimal():
+        raise SetupError(f"slice-length must be a number of weights or all, not {text!r}")
+    return int(text)
+
+
+def snapshots_of(text: str) -> tuple[int, int] | None:
+    """First and last of "A-B" or "A"; None for "all". Raises SetupError."""
+    if text == "all":
+        return None
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and (last or first).isdecimal()):
+        raise SetupError(
+            f"snapshots must be A-B, one number or all, not {text!r}", hint="for example --snapshots 11-20"
+        )
+    return int(first), int(last or first)
+
+
+def names_of(text: str) -> list[str]:
+    """What stands between commas; empty for an empty text."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+class Bar:
+    """A progress bar on standard error, where that is a terminal.
+
+    With a unit it shows the rate, and the time left at that rate; otherwise the time left that `update` is told.
+    """
+
+    def __init__(self, what: str, *, unit: str = "") -> None:
+        self._what, self._unit = what, unit
+
+    def __enter__(self) -> Bar:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            ProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        console = Console(stderr=True)
+        columns: list[ProgressColumn] = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[told]}"),
+        ]
+        if self._unit:
+            columns.append(TimeRemainingColumn())
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._progress.add_task(self._what, total=None, told="")
+        self._started = time.perf_counter()
+        self._progress.start()
+        return self
+
+    def update(self, done: int, total: int, what: object = None, left: float | None = None) -> None:
+        """done, total: of what is counted; what: is under way, for a bar without a unit; left: seconds"""
+        if self._unit:
+            rate = 60 * done / (time.perf_counter() - self._started)
+            self._progress.update(self._task, completed=done, total=total, told=f"{rate:.1f} {self._unit}/min")
+        else:
+            told = "" if left is None else f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"
+            self._progress.update(self._task, completed=done, total=total, description=str(what), told=told)
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
