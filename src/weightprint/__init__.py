@@ -18,6 +18,7 @@ _HOMES = {
     "Trees": "meta",
     "WeightprintError": "errors",
     "Zoo": "zoo",
+    "bench": "benchmark",
     "load_images": "images:load",
     "load_meta": "meta",
     "merge": "sampling",

@@ -232,8 +232,8 @@ def _plan(
 ) -> list[Row]:
     """All rows, those of one model and slice length together. Checks settings; what a model cannot read is a reason."""
     for name in settings:
-        if name not in models:
-            raise MetaError(f"settings for a model {name!r} that is not asked for", hint=did_you_mean(name, models))
+        if name not in models and name not in MODELS:
+            raise MetaError(f"settings for an unknown model {name!r}", hint=did_you_mean(name, [*models, *MODELS]))
     rows = []
     for name, estimator in models.items():
         own = {"estimator": estimator} if estimator is not None else {}
@@ -261,19 +261,18 @@ def _folder(path: Path) -> Path:
 def _compute(
     zoo: Zoo, rows: Sequence[Row], cells: Cells, seeds: Iterable[int], slices: int, progress: Progress | None
 ) -> int:
-    """Give every row its splits: from cells that are there, or computed and kept now. Returns how many were computed."""
+    """Give every row its splits, from cells that are there or computed now and kept. Returns how many were computed."""
     parts = {seed: zoo.split(split_seed=seed) for seed in seeds}
-    wanted = [(row, seed, _cell(row, seed, slices)) for row in rows if not row.reason for seed in parts]
-    found = {id(cell): cells.get(cell) for _, _, cell in wanted}
-    pace = _Pace([row for row, _, cell in wanted if found[id(cell)] is None])
-    for row, _, cell in wanted:
-        if (known := found[id(cell)]) is not None:
+    keyed = [(row, seed, _cell(row, seed, slices)) for row in rows if not row.reason for seed in parts]
+    wanted = [(row, seed, cell, cells.get(cell)) for row, seed, cell in keyed]
+    pace = _Pace([row for row, _, _, known in wanted if known is None])
+    for row, _, _, known in wanted:
+        if known is not None:
             pace.learn(row, known["seconds"])
     memory: dict[str, Any] = {}
     remembered = ""
     done = 0
-    for row, seed, cell in wanted:
-        result = found[id(cell)]
+    for row, seed, cell, result in wanted:
         if result is None:
             if progress is not None:
                 progress(done, pace.total, f"{row.label}: {row.target}", pace.left)

@@ -1,3 +1,4 @@
+import copy
 import time
 
 import numpy as np
@@ -5,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from weightprint.meta import build
+from weightprint.errors import MetaError
+from weightprint.meta import build, load_meta
 from weightprint.meta.base import Training
-from weightprint.meta.dmc import DeepMetaClassifier, Dropout
+from weightprint.meta.dmc_network import DeepMetaClassifier, Dropout, layers
 from weightprint.meta.rows import Member
 from weightprint.meta.targets import Target
 
@@ -17,15 +19,23 @@ def network(length=5000, outputs=4, **options):
     return DeepMetaClassifier(length, outputs, dropout=0.5, generator=generator)
 
 
-def test_the_network_has_the_shapes_of_the_protocol():
-    net = network()
-    x, shapes = torch.zeros(2, 1, 5000), []
+def shapes(length):
+    """C or M, channels and length after every convolution and pool."""
+    x, found = torch.zeros(1, 1, 1, length), []
     with torch.inference_mode():
-        for layer in net.eval().features:
+        for layer in network(length).eval().features:
             x = layer(x)
-            if isinstance(layer, (nn.Conv1d, nn.MaxPool1d)):
-                shapes.append((type(layer).__name__[0], *x.shape[1:]))
-    assert shapes == [
+            if isinstance(layer, (nn.Conv2d, nn.MaxPool2d)):
+                found.append((type(layer).__name__[0], x.shape[1], x.shape[3]))
+    return found
+
+
+def units(net):
+    return [(m.in_features, m.out_features) for m in net.head if isinstance(m, nn.Linear)]
+
+
+def test_the_network_has_the_shapes_of_the_protocol():
+    assert shapes(5000) == [
         ("C", 8, 5000), ("M", 8, 2500),
         ("C", 16, 2500), ("M", 16, 1250),
         ("C", 32, 1250), ("C", 64, 1250), ("M", 64, 625),
@@ -35,18 +45,45 @@ def test_the_network_has_the_shapes_of_the_protocol():
         ("M", 256, 39), ("C", 256, 39),
         ("C", 256, 39), ("C", 256, 39), ("C", 256, 39), ("M", 256, 19),
     ]  # fmt: skip
-    linear = [(m.in_features, m.out_features) for m in net.head if isinstance(m, nn.Linear)]
-    assert linear == [(256 * 19, 1024), (1024, 1024), (1024, 1024), (1024, 1024), (1024, 64), (64, 4)]
+    assert units(network()) == [(256 * 19, 1024), (1024, 1024), (1024, 1024), (1024, 1024), (1024, 64), (64, 4)]
 
 
-def test_every_convolution_is_followed_by_relu_then_batch_norm():
-    layers = [type(m).__name__ for m in network().features if not isinstance(m, nn.MaxPool1d)]
-    assert layers == ["Conv1d", "ReLU", "BatchNorm1d"] * 12
-    assert all(m.kernel_size == (5,) for m in network().features if isinstance(m, nn.Conv1d))
+def test_the_large_network_has_the_shapes_of_the_protocol():
+    assert shapes(92_868) == [
+        ("C", 8, 92868), ("M", 8, 46434),
+        ("C", 16, 46434), ("M", 16, 23217),
+        ("C", 32, 23217), ("M", 32, 11608),
+        ("C", 64, 11608), ("M", 64, 5804),
+        ("C", 128, 5804), ("M", 128, 2902),
+        ("C", 128, 2902), ("M", 128, 1451),
+        ("C", 128, 1451), ("M", 128, 725),
+        ("C", 128, 725), ("M", 128, 362),
+        ("C", 128, 362), ("M", 128, 181),
+        ("C", 128, 181), ("C", 256, 181), ("M", 256, 90),
+        ("C", 256, 90), ("C", 256, 90), ("M", 256, 45),
+        ("C", 256, 45), ("C", 256, 45), ("M", 256, 22),
+    ]  # fmt: skip
+    net = network(92_868)
+    assert units(net) == [(256 * 22, 1024), (1024, 1024), (1024, 1024), (1024, 1024), (1024, 64), (64, 4)]
+    assert sum(p.numel() for p in net.parameters()) == LARGE
 
 
-def test_it_has_ten_million_weights_for_slices_of_5000():
-    assert sum(p.numel() for p in network().parameters()) == 10_395_220
+def test_slices_above_40000_weights_have_the_large_network():
+    assert len(layers(40_000)) == 12
+    assert len(layers(40_001)) == 15
+
+
+@pytest.mark.parametrize("length", [5000, 92_868])
+def test_every_convolution_is_followed_by_relu_then_batch_norm(length):
+    features = network(length).features
+    found = [type(m).__name__ for m in features if not isinstance(m, nn.MaxPool2d)]
+    assert found == ["Conv2d", "ReLU", "BatchNorm2d"] * len(layers(length))
+    assert all(m.kernel_size == (1, 5) for m in features if isinstance(m, nn.Conv2d))
+
+
+@pytest.mark.parametrize(("outputs", "weights"), [(3, 10_395_155), (4, 10_395_220)])
+def test_it_has_ten_million_weights_for_slices_of_5000(outputs, weights):
+    assert sum(p.numel() for p in network(outputs=outputs).parameters()) == weights
 
 
 @pytest.mark.parametrize("length", [32, 50, 51, 63, 801, 40_000])
@@ -55,9 +92,53 @@ def test_any_length_in_range_gives_scores(length):
         assert network(length).eval()(torch.zeros(1, length)).shape == (1, 4)
 
 
+class Plain(nn.Module):
+    """The network in torch's 1-D layers, with the weights of another."""
+
+    def __init__(self, net, length):
+        super().__init__()
+        modules, inputs = [], 1
+        for channels, pools in layers(length):
+            convolution = nn.Conv1d(inputs, channels, 5, padding="same")
+            modules += [convolution, nn.ReLU(), nn.BatchNorm1d(channels), *(nn.MaxPool1d(2) for _ in range(pools))]
+            inputs = channels
+        self.features, self.head = nn.Sequential(*modules), copy.deepcopy(net.head)
+        state = net.state_dict()
+        self.load_state_dict({k: state[k].squeeze(2) if state[k].dim() == 4 else state[k] for k in self.state_dict()})
+
+    def forward(self, x):
+        return self.head(self.features(x[:, None]).flatten(1))
+
+
+def test_it_is_equal_to_plain_1d_layers_over_several_steps():
+    generator = torch.Generator().manual_seed(1)
+    net = network(200).double().train()
+    for module in net.modules():
+        if isinstance(module, Dropout):
+            module.share = 0.0
+        if isinstance(module, nn.BatchNorm2d):  # a training makes some negative
+            module.weight.data = torch.randn(module.weight.shape, generator=generator).double()
+    plain = Plain(net, 200).double().train()
+    fused = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True, eps=1e-3)
+    usual = torch.optim.Adam(plain.parameters(), lr=1e-3, eps=1e-3)
+    for _ in range(3):
+        x = torch.randn(8, 200, generator=generator).double()
+        scores = []
+        for model, optimizer in ((net, fused), (plain, usual)):
+            scores.append(model(x))
+            optimizer.zero_grad()
+            scores[-1].square().sum().backward()
+            optimizer.step()
+        torch.testing.assert_close(*scores, rtol=1e-10, atol=1e-10)
+    for ours, theirs in zip(net.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.squeeze(2) if ours.dim() == 4 else ours, theirs, rtol=1e-10, atol=1e-10)
+        grads = ours.grad.squeeze(2) if ours.dim() == 4 else ours.grad
+        torch.testing.assert_close(grads, theirs.grad, rtol=1e-8, atol=1e-10)
+
+
 def test_initial_kernels_are_glorot_normal_and_depend_on_the_seed():
     kernel = network().features[-3 - 1].weight
-    assert kernel.shape == (256, 256, 5)
+    assert kernel.shape == (256, 256, 1, 5)
     assert kernel.std().item() == pytest.approx((2 / (2 * 256 * 5)) ** 0.5, rel=0.01)
     assert torch.equal(kernel, network().features[-4].weight)
     assert not torch.equal(kernel, network(seed=1).features[-4].weight)
@@ -89,10 +170,10 @@ def test_moving_statistics_are_those_of_the_final_weights(few):
     meta = quick(epochs=1).fit(few)
     x = torch.randn(64, 128) * 0.1
     meta._settle(x.numpy())
-    first = meta.network_.features[:2](x[:, None])  # convolution and ReLU
+    first = meta.network_.features[:2](x[:, None, None])  # convolution and ReLU
     norm = meta.network_.features[2]
-    assert torch.allclose(norm.running_mean, first.mean(dim=(0, 2)), atol=1e-5)
-    assert torch.allclose(norm.running_var, first.var(dim=(0, 2)), rtol=1e-3)
+    assert torch.allclose(norm.running_mean, first.mean(dim=(0, 2, 3)), atol=1e-5)
+    assert torch.allclose(norm.running_var, first.var(dim=(0, 2, 3)), rtol=1e-3)
     assert (norm.momentum, norm.training) == (0.1, False)
 
 
@@ -124,7 +205,8 @@ def test_an_epoch_draws_classes_equally_often_and_every_snapshot_in_turn(make_zo
     members = [Member(run, (1, 2, 3, 4), ()) for run in zoo]
     goals = [np.full(4, 0 if run.number < 18 else 1) for run in zoo]  # 72 snapshots of one class, 24 of the other
     training = Training(members, [run.weights for run in zoo], goals, Target("x", "classification", (0, 1)))
-    x, y = meta._draw_epoch(training, np.random.default_rng(0))
+    places, y = meta._draw_epoch(training, np.random.default_rng(0))
+    x = meta._cut(training, places)
     assert x.shape == (96, 128)
     assert np.bincount(y).tolist() == [48, 48]
     flat = {int(g[0]): np.concatenate([run.weights.ravel() for run, h in zip(zoo, goals, strict=True) if h[0] == g[0]])
@@ -144,3 +226,53 @@ def test_evaluation_leaves_the_network_as_it_is(few):
     before = {name: tensor.clone() for name, tensor in meta.network_.state_dict().items()}
     meta.predict_proba(few)
     assert all(torch.equal(before[name], tensor) for name, tensor in meta.network_.state_dict().items())
+
+
+def test_whole_vectors_of_one_length_are_learnt(zoo, tmp_path):
+    train, test = zoo.split()
+    meta = quick(slice_length="all", epochs=6, batch_size=32).fit(train)
+    assert meta.evaluate(test)["per_run"]["accuracy"] > 0.7
+    meta.save(tmp_path / "x.meta")
+    np.testing.assert_array_equal(load_meta(tmp_path / "x.meta").predict_proba(test), meta.predict_proba(test))
+
+
+def test_whole_vectors_of_several_lengths_are_one_clear_error(mixed_zoo, zoo):
+    with pytest.raises(MetaError, match="whole vectors of one length.*--slice-length 5000"):
+        quick(slice_length="all").fit(mixed_zoo)
+    with pytest.raises(MetaError, match="whole vectors of one length"):
+        quick(slice_length="all", epochs=1).fit(zoo).predict(mixed_zoo)
+
+
+def test_a_number_is_regressed_with_the_absolute_error(zoo):
+    """A planted mean tells the learning rate."""
+    train, test = zoo.split()
+    meta = quick(target="learning_rate", epochs=6, batch_size=32, dropout=0.0).fit(train)
+    assert meta.evaluate(test)["per_run"]["kendall_tau"]["value"] > 0.3
+    x = meta._cut(*_training(meta, train))
+    assert x.shape[1] == 128
+
+
+def _training(meta, zoo):
+    members = [Member(run, (1, 2, 3, 4), ()) for run in zoo]
+    goals = [np.full(4, float(run.number)) for run in zoo]
+    training = Training(members, [run.weights for run in zoo], goals, Target("x", "regression"))
+    places, y = meta._draw_epoch(training, np.random.default_rng(0))
+    assert sorted(y.tolist()) == sorted(np.concatenate(goals).tolist())  # every snapshot once
+    return training, places
+
+
+def test_slices_stay_in_their_part(few):
+    meta = quick(part="fc", slice_length=64)
+    training, places = _training(meta, few)
+    segments = few[0].layout.segments("fc")
+    assert all(any(low <= start and start + 64 <= high for low, high in segments) for start in places[:, 2])
+
+
+def test_bfloat16_is_asked_for_and_learns_too(zoo):
+    train, test = zoo.split()
+    meta = quick(epochs=6, batch_size=32, precision="bfloat16").fit(train)
+    assert all(p.dtype == torch.float32 for p in meta.network_.parameters())
+    assert meta.evaluate(test)["per_run"]["accuracy"] > 0.6
+    assert build("dmc", target="optimizer").precision == "float32"
+    with pytest.raises(MetaError, match="did you mean 'bfloat16'"):
+        quick(precision="bfloat").fit(train)

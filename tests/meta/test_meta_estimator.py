@@ -249,7 +249,7 @@ def test_clone_and_settings_follow_scikit_learn():
         ("trees", {"iterations": 0}, "iterations must be"),
         ("trees", {"leaves": 1}, "leaves must be"),
         ("trees", {"learning_rate": 2}, "learning_rate must be"),
-        ("dmc", {"slice_length": "all"}, r"reads slices, not whole vectors \(--slice-length 5000\)"),
+        ("slice_trees", {"slice_length": "all"}, r"reads slices, not whole vectors \(--slice-length 5000\)"),
         ("dmc", {"slice_length": 40_001}, "slices of 32 to 40000 weights, not 40001"),
         ("dmc", {"epochs": 0}, "epochs must be"),
         ("dmc", {"batch_size": 1}, "batch_size must be a whole number from 2"),

@@ -99,7 +99,7 @@ class Joint(LayerTrees):
                 head.max_seconds = self._share(began, 1 + len(self.together) - done)
                 head.fit(runs)
                 head.max_seconds = self.max_seconds
-            # Last, so that without a limit nothing is fitted when another property cannot be.
+            # Itself last: it counts as fitted only when every property could be learnt.
             limit, self.max_seconds = self.max_seconds, self._share(began, 1)
             try:
                 super().fit(runs)

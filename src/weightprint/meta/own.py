@@ -63,12 +63,12 @@ class Own(MetaClassifier):
 
     def check(self) -> None:
         super().check()
-        for method in ("fit", "predict"):
-            if not callable(getattr(self.estimator, method, None)):
-                raise MetaError(
-                    f"an own estimator needs fit(X, y) and predict(X); {type(self.estimator).__name__} has no {method}",
-                    hint="give an object, not a class, in scikit-learn's manner",
-                )
+        methods = (getattr(self.estimator, name, None) for name in ("fit", "predict"))
+        if isinstance(self.estimator, type) or not all(map(callable, methods)):
+            raise MetaError(
+                f"an own estimator is an object with fit(X, y) and predict(X), not {self.estimator!r}",
+                hint="such as LogisticRegression()",
+            )
 
     def _take(self, member: Member, weights: npt.NDArray[np.float32], generator: np.random.Generator) -> Any:
         if not self.local:

@@ -79,8 +79,8 @@ def _class_table(documents: Sequence[Document], reference: str | None) -> list[s
             cells.append(text.rstrip().replace("-", "−"))
         rows.append([*_names(document), *cells, *_facts(document)])
     heads = ["accuracy per run", "per slice or snapshot", *([f"minus {reference}"] if reference else [])]
-    told = f"{len(first['classes'])} classes: chance {percent(first['chance'])} %, majority {percent(first['majority'])} %."
-    return [told, "", *_table(["model", "reads", *heads, *FACTS], rows)]
+    shares = f"chance {percent(first['chance'])} %, majority {percent(first['majority'])} %"
+    return [f"{len(first['classes'])} classes: {shares}.", "", *_table(["model", "reads", *heads, *FACTS], rows)]
 
 
 def _value_table(documents: Sequence[Document], reference: str | None) -> list[str]:
@@ -217,9 +217,15 @@ def _paint_panel(axes: Axes, documents: Sequence[Document], names: Sequence[str]
         value, (low, high) = _height(document), ends(found["interval"])
         if low is not None and high is not None:
             axes.plot([max(low, left), max(high, left)], [place, place], color=PALETTE[i], linewidth=1.6)
-        marker = {"markersize": 5, "markeredgewidth": 1.3}
-        face = PALETTE[i] if _above(document) else "none"
-        axes.plot([max(value, left)], [place], MARKERS[i], color=PALETTE[i], markerfacecolor=face, **marker)
+        axes.plot(
+            [max(value, left)],
+            [place],
+            MARKERS[i],
+            color=PALETTE[i],
+            markersize=5,
+            markerfacecolor=PALETTE[i] if _above(document) else "none",
+            markeredgewidth=1.3,
+        )
     floor = 0.0 if regression else max(max(d["chance"], d["majority"]) for d in documents)
     axes.axvline(floor, color=INK, linewidth=1.1, alpha=0.75, linestyle=(0, (2, 1.5)))
     axes.set_title(short(words(documents[0]["property"]), 30), loc="left")
@@ -256,4 +262,5 @@ def _standalone(svg: str) -> str:
     svg = re.sub(r"var\(--c\d+, (#[0-9a-fA-F]+)\)", r"\1", svg).replace("currentColor", TEXT)
     opening, rest = svg.split("</title>", 1)
     opening = opening.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{opening}</title><rect width="100%" height="100%" fill="{PAPER}"/>{rest}\n'
+    ground = f'<rect width="100%" height="100%" fill="{PAPER}"/>'
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{opening}</title>{ground}{rest}\n'
