@@ -65,7 +65,7 @@ def test_the_large_network_has_the_shapes_of_the_protocol():
     ]  # fmt: skip
     net = network(92_868)
     assert units(net) == [(256 * 22, 1024), (1024, 1024), (1024, 1024), (1024, 1024), (1024, 64), (64, 4)]
-    assert sum(p.numel() for p in net.parameters()) == LARGE
+    assert sum(p.numel() for p in net.parameters()) == 10_936_276
 
 
 def test_slices_above_40000_weights_have_the_large_network():
@@ -110,7 +110,7 @@ class Plain(nn.Module):
         return self.head(self.features(x[:, None]).flatten(1))
 
 
-def test_it_is_equal_to_plain_1d_layers_over_several_steps():
+def test_a_step_is_equal_to_one_of_plain_1d_layers():
     generator = torch.Generator().manual_seed(1)
     net = network(200).double().train()
     for module in net.modules():
@@ -119,21 +119,16 @@ def test_it_is_equal_to_plain_1d_layers_over_several_steps():
         if isinstance(module, nn.BatchNorm2d):  # a training makes some negative
             module.weight.data = torch.randn(module.weight.shape, generator=generator).double()
     plain = Plain(net, 200).double().train()
-    fused = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True, eps=1e-3)
-    usual = torch.optim.Adam(plain.parameters(), lr=1e-3, eps=1e-3)
-    for _ in range(3):
-        x = torch.randn(8, 200, generator=generator).double()
-        scores = []
-        for model, optimizer in ((net, fused), (plain, usual)):
-            scores.append(model(x))
-            optimizer.zero_grad()
-            scores[-1].square().sum().backward()
-            optimizer.step()
-        torch.testing.assert_close(*scores, rtol=1e-10, atol=1e-10)
+    x, scores = torch.randn(8, 200, generator=generator).double(), []
+    for model, fused in ((net, True), (plain, False)):
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused, eps=1e-3)
+        scores.append(model(x))
+        scores[-1].square().mean().backward()
+        optimizer.step()
+    torch.testing.assert_close(*scores, rtol=1e-10, atol=1e-10)
     for ours, theirs in zip(net.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(ours.squeeze(2) if ours.dim() == 4 else ours, theirs, rtol=1e-10, atol=1e-10)
-        grads = ours.grad.squeeze(2) if ours.dim() == 4 else ours.grad
-        torch.testing.assert_close(grads, theirs.grad, rtol=1e-8, atol=1e-10)
+        for found, wanted in ((ours.grad, theirs.grad), (ours, theirs)):
+            torch.testing.assert_close(found.reshape(wanted.shape), wanted, rtol=1e-10, atol=1e-10)
 
 
 def test_initial_kernels_are_glorot_normal_and_depend_on_the_seed():
@@ -230,17 +225,17 @@ def test_evaluation_leaves_the_network_as_it_is(few):
 
 def test_whole_vectors_of_one_length_are_learnt(zoo, tmp_path):
     train, test = zoo.split()
-    meta = quick(slice_length="all", epochs=6, batch_size=32).fit(train)
-    assert meta.evaluate(test)["per_run"]["accuracy"] > 0.7
+    meta = quick(slice_length="all", snapshots=(3, 4), epochs=5, batch_size=16).fit(train)
+    assert meta.evaluate(test)["per_run"]["accuracy"] > 0.6
     meta.save(tmp_path / "x.meta")
     np.testing.assert_array_equal(load_meta(tmp_path / "x.meta").predict_proba(test), meta.predict_proba(test))
 
 
-def test_whole_vectors_of_several_lengths_are_one_clear_error(mixed_zoo, zoo):
+def test_whole_vectors_of_several_lengths_are_one_clear_error(mixed_zoo, few):
     with pytest.raises(MetaError, match="whole vectors of one length.*--slice-length 5000"):
         quick(slice_length="all").fit(mixed_zoo)
     with pytest.raises(MetaError, match="whole vectors of one length"):
-        quick(slice_length="all", epochs=1).fit(zoo).predict(mixed_zoo)
+        quick(slice_length="all", epochs=1).fit(few).predict(mixed_zoo)
 
 
 def test_a_number_is_regressed_with_the_absolute_error(zoo):
@@ -263,7 +258,7 @@ def _training(meta, zoo):
 
 def test_slices_stay_in_their_part(few):
     meta = quick(part="fc", slice_length=64)
-    training, places = _training(meta, few)
+    _, places = _training(meta, few)
     segments = few[0].layout.segments("fc")
     assert all(any(low <= start and start + 64 <= high for low, high in segments) for start in places[:, 2])
 
