@@ -27,8 +27,9 @@ KEPT_BYTES = 2 << 30
 """Weights kept in memory during a fit; what goes beyond is read from the disk again every epoch."""
 SCORED_WEIGHTS = 640_000
 """Weights read at once while scoring: 128 slices of 5,000."""
-SETTLING_SLICES = 1024
-"""Slices that batch norm's statistics are measured on at the end of a training."""
+SETTLING_SLICES, FEWEST_SETTLING_SLICES = 1024, 128
+"""Slices that batch norm's statistics are measured on at the end of a training; fewer where a fifth of `max_seconds`
+allows no more."""
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -43,7 +44,7 @@ class DMC(MetaClassifier):
     precision:     "float32", or "bfloat16": faster where the processor has it, with products rounded to 8 bits while
                    training
 
-    Slices above 40,000 weights have a larger network; with whole vectors of 92,868 weights it takes about 6 GB at a
+    Slices above 40,000 weights have a larger network; with whole vectors of 92,868 weights it takes about 5 GB at a
     batch of 64.
 
     Each epoch draws equally many slices of each class. The schedule of the learning rate follows the progress, which
@@ -147,6 +148,7 @@ class DMC(MetaClassifier):
         self.capped_ = False
         limit = self.max_seconds or math.inf
         progress, steps, step_seconds = 0.0, 0, 0.0
+        settling = SETTLING_SLICES
         draws = np.random.default_rng(seed_from_hash("dmc slices", int(self.seed)))
 
         for epoch in range(self.epochs):
@@ -157,7 +159,11 @@ class DMC(MetaClassifier):
             for i, batch in enumerate(batches):
                 now = time.monotonic()
                 spent = (now - self._began) / limit
-                settling_seconds = step_seconds / 3 * min(len(y), SETTLING_SLICES) / len(batch)  # forward alone
+                forward_seconds = step_seconds / 3 / len(batch)  # of one slice
+                if self.max_seconds and steps:
+                    affordable = int(0.2 * limit / forward_seconds)
+                    settling = min(settling, max(FEWEST_SETTLING_SLICES, affordable))
+                settling_seconds = forward_seconds * min(len(y), settling)
                 if steps and spent + (step_seconds + settling_seconds) / limit >= 1:
                     self.capped_ = True
                     break
@@ -179,7 +185,7 @@ class DMC(MetaClassifier):
                 self.loss_.append(float(np.mean(losses)))
             if self.capped_:
                 break
-        self._settle(self._cut(training, places[:SETTLING_SLICES]))
+        self._settle(self._cut(training, places[:settling]))
 
     def _settle(self, x: npt.NDArray[np.float32]) -> None:
         """Measure batch norm's moving statistics for the final weights: plain means over the batches of `x` [n, L].
