@@ -14,6 +14,7 @@ Json = Annotated[bool, Parameter(negative=(), help="Print one JSON document inst
 
 
 def print_document(document: dict[str, Any], text: str, *, as_json: bool) -> None:
+    """A command's answer on standard output: the document as JSON, or the text."""
     print(json.dumps(document, ensure_ascii=False, allow_nan=False) if as_json else text)
 
 

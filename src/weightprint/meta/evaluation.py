@@ -157,6 +157,7 @@ def finite(value: float) -> float | None:
 
 
 def listed(interval: Interval | None) -> list[float] | None:
+    """An interval as JSON holds it."""
     return list(interval) if interval else None
 
 
