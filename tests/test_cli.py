@@ -8,7 +8,7 @@ import pytest
 from weightprint import cli
 from weightprint.zoo import Zoo
 
-COMMANDS = ["demo", "sample", "merge", "info", "verify", "fit", "evaluate", "bench", "study", "data list"]
+COMMANDS = ["demo", "sample", "merge", "info", "verify", "fit", "evaluate", "bench", "study", "compare", "data list"]
 
 
 def run(capsys, *arguments):
@@ -147,6 +147,7 @@ def test_bad_usage_is_exit_code_2_and_one_line(capsys, arguments, says):
         ["fit", "no-such-zoo", "meta", "--property", "optimizer", "--model", "trees", "--slice-length", "all"],
         ["fit", "no-such-zoo", "meta", "--property", "optimizer", "--model", "tres"],
         ["merge", "no-such-zoo"],
+        ["compare", "no-such-report", "no-such-report", "both.html"],
         ["merge", "no-such-zoo", "no-such-part"],
         ["sample", "zoo", "--space", "fixt", "--runs", "3"],
         ["sample", "zoo", "--space", "main", "--runs", "3"],
@@ -194,3 +195,14 @@ def test_a_damaged_run_is_left_out_of_a_fit_with_a_warning_that_names_it(capsys,
     assert "fitted on" in out
     assert err.startswith(f"warning: run {number} ")
     assert err.count("\n") == 1
+
+
+def test_several_properties_are_fitted_and_evaluated_together(capsys, tmp_path, sampled_zoo):
+    options = ["--property", "test_accuracy", "--model", "joint", "--slice-length", "all", "--snapshots", "2-4"]
+    meta = tmp_path / "both.meta"
+    code, _ = run_json(capsys, "fit", sampled_zoo, meta, *options, "--converged", "off", "--together", "learning_rate")
+    assert code == 0
+    code, document = run_json(capsys, "evaluate", meta, sampled_zoo)
+    assert code == 0
+    assert document["property"] == "test_accuracy"
+    assert [(d["property"], d["kind"]) for d in document["together"]] == [("learning_rate", "regression")]

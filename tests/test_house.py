@@ -33,7 +33,7 @@ FLOW = [
     ["report"],
     ["benchmark", "demo"],
     ["terminal"],
-    ["bench_command", "study_command"],
+    ["bench_command", "compare_command", "study_command"],
     ["cli"],
 ]
 """From left to right. A room imports rooms left of it; files inside one room may import each other, without cycles."""

@@ -23,6 +23,7 @@ _HOMES = {
     "load_meta": "meta",
     "merge": "sampling",
     "run_demo": "demo",
+    "run_study": "report.study_page",
     "sample": "sampling",
     "train": "training",
     "write_report": "report",

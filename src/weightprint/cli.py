@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from weightprint import __version__
 from weightprint.bench_command import bench
+from weightprint.compare_command import compare
 from weightprint.errors import WeightprintError
 from weightprint.study_command import study
 from weightprint.terminal import Bar, Json, names_of, print_document, slice_length_of, snapshots_of
@@ -32,6 +33,7 @@ data_app = App(name="data", help="Image data sets: list those that can be named.
 app.command(data_app)
 app.command(bench)
 app.command(study)
+app.command(compare)
 
 Property = Annotated[str, Parameter(name="--property", help="What to predict: optimizer, dataset, test_accuracy, …")]
 
@@ -304,6 +306,7 @@ def fit(
     split_seed: int = 0,
     max_seconds: float | None = None,
     device: str = "cpu",
+    together: str = "",
     json: Json = False,
 ) -> None:
     """Fit a meta-classifier on the training runs of a zoo; its test runs are never seen.
@@ -334,11 +337,14 @@ def fit(
         Cap on the training time.
     device
         Where to train: cpu, cuda, …
+    together
+        Further properties with commas between them, for the model joint: all are learnt from one reading.
     """
     from weightprint.meta import build
     from weightprint.zoo import Zoo
 
     started = time.perf_counter()
+    further = {"together": tuple(names_of(together))} if together else {}
     fitted = build(
         model,
         target=property_,
@@ -349,6 +355,7 @@ def fit(
         converged=converged == "on",
         max_seconds=max_seconds,
         device=device,
+        **further,
     )
     train, _ = Zoo(zoo).split(split_seed=split_seed)
     fitted.fit(train)
@@ -386,7 +393,13 @@ def evaluate(meta: Path, zoo: Path, /, *, slices: int = 10, json: Json = False) 
     from weightprint.report import evaluation_text
     from weightprint.zoo import Zoo
 
-    document = load_meta(meta).evaluate(Zoo(zoo), slices=slices)
+    fitted = load_meta(meta)
+    if getattr(fitted, "together", ()):
+        documents = fitted.evaluate_all(Zoo(zoo))
+        text = "\n\n".join(map(evaluation_text, documents))
+        print_document({**documents[0], "together": documents[1:]}, text, as_json=json)
+        return
+    document = fitted.evaluate(Zoo(zoo), slices=slices)
     print_document(document, evaluation_text(document), as_json=json)
 
 

@@ -68,6 +68,12 @@ class MetaError(WeightprintError, ValueError):
     kind = "meta"
 
 
+class ReportError(WeightprintError):
+    """A report that cannot be read."""
+
+    kind = "report"
+
+
 def did_you_mean(name: object, allowed: Iterable[str]) -> str:
     """Hint for an unknown name: the nearest allowed one first, then all of them."""
     allowed = [str(a) for a in allowed]

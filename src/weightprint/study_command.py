@@ -15,6 +15,7 @@ def study(
     *,
     budget: Literal["quick", "standard", "paper"] = "standard",
     workers: int | None = None,
+    against: str | None = None,
     json: Json = False,
 ) -> None:
     """How much of the set-up is written into the weights, where, and when: experiments and a report.
@@ -33,6 +34,8 @@ def study(
         quick: minutes; standard: about an hour for 600 runs on two cores; paper: everything.
     workers
         Processes; one per core by default.
+    against
+        Other zoos with commas between them, to see what transfers between them and this one.
     """
     from weightprint.report.study_page import run_study
 
@@ -42,6 +45,7 @@ def study(
             report,
             budget=budget,
             workers=workers,
+            against=[name for name in (against or "").split(",") if name],
             progress=lambda what, done, total: bar.update(round(done), round(total), what),
         )
     text = f"{document['report']}: {document['made']} results computed in {document['seconds']:.0f} s"

@@ -1,13 +1,18 @@
 """A zoo on disk with planted signals: the optimizer grows into the second half of training, nothing tells the rest."""
 
+import fcntl
+import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.meta.conftest import OPTIMIZERS, SMALL, draw_properties
+from weightprint import study
 from weightprint.files import seed_from_hash
 from weightprint.layouts import Layout
+from weightprint.report.study_page import run_study
 from weightprint.runfile import RunRecord
 from weightprint.study.table import load_table, read_table
 from weightprint.zoo import Zoo, write_run
@@ -54,3 +59,20 @@ def planted(planted_path) -> Zoo:
 @pytest.fixture(scope="session")
 def table(planted_path, tmp_path_factory):
     return load_table(str(read_table(Zoo(planted_path), tmp_path_factory.mktemp("table"))))
+
+
+@pytest.fixture(scope="session")
+def studied(planted_path, tmp_path_factory) -> tuple[Path, dict, dict]:
+    """The folder of a small study's report, and what two calls that made it answered; made once for all processes."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, done = shared / "studied", shared / "studied.json"
+    with open(shared / "studied.lock", "wb") as lock, pytest.MonkeyPatch.context() as patch:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            patch.setitem(study.BUDGETS, "quick", study.Budget("quick", (0,), (0,), 2, (), (100,), 1.0, 1.0, False, 2))
+            folder.mkdir()
+            answers = [run_study(planted_path, folder, budget="quick", workers=1) for _ in range(2)]
+            done.write_text(json.dumps(answers))
+    return folder, *json.loads(done.read_text())

@@ -41,18 +41,6 @@ def test_an_interrupt_keeps_what_is_done_and_a_damaged_result_is_made_again(tmp_
     assert compute(cells, wanted, lambda cell: {"again": True}, workers=1) == 3
 
 
-@pytest.fixture(scope="module")
-def studied(planted_path, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(study.BUDGETS, "quick", study.Budget("quick", (0,), (0,), 2, (), (100,), 1.0, 1.0, False, 2))
-        return (
-            folder,
-            run_study(planted_path, folder, budget="quick", workers=1),
-            run_study(planted_path, folder, budget="quick", workers=1),
-        )
-
-
 @pytest.mark.slow
 def test_a_study_answers_every_question_and_is_not_computed_twice(studied):
     _, first, second = studied

@@ -3,6 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from weightprint.study.baseline_trials import BaselineTrial, run_baseline_trial
+from weightprint.study.table import load_table, read_table
 from weightprint.study.trials import Trial, run_trial
 from weightprint.zoo import in_test_part
 
@@ -78,3 +80,31 @@ def test_what_cannot_be_done_gives_a_reason(table):
     where = (("dataset", ("mnist",)),)
     result = run_trial(table, Trial("dataset", (4, 4), LAST, train_where=where, test_where=where))
     assert "2 classes" in result["reason"]
+
+
+def test_layer_trees_find_the_same_footprint_and_statistics_left_out_are_not_read(planted, tmp_path):
+    path = read_table(planted, tmp_path, "layer_trees", without=("moving_statistics",), workers=2)
+    reduced = load_table(str(path))
+    assert not any("moving" in name for name in reduced.names)
+    assert any("moving" in name for name in load_table(str(read_table(planted, tmp_path, "layer_trees"))).names)
+    trial = dataclasses.replace(TRIAL, model="layer_trees", without=("moving_statistics",))
+    assert score(reduced, trial)["value"] > 0.9
+
+
+@pytest.mark.parametrize(("seed", "shares"), [(7, True), (8, False), (None, False)])
+def test_a_set_up_that_was_trained_on_is_not_tested_on_in_another_zoo_of_the_same_seed(table, seed, shares):
+    trained = dataclasses.replace(table, seed=7 if seed else None)
+    other_runs = [{**run, "identity": f"other:{run['number']}"} for run in table.runs]
+    other = dataclasses.replace(table, seed=seed, runs=other_runs)
+    found = run_trial(trained, TRIAL, tested=other)["scores"][0]
+    numbers = {run["number"] for run in table.runs}
+    trained_on = {run["number"] for run in table.runs if not in_test_part(run["identity"])}
+    assert {int(number) for number in found["per_run"]} == (numbers - trained_on if shares else numbers)
+
+
+def test_baselines_read_no_weights_and_tell_nothing_of_what_lies_in_them(planted):
+    trial = BaselineTrial("optimizer", (3, 4), "fields", (0, 1))
+    found = run_baseline_trial(planted, trial)["scores"][0]
+    assert found["low"] <= max(found["chance"], found["majority"])
+    tested = {run.number for run in planted for s in (0, 1) if in_test_part(run.identity, split_seed=s)}
+    assert found["n_runs"] == len(tested)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from weightprint.layouts import Layout
 from weightprint.meta.anatomy import Features, Layer, anatomy
 from weightprint.meta.rows import Member
-from weightprint.meta.trees import BINS, Statistics, Trees, bins
+from weightprint.meta.trees import Statistics, Trees, bins
 from weightprint.statistics import align
 
 
@@ -38,9 +38,6 @@ class LayerTrees(Trees):
         if key not in self._shared:
             self._shared[key] = role_statistics(weights, member.layout)
         return self._shared[key]
-
-    def _boosting(self, iterations: int, rows: int) -> Any:
-        return super()._boosting(iterations, rows).set_params(max_bins=BINS)
 
     def _answer(
         self, member: Member, weights: npt.NDArray[np.float32], starts: npt.NDArray[np.int64] | None

@@ -13,7 +13,7 @@ from weightprint.layouts import Layout
 from weightprint.meta.base import WHOLE, Training
 from weightprint.meta.rows import Member
 from weightprint.meta.texture import SHORTEST, texture
-from weightprint.meta.trees import BINS, Trees, bins
+from weightprint.meta.trees import Trees, bins
 from weightprint.slices import cut, draw_starts
 from weightprint.statistics import align
 
@@ -81,9 +81,6 @@ class SliceTrees(Trees):
     def _fit(self, training: Training) -> None:
         # A snapshot's goal is repeated for its draws.
         super()._fit(replace(training, goals=[np.repeat(goal, self.draws) for goal in training.goals]))
-
-    def _boosting(self, iterations: int, rows: int) -> Any:
-        return super()._boosting(iterations, rows).set_params(max_bins=BINS)
 
     def _outputs(
         self, weights: npt.NDArray[np.float32], layout: Layout, starts: npt.NDArray[np.int64] | None

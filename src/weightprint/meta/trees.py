@@ -178,6 +178,7 @@ class Trees(MetaClassifier):
             l2_regularization=1.0,
             max_features=0.25,
             early_stopping=False,
+            max_bins=BINS,
             categorical_features=None,
             random_state=seed_from_hash("boosting", int(self.seed)) % (1 << 32),
         )

@@ -18,7 +18,7 @@ from weightprint.report.scores import Score, in_order, words
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from weightprint.report.maps import WeightMap
+    from weightprint.report.maps import PathMap, WeightMap
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
 """Okabe and Ito's colours (jfly.uni-koeln.de/color), told apart by colour-blind readers, on light and dark ground:
@@ -26,6 +26,8 @@ without black and yellow, with a grey."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK = "#010203"
 """Stands for the page's text colour until the SVG is written."""
+SHADE = "#0072B3"
+"""The first of the palette as ground for numbers: on a dark page it stays dark enough to read them."""
 MOST_COLOURS = len(PALETTE)
 MOST_NUMBERED_CLASSES = 12
 _LONGEST_LABEL = 20
@@ -105,7 +107,8 @@ def _inline(text: str, name: str, alt: str) -> str:
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'href="#', f'href="#{name}-', svg)
     svg = re.sub(r"url\(#", f"url(#{name}-", svg)
-    svg = svg.replace(INK, "currentColor")
+    svg = _shorter(svg.replace(INK, "currentColor"))
+    svg = svg.replace(SHADE.lower(), f"var(--shade, {PALETTE[0]})")
     for i, colour in enumerate(PALETTE):
         svg = svg.replace(colour.lower(), f"var(--c{i}, {colour})")  # the style sheet has lighter ones for dark ground
     opening, rest = svg.split(">", 1)
@@ -116,6 +119,15 @@ def _inline(text: str, name: str, alt: str) -> str:
         f'<svg role="img" aria-label="{title}" viewBox="{box}" width="{width / 0.75:.0f}" height="{height / 0.75:.0f}">'
         f"<title>{title}</title>{rest}"
     )
+
+
+def _shorter(svg: str) -> str:
+    """The same picture in fewer bytes: no names that nothing refers to, no indents, hundredths of a point."""
+    referred = set(re.findall(r"#([\w.-]+)", svg))
+    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in referred else "", svg)
+    svg = re.sub(r"\n\s+", "\n", svg)
+    places = r'(?<= )(?:d|x|y)="[^"]*"|translate\([^)]*\)'
+    return re.sub(places, lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
 
 
 def short(text: object, longest: int = _LONGEST_LABEL) -> str:
@@ -135,7 +147,7 @@ def _line(**options: Any) -> Any:
     return Line2D([], [], **options)
 
 
-def accuracy_figure(scores: Sequence[Score]) -> Picture | None:
+def accuracy_figure(scores: Sequence[Score], *, name: str = "accuracy") -> Picture | None:
     """Accuracy per property and meta-classifier with intervals, against the larger of chance and majority."""
     scores = [score for score in scores if score.accuracy is not None]
     if not scores:
@@ -146,11 +158,11 @@ def accuracy_figure(scores: Sequence[Score]) -> Picture | None:
     places: dict[tuple[str, str], float] = {}
     centres = []
     y = 0.0
-    for name in properties:
-        own = [label for label in labels if any(s.target == name and s.label == label for s in scores)]
+    for target in properties:
+        own = [label for label in labels if any(s.target == target and s.label == label for s in scores)]
         centres.append(y + step * (len(own) - 1) / 2)
         for label in own:
-            places[name, label] = y
+            places[target, label] = y
             y += step
         y += gap
 
@@ -175,7 +187,7 @@ def accuracy_figure(scores: Sequence[Score]) -> Picture | None:
                 markerfacecolor=colour if score.above else "none",
                 markeredgewidth=1.3,
             )
-        axes.set_yticks(centres, [short(words(name)) for name in properties])
+        axes.set_yticks(centres, [short(words(target)) for target in properties])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(y - gap + 0.3, -step / 2 - 0.3)
         axes.set_xlim(-2, 102)
@@ -199,7 +211,7 @@ def accuracy_figure(scores: Sequence[Score]) -> Picture | None:
     )
     height = 1.0 + 0.17 * y + 0.2 * (len(labels) // 3 if max(map(len, labels)) < 14 else len(labels))
     alt = f"Accuracy per property and meta-classifier with 95 % intervals: {told}."
-    return draw("accuracy", (4.3, height), paint, alt=alt, wide=True)
+    return draw(name, (4.3, height), paint, alt=alt, wide=True)
 
 
 def final_accuracy_figure(groups: Mapping[str, Sequence[tuple[float, bool | None]]]) -> Picture | None:
@@ -295,7 +307,7 @@ def curve_figures(curves: Curves) -> list[Picture]:
     return pictures
 
 
-def map_figures(found: WeightMap) -> list[Picture]:
+def map_figures(found: WeightMap | PathMap) -> list[Picture]:
     """The same map once per property that varies, coloured by it; at most four."""
     names = [n for n in ("initialization", "dataset", "optimizer", "activation") if _values(found, n)]
     if not names:
@@ -304,13 +316,13 @@ def map_figures(found: WeightMap) -> list[Picture]:
     return [_map_figure(found, name, i) for i, name in enumerate(names[:4] or [None])]
 
 
-def _values(found: WeightMap, name: str) -> list[str]:
+def _values(found: WeightMap | PathMap, name: str) -> list[str]:
     """The values of a property that can be told apart by colour; empty when there is one or are too many."""
     values = sorted({value_text(own[name]) for own in found.properties if own.get(name) is not None})
     return values if 2 <= len(values) <= MOST_COLOURS else []
 
 
-def _map_figure(found: WeightMap, name: str | None, index: int) -> Picture:
+def _map_figure(found: WeightMap | PathMap, name: str | None, index: int) -> Picture:
     values = _values(found, name) if name else []
 
     def paint(figure: Figure) -> None:
@@ -321,8 +333,8 @@ def _map_figure(found: WeightMap, name: str | None, index: int) -> Picture:
             colour, marker = (PALETTE[i], MARKERS[i]) if values else (PALETTE[0], "o")
             axes.plot(path[:, 0], path[:, 1], color=colour, linewidth=0.8, alpha=0.6)
             axes.plot(path[-1:, 0], path[-1:, 1], marker, color=colour, markersize=5, markeredgewidth=0, alpha=0.9)
-        axes.set_xlabel(f"first component ({100 * found.shares[0]:.0f} % of variance)")
-        axes.set_ylabel(f"second component ({100 * found.shares[1]:.0f} %)")
+        axes.set_xlabel(found.axes[0])
+        axes.set_ylabel(found.axes[1])
         axes.margins(0.06)
         axes.grid()
         if name and values:
@@ -336,10 +348,10 @@ def _map_figure(found: WeightMap, name: str | None, index: int) -> Picture:
 
     by = f", coloured by {words(name)} ({', '.join(values)})" if name else ""
     alt = (
-        f"Map of the weights of {len(found.paths)} runs in two principal components{by}: "
+        f"Map of the weights of {len(found.paths)} runs in {found.plane}{by}: "
         "a line per run from its first to its last snapshot."
     )
-    return draw(f"map-{index}", (3.4, 3.8), paint, alt=alt)
+    return draw(f"{found.name}-{index}", (3.4, 3.8), paint, alt=alt)
 
 
 def confusion_figures(scores: Sequence[Score]) -> list[Picture]:
@@ -369,7 +381,7 @@ def _confusion_figure(score: Score, counts: np.ndarray, index: int) -> Picture:
         for (row, column), share in np.ndenumerate(shares):
             # Opacity rather than a colour map: it reads on light and dark ground.
             place = (column - 0.5, row - 0.5)
-            axes.add_patch(Rectangle(place, 1, 1, facecolor=PALETTE[0], alpha=0.65 * share, linewidth=0))
+            axes.add_patch(Rectangle(place, 1, 1, facecolor=SHADE, alpha=0.65 * share, linewidth=0))
             if numbered and counts[row, column]:
                 axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center")
         ticks = range(len(names)) if len(names) <= 30 else []

@@ -16,12 +16,12 @@ def baseline(row: Row) -> float:
 
 
 def above(row: Row) -> bool:
-    """Whether a row's whole interval lies above its baseline."""
-    return row["measure"] == "accuracy" and row["low"] is not None and row["low"] > baseline(row)
+    """Whether a row's whole interval lies above its baseline; of an R² above 0, what always answering the mean has."""
+    return row["low"] is not None and row["low"] > baseline(row)
 
 
 def _percent(row: Row) -> str:
-    return f"{100 * row['value']:.0f} %"
+    return f"R² {row['value']:.2f}" if row["measure"] == "r2" else f"{100 * row['value']:.0f} %"
 
 
 def _of(rows: Iterable[Row], **wanted: Any) -> list[Row]:
@@ -86,7 +86,9 @@ def initialization_lasts(rows: Sequence[Row]) -> str:
 
 
 def transfer(rows: Sequence[Row], across: str) -> str:
-    """How many left-out values of a property leave the others readable."""
+    """How many left-out values of a property leave the others readable; what holds for other zoos."""
+    if across == "zoo":
+        return _between_zoos(rows)
     parts = []
     for target in dict.fromkeys(r["property"] for r in rows):
         own = _of(rows, question="transfer", experiment=across, property=target)
@@ -100,11 +102,24 @@ def transfer(rows: Sequence[Row], across: str) -> str:
     )
 
 
+def _between_zoos(rows: Sequence[Row]) -> str:
+    """What is named above the baseline in one zoo by what was trained on another."""
+    own = [r for r in _of(rows, question="transfer", experiment="zoo") if r["series"] != r["x"]]
+    sentences = []
+    for train, test in dict.fromkeys((r["series"], r["x"]) for r in own):
+        good = [r for r in own if (r["series"], r["x"]) == (train, test) and above(r)]
+        if good:
+            named = enumeration([f"{words(r['property'])} ({_percent(r)})" for r in good])
+            sentences.append(f"Trained on {train} and tested on {test}, above chance and majority: {named}.")
+    return " ".join(sentences)
+
+
 def controls(rows: Sequence[Row]) -> str:
-    """What remains above the baseline without the trivial footprints."""
-    own = _of(rows, experiment="controls", x="without both") or _of(
-        rows, experiment="controls", x="without moving statistics"
-    )
+    """What remains above the baseline without the trivial footprints, read by the better of the models."""
+    own: list[Row] = []
+    for model in ("trees", "layer_trees"):
+        for control in ("without moving statistics", "without both"):
+            own = _of(rows, experiment="controls", x=control, model=model) or own
     kept = [f"{words(r['property'])} ({_percent(r)})" for r in own if above(r)]
     lost = [words(r["property"]) for r in own if not above(r)]
     text = ""
@@ -113,3 +128,103 @@ def controls(rows: Sequence[Row]) -> str:
     if lost and kept:
         text += f" Not settled then: {enumeration(lost)}."
     return text
+
+
+def _points(row: Row) -> str:
+    return f"{100 * row['value']:.0f}"
+
+
+def _interval(row: Row) -> str:
+    return f"[{100 * row['low']:.0f}, {100 * row['high']:.0f}], n = {row['n_runs']}"
+
+
+def signed(row: Row) -> str:
+    """A difference in points with its interval: "+12 [3, 20], n = 60"."""
+    return f"{100 * row['value']:+.0f} {_interval(row)}".replace("-", "−")
+
+
+def _deletions(rows: Sequence[Row], mark: str = "") -> list[tuple[str, Row, Row, Row]]:
+    """Per property the fall of the probability when what is most attributed is replaced, when as much at random is,
+    and the difference, where its whole interval lies above 0."""
+    found = []
+    for target in dict.fromkeys(r["property"] for r in rows):
+        own = {r["x"]: r for r in _of(rows, experiment="attribution", property=target)}
+        three = [
+            own.get(f"{mark}{name}") for name in ("most attributed replaced", "random ones replaced", "difference")
+        ]
+        most, at_random, difference = three
+        if most and at_random and difference and difference["low"] is not None and difference["low"] > 0:
+            found.append((target, most, at_random, difference))
+    return found
+
+
+LARGE_SHARE = 0.05
+"""Of a probability: smaller shares are not named in a sentence."""
+
+
+def attribution(rows: Sequence[Row]) -> str:
+    """Which tensors verdicts rest on, where replacing them tells more than replacing others."""
+    parts = []
+    for target, most, at_random, difference in _deletions(rows):
+        own = _of(rows, experiment="attribution", property=target, measure="share of probability")
+        sure = [r for r in own if r["low"] is not None and r["low"] > 0 and r["value"] >= LARGE_SHARE]
+        foremost = [f"{r['x']} ({_points(r)})" for r in sorted(sure, key=lambda r: -r["value"])[:3]]
+        names = f"; largest shares {enumeration(foremost)}" if foremost else ""
+        parts.append(
+            f"{words(target)} by {_points(most)} points against {_points(at_random)} (difference {_points(difference)} "
+            f"{_interval(difference)}{names})"
+        )
+    if not parts:
+        return ""
+    return (
+        "Replacing the three most attributed tensors instead of three random ones lowers the probability of the right "
+        f"class of {enumeration(parts)}."
+    )
+
+
+def single_weights(rows: Sequence[Row], share: float) -> str:
+    """Whether single weights of the first kernel matter, where replacing them tells more than replacing others."""
+    parts = [
+        f"{words(target)} by {_points(most)} points against {_points(at_random)} (difference {_points(difference)} "
+        f"{_interval(difference)})"
+        for target, most, at_random, difference in _deletions(rows, "weights: ")
+    ]
+    if not parts:
+        return ""
+    return (
+        f"Replacing the {100 * share:.0f} % most attributed weights of the first kernel instead of as many random ones "
+        f"lowers the probability of the right class of {enumeration(parts)}."
+    )
+
+
+def neighbours(rows: Sequence[Row]) -> str:
+    """Of which properties neighbours share the value more often than others, at the last snapshot looked at."""
+    own = [r for r in _of(rows, experiment="neighbours") if above(r)]
+    last = max((r["x_number"] for r in own), default=None)
+    parts = [
+        f"{words(r['property'])} ({_percent(r)} against {100 * baseline(r):.0f} %)"
+        for r in own
+        if r["x_number"] == last
+    ]
+    if not parts:
+        return ""
+    return (
+        f"Without any fit, nearest neighbours at snapshot {last:.0f} have the same value more often than other runs: "
+        f"{enumeration(parts)}."
+    )
+
+
+def own_accuracy(rows: Sequence[Row]) -> str:
+    """Whether runs that learnt better than others of their data set are named more often, or less."""
+    parts: dict[int, list[str]] = {1: [], -1: []}
+    for row in _of(rows, experiment="own_accuracy", series="difference", model="layer_trees"):
+        if row["low"] is not None and (row["low"] > 0 or row["high"] < 0):
+            text = f"{words(row['property'])} ({signed(row)})"
+            parts[1 if row["low"] > 0 else -1].append(text)
+    sentences = [
+        f"In the later half, runs whose own test accuracy is above the median of their data set are named {how} often "
+        f"than those below: {enumeration(own)}."
+        for own, how in ((parts[1], "more"), (parts[-1], "less"))
+        if own
+    ]
+    return " ".join(sentences)

@@ -42,6 +42,29 @@ class WeightMap:
     complete: int
     size: int
     used: int
+    name = "map"
+    plane = "two principal components"
+
+    @property
+    def axes(self) -> tuple[str, str]:
+        first, second = (100 * share for share in self.shares)
+        return f"first component ({first:.0f} % of variance)", f"second component ({second:.0f} %)"
+
+
+@dataclass(frozen=True)
+class PathMap:
+    """Training paths in any plane; the fields that a `WeightMap` has, for a figure.
+
+    name:  of the figure
+    plane: what the plane is, in words
+    axes:  its axes' names
+    """
+
+    paths: list[npt.NDArray[np.float64]]
+    properties: list[dict[str, Any]]
+    name: str
+    plane: str
+    axes: tuple[str, str]
 
 
 def weight_map(zoo: Zoo, *, most_runs: int = MOST_RUNS) -> WeightMap | None:

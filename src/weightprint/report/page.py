@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from weightprint.report import figures, population, tables
 from weightprint.report.maps import WeightMap, weight_map
+from weightprint.report.pages import render_page
 from weightprint.report.scores import (
     Fit,
     Score,
@@ -41,9 +41,6 @@ def render(
     commands: Sequence[str],
 ) -> str:
     """The HTML of the report; arguments as in `write_report`. The same arguments give the same text."""
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
     scores, fits = _by_property(classifications(results)), _by_property(regressions(results))
     best = best_of_each_property(scores)
     score_rows, fit_rows = tables.score_rows(scores), tables.fit_rows(fits)
@@ -52,17 +49,9 @@ def render(
     found = weight_map(zoo)
     curves = population.training_curves(zoo)
     lengths = population.training_lengths(zoo)
-    here = files("weightprint.report")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(percent=tables.percent, duration=tables.duration, words=words)
-    template = environment.from_string((here / "page.html").read_text(encoding="utf-8"))
-
-    def shown(picture: figures.Picture | None) -> dict[str, Any] | None:
-        return {"svg": Markup(picture.svg), "wide": picture.wide} if picture else None
-
-    return template.render(
+    return render_page(
+        "page.html",
         title=title,
-        style=Markup((here / "page.css").read_text(encoding="utf-8")),
         answer=answer(results),
         facts=_facts(zoo, scores, fits),
         above=tables.ABOVE,
@@ -73,19 +62,19 @@ def render(
         common=[(name, value) for name, value in common.items() if value != tables.UNKNOWN],
         measures=list(tables.MEASURE_NAMES.values()),
         test_runs=tables.runs_text(s.n_runs for s in _evaluated(scores, fits)),
-        accuracy=shown(figures.accuracy_figure(scores)),
+        accuracy=figures.accuracy_figure(scores),
         runs=len(zoo),
         status_rows=population.status_rows(zoo),
         value_rows=population.value_rows(zoo),
         constant_values=population.constant_values(zoo),
-        final=shown(figures.final_accuracy_figure(population.final_accuracies(zoo))),
-        curves=[shown(picture) for picture in figures.curve_figures(curves)],
+        final=figures.final_accuracy_figure(population.final_accuracies(zoo)),
+        curves=figures.curve_figures(curves),
         unreadable=curves.unreadable,
         lengths=_lengths_text(lengths),
         short=_short_training(lengths),
         map=found,
-        maps=[shown(picture) for picture in figures.map_figures(found)] if found else [],
-        confusions=[shown(picture) for picture in figures.confusion_figures(best)],
+        maps=figures.map_figures(found) if found else [],
+        confusions=figures.confusion_figures(best),
         seconds=list(seconds.items()),
         commands=list(commands),
         recipe=_recipe_rows(zoo),

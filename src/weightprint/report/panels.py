@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weightprint.report.figures import INK, MARKERS, MOST_COLOURS, PALETTE, Picture, draw, short
+from weightprint.report.figures import INK, MARKERS, MOST_COLOURS, PALETTE, SHADE, Picture, draw, short
 from weightprint.report.scores import words
 from weightprint.report.tables import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+_LABEL = 20
+"""Letters of a row's label on one line."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,18 @@ class Panel:
 
     baseline: the larger of chance and majority
     borders:  upright lines with a name, such as where a layer begins
+    measure:  "accuracy", or "r2"
     """
 
     target: str
     lines: Sequence[Line]
     baseline: float | None
     borders: Sequence[tuple[float, str]] = ()
+    measure: str = "accuracy"
+
+    @property
+    def title(self) -> str:
+        return words(self.target) + (" (R²)" if self.measure == "r2" else "")
 
 
 def curve_figures(name: str, panels: Sequence[Panel], *, x: str, logarithmic: bool = False) -> list[Picture]:
@@ -72,7 +82,7 @@ def _painter(
         for line in panel.lines:
             i = labels.index(line.label)
             colour = PALETTE[i % MOST_COLOURS]
-            low, value, high = (100 * np.array(v, np.float64) for v in (line.low, line.value, line.high))
+            low, value, high = (100 * np.array(v, np.float64).clip(-0.1) for v in (line.low, line.value, line.high))
             axes.fill_between(line.x, low, high, color=colour, alpha=0.18, linewidth=0)
             marker = MARKERS[i % len(MARKERS)] if len(line.x) < 25 else ""
             axes.plot(line.x, value, color=colour, marker=marker, markersize=4, linewidth=1.4, label=line.label)
@@ -88,10 +98,16 @@ def _painter(
         else:
             margin = 0.03 * (span[1] - span[0] or 1)
             axes.set_xlim(span[0] - margin, span[1] + margin)
-        axes.set_ylim(0, 102)
-        axes.set_yticks(range(0, 101, 25), [f"{share} %" for share in range(0, 101, 25)])
+            if span[1] >= 10_000:
+                axes.xaxis.set_major_formatter(lambda place, _: f"{place:,.0f}")
+        if panel.measure == "r2":
+            axes.set_ylim(-12, 102)
+            axes.set_yticks(range(0, 101, 25), [f"{share / 100:.2f}" for share in range(0, 101, 25)])
+        else:
+            axes.set_ylim(0, 102)
+            axes.set_yticks(range(0, 101, 25), [f"{share} %" for share in range(0, 101, 25)])
         axes.set_xlabel(x)
-        axes.set_title(short(words(panel.target), 36), loc="left")
+        axes.set_title(short(panel.title, 36), loc="left")
         axes.grid(axis="y")
         if len(labels) > 1:
             handles, texts = axes.get_legend_handles_labels()
@@ -127,6 +143,8 @@ def _told(panel: Panel, x: str) -> str:
         for line in panel.lines
         if len(line.x)
     )
+    if panel.measure == "r2":
+        return f"R² of {words(panel.target)} by {x}, in %: {lines}."
     against = "" if panel.baseline is None else f" against {100 * panel.baseline:.0f} % without weights"
     return f"Accuracy of {words(panel.target)} by {x}: {lines}{against}."
 
@@ -161,7 +179,9 @@ def shade_figure(
         return None
     many = len(columns) > 12
     cell = 0.24 if not numbered else 0.42
-    longest = max((len(short(r)) for r in rows), default=0)
+    told_rows = [fill(short(words(r), 2 * _LABEL), _LABEL) for r in rows]
+    longest = max((len(line) for told in told_rows for line in told.split("\n")), default=0)
+    lines = max((told.count("\n") + 1 for told in told_rows), default=1)
 
     def paint(figure: Figure) -> None:
         from matplotlib.patches import Rectangle
@@ -172,14 +192,14 @@ def shade_figure(
                 continue
             i, j = rows.index(row), columns.index(column)
             share = max(0.0, field.value - field.baseline) / max(1e-9, 1 - field.baseline)
-            axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=PALETTE[0], alpha=0.7 * share, linewidth=0))
+            axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=SHADE, alpha=0.7 * share, linewidth=0))
             if numbered:
                 weight = "bold" if field.above else "normal"
                 axes.text(j, i, f"{100 * field.value:.0f}", ha="center", va="center", fontsize=8, weight=weight)
         slanted = max((len(short(c)) for c in columns), default=0) > 3
         shown = [short(words(c), 24) for c in columns]
         axes.set_xticks(range(len(columns)), shown, rotation=50 if slanted else 0, ha="right" if slanted else "center")
-        axes.set_yticks(range(len(rows)), [short(words(r), 30) for r in rows])
+        axes.set_yticks(range(len(rows)), told_rows)
         if many and not slanted:
             axes.set_xticks(range(0, len(columns), 2), shown[::2])
         axes.set_xlim(-0.5, len(columns) - 0.5)
@@ -198,10 +218,9 @@ def shade_figure(
     alt = f"{words(title) or 'Accuracy'} by {rows_are or 'row'} and {columns_are or 'column'}" + (
         f"; highest {told}." if told else "; none clearly above chance and majority."
     )
-    width = 0.5 + 0.075 * min(longest, 30) + cell * len(columns)
-    height = (
-        0.75 + (0.27 if numbered else cell) * len(rows) + 0.05 * max((len(short(c, 24)) for c in columns), default=0)
-    )
+    width = 0.5 + 0.075 * longest + cell * len(columns)
+    row_height = max(0.27, 0.16 * lines) if numbered else cell
+    height = 0.75 + row_height * len(rows) + 0.05 * max((len(short(c, 24)) for c in columns), default=0)
     return draw(name, (min(7.2, max(2.6, width)), min(11.0, height)), paint, alt=alt, wide=len(columns) * cell > 3.2)
 
 
@@ -214,4 +233,5 @@ def panel_of(rows: Sequence[Mapping[str, Any]], target: str, label: Callable[[Ma
         columns = [[float(r[key]) for r in points] for key in ("x_number", "value", "low", "high")]
         lines.append(Line(name, *columns))
     known = [max(r["chance"] or 0.0, r["majority"] or 0.0) for r in own]
-    return Panel(target, lines, max(known) if known else None)
+    measure = "r2" if any(r["measure"] == "r2" for r in own) else "accuracy"
+    return Panel(target, lines, max(known) if known else None, measure=measure)

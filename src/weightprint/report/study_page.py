@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import csv
 import io
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from weightprint.files import write_atomic
-from weightprint.report import figures, findings, population, tables
+from weightprint.files import write_atomic, write_json
+from weightprint.report import attribution, figures, findings, paths, population, tables
 from weightprint.report.maps import weight_map
+from weightprint.report.pages import csv_link, render_page
 from weightprint.report.panels import Line, Panel, Shade, curve_figures, panel_of, shade_figure
 from weightprint.report.scores import answer, best_of_each_property, classifications, span_text, words
+from weightprint.report.standing import RESULTS, STANDING, standing, study_command
 from weightprint.study import COLUMNS, Study, compute_study
+from weightprint.study.slice_trials import LOCAL
 from weightprint.zoo import Zoo
 
 Row = Mapping[str, Any]
@@ -32,12 +32,16 @@ def run_study(
     *,
     budget: str = "standard",
     workers: int | None = None,
+    against: Sequence[Zoo | str | os.PathLike[str]] = (),
     progress: Callable[[str, float, float], None] | None = None,
 ) -> dict[str, Any]:
     """The study of a zoo: `report` becomes a folder with report.html, results.parquet and the cells behind them.
 
+    report.json beside them says what they stand on.
+
     budget:   "quick", "standard" or "paper"; what an earlier call computed is used again
     workers:  processes; all cores when None
+    against:  other zoos, to see what transfers between them and this one
     progress: called with what is being done, how much of it is done, and how much there is
 
     Returns {"report", "results", "seconds", "made"}: the paths of the page and the table, and how many results this
@@ -46,13 +50,15 @@ def run_study(
     began = time.monotonic()
     zoo = zoo if isinstance(zoo, Zoo) else Zoo(zoo)
     folder = Path(report)
-    study = compute_study(zoo, folder, size=budget, workers=workers, progress=progress)
+    others = [other if isinstance(other, Zoo) else Zoo(other) for other in against]
+    study = compute_study(zoo, folder, size=budget, workers=workers, against=others, progress=progress)
     rows = study.rows()
-    _write_table(folder / "results.parquet", rows)
+    _write_table(folder / RESULTS, rows)
+    write_json(folder / STANDING, standing(study, folder))
     write_atomic(folder / "report.html", render_study(study, rows, folder=folder).encode())
     return {
         "report": str(folder / "report.html"),
-        "results": str(folder / "results.parquet"),
+        "results": str(folder / RESULTS),
         "seconds": time.monotonic() - began,
         "made": study.made,
     }
@@ -72,12 +78,6 @@ def _write_table(path: Path, rows: Sequence[Row]) -> None:
 
 def render_study(study: Study, rows: Sequence[Row], *, folder: Path) -> str:
     """The HTML of a study's report."""
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    here = files("weightprint.report")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((here / "study.html").read_text(encoding="utf-8"))
     documents = _documents(study)
     sections = [
         _how_much(study, rows, documents),
@@ -88,28 +88,19 @@ def render_study(study: Study, rows: Sequence[Row], *, folder: Path) -> str:
     ]
     for section in sections:
         for shown in section["figures"]:
-            shown["pictures"] = [{"svg": Markup(p.svg), "wide": p.wide} for p in shown["pictures"]]
-            shown["csv"] = Markup(_as_link(shown["rows"])) if shown["rows"] else ""
+            shown["csv"] = csv_link(shown["rows"])
     failed = Counter(row["reason"] for row in rows if row["reason"])
-    return template.render(
+    return render_page(
+        "study.html",
         title=f"The study of {study.zoo.path.name}",
-        style=Markup((here / "page.css").read_text(encoding="utf-8")),
         answer=answer(documents),
         facts=_facts(study),
         questions=_questions(study, rows, documents),
         sections=sections,
-        command=f"weightprint study {study.zoo.path} {folder} --budget {study.budget.name}",
+        command=study_command(study, folder),
         failed=sorted(failed.items()),
         caveats=_caveats(study),
     )
-
-
-def _as_link(rows: Sequence[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return "data:text/csv;base64," + base64.b64encode(text.getvalue().encode()).decode()
 
 
 def _facts(study: Study) -> list[str]:
@@ -160,8 +151,10 @@ def _questions(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> l
         ("Which choices can be read from the weights of a whole network?", answer(documents)),
         ("How few consecutive weights are enough?", findings.shortest_slices(rows)),
         ("Where in the network are they written?", findings.where(rows)),
+        ("Which tensors does a verdict rest on?", findings.attribution(rows)),
         ("How early in the training can they be read?", findings.when(rows)),
         ("How long does the initialization stay readable?", findings.initialization_lasts(rows)),
+        ("Are the choices of runs that learn better named more often?", findings.own_accuracy(rows)),
         (
             "Does what is learnt on some networks hold for others?",
             " ".join(findings.transfer(rows, name) for name in across).strip(),
@@ -190,6 +183,7 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> di
     scores = classifications(documents)
     headline = [r for r in rows if r["experiment"] == "headline"]
     targets = study.facts.targets
+    every = (*targets, *study.facts.numbers)
     shown = _shown(
         "headline",
         [figures.accuracy_figure(scores)],
@@ -198,9 +192,8 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> di
         "Filled points: the whole interval lies above it.",
         headline,
     )
-    slices = [r for r in rows if r["experiment"] == "slices" and r["model"] != "dmc"]
+    slices = [r for r in rows if r["experiment"] == "slices" and r["model"] == LOCAL]
     one = [{**r, "x_number": float(r["series"])} for r in slices if r["x"] in ("1", "10")]
-    whole = {r["property"]: r for r in headline}
     panels = [panel_of(one, t, lambda r: f"{r['x']} slice{'s' if r['x'] != '1' else ''}") for t in targets]
     panels = [p for p in panels if p.lines]
     shown += _shown(
@@ -226,15 +219,16 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> di
     )
     shares = [r for r in rows if r["experiment"] == "training_runs"]
     shares = [{**r, "x_number": r["n_train_runs"]} for r in shares if r["n_train_runs"]]
-    shares += [{**r, "x_number": r["n_train_runs"]} for r in whole.values() if r["n_train_runs"]]
+    models = {r["model"] for r in shares}
+    shares += [{**r, "x_number": r["n_train_runs"]} for r in headline if r["model"] in models and r["n_train_runs"]]
     shown += _shown(
         "training-runs",
         curve_figures(
             "training-runs",
-            [p for p in (panel_of(shares, t, lambda r: "") for t in targets) if p.lines],
+            [p for p in (panel_of(shares, t, lambda r: r["model"]) for t in every) if p.lines],
             x="training runs",
         ),
-        f"Accuracy of trees on whole networks against the number of training runs, {_n(shares)}. {_BAND}",
+        f"Accuracy (R² of numbers) on whole networks against the number of training runs, {_n(shares)}. {_BAND}",
         shares,
     )
     best = best_of_each_property(s for s in scores if s.above)
@@ -246,16 +240,19 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> di
         [],
     )
     text = (
-        "How much of each choice can be named from weights. Trees read statistics of every tensor of a whole network; "
-        "the other meta-classifiers read slices of consecutive weights. Snapshots "
+        "How much of each choice can be named from weights. Of a whole network trees read statistics of every tensor, "
+        "layer_trees the anatomy of its layers; slice_trees, the SVM and the paper's DMC read slices of consecutive "
+        "weights. Shapes and fields read no weights: they are what must be beaten. Snapshots "
         f"{span_text(study.facts.later_half)} are read; no run is on both sides of a split."
     )
     return {"id": "how-much", "title": "How much", "text": text, "figures": shown}
 
 
 def _shades(rows: Sequence[Row], targets: Sequence[str]) -> tuple[list[str], list[str], dict[tuple[str, str], Shade]]:
+    rows = [{**r, "property": r["property"] + (" (R²)" if r["measure"] == "r2" else "")} for r in rows]
     columns = list(dict.fromkeys(r["x"] for r in rows))
-    names = [t for t in targets if any(r["property"] == t for r in rows)]
+    names = list(dict.fromkeys(r["property"] for r in rows))
+    names.sort(key=lambda name: targets.index(name) if name in targets else len(targets))
     fields = {
         (r["property"], r["x"]): Shade(r["value"], findings.baseline(r), findings.above(r))
         for r in rows
@@ -265,8 +262,8 @@ def _shades(rows: Sequence[Row], targets: Sequence[str]) -> tuple[list[str], lis
 
 
 _SHADES = (
-    "Numbers are accuracies in %, bold where the whole 95 % interval lies above chance and majority; the shade grows "
-    "from there."
+    "Numbers are accuracies in % (of numbers the R² in %), bold where the whole 95 % interval lies above chance and "
+    "majority (above 0); the shade grows from there."
 )
 
 
@@ -308,6 +305,8 @@ def _where(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
         + _BAND,
         data,
     )
+    for entry in attribution.entries(study, rows):
+        shown += _shown(**entry)
     text = (
         "Which tensors carry the traces: trees that see only some of them, and slices read at even places along the "
         "vector."
@@ -325,7 +324,7 @@ def _places(study: Study) -> tuple[list[Panel], list[dict[str, Any]]]:
     panels: dict[str, Panel] = {}
     data = []
     for one in study.planned:
-        result = study.cells.get(one.cell) if one.experiment == "slices" and one.model != "dmc" else None
+        result = study.cells.get(one.cell) if one.experiment == "slices" and one.model == LOCAL else None
         places = (result or {}).get("places")
         if not result or not places or None in places["low"]:
             continue
@@ -356,17 +355,18 @@ def _when(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
     moments = [r for r in rows if r["experiment"] == "moments"]
     diagonal = [r for r in moments if r["series"] == r["x"]]
     targets = study.facts.targets
-    panels = [p for p in (panel_of(diagonal, t, lambda r: "") for t in targets) if p.lines]
+    every = (*targets, *study.facts.numbers)
+    panels = [p for p in (panel_of(diagonal, t, lambda r: "") for t in every) if p.lines]
     shown = _shown(
         "when",
         curve_figures("when", panels, x="snapshot"),
-        f"Trees trained on one snapshot and tested on the same snapshot of other runs, {_n(diagonal)}. Snapshot 1 is "
-        f"before the first step. {_BAND}",
+        f"layer_trees trained on one snapshot and tested on the same snapshot of other runs, {_n(diagonal)}. Snapshot "
+        f"1 is before the first step. {_BAND}",
         diagonal,
         finding=findings.when(rows),
     )
     pictures = []
-    for i, target in enumerate(targets):
+    for i, target in enumerate(every):
         own = [r for r in moments if r["property"] == target and r["value"] is not None]
         order = sorted({int(r["x"]) for r in own})
         fields = {(r["series"], r["x"]): Shade(r["value"], findings.baseline(r), findings.above(r)) for r in own}
@@ -398,19 +398,33 @@ def _when(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
             f"{100 * sum(found.shares):.0f} % of the variance. Each line is a run from first to last snapshot.",
             [],
         )
+    for entry in paths.entries(study, rows):
+        shown += _shown(**entry)
     text = "When the traces appear, and how long they stay: one meta-classifier for each moment of training."
     return {"id": "when", "title": "When", "text": text, "figures": shown}
+
+
+_BETWEEN_ZOOS = (
+    "Trained on one zoo's training runs, tested on all runs of another that share no set-up with them (zoos of one "
+    "seed share the set-up of each run number), or on the same zoo's test runs"
+)
 
 
 def _transfer(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
     shown = []
     for across in dict.fromkeys(r["experiment"] for r in rows if r["question"] == "transfer"):
         own = [r for r in rows if r["question"] == "transfer" and r["experiment"] == across]
+        if across == "zoo":
+            own = [{**r, "x": f"{r['series']} → {r['x']}"} for r in own]
+            columns_are, caption = "trained on → tested on", _BETWEEN_ZOOS
+        else:
+            columns_are = f"{words(across)} left out"
+            caption = f"Trained on runs without one {words(across)} and tested on runs with it"
         named, columns, fields = _shades(own, study.facts.targets)
         shown += _shown(
             f"transfer-{across}",
-            [shade_figure(f"transfer-{across}", named, columns, fields, columns_are=f"{words(across)} left out")],
-            f"Trees trained on runs without one {words(across)} and tested on runs with it, {_n(own)}. {_SHADES}",
+            [shade_figure(f"transfer-{across}", named, columns, fields, columns_are=columns_are)],
+            f"layer_trees. {caption}, {_n(own)}. {_SHADES}",
             own,
             finding=findings.transfer(rows, across),
         )
@@ -420,12 +434,15 @@ def _transfer(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
 
 def _controls(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
     own = [r for r in rows if r["question"] == "controls"]
-    named, columns, fields = _shades(own, study.facts.targets)
-    turned = {(b, a): shade for (a, b), shade in fields.items()}
+    pictures = []
+    for model in dict.fromkeys(r["model"] for r in own):
+        named, columns, fields = _shades([r for r in own if r["model"] == model], study.facts.targets)
+        turned = {(b, a): shade for (a, b), shade in fields.items()}
+        pictures.append(shade_figure(f"controls-{model}", columns, named, turned, title=model, columns_are="property"))
     shown = _shown(
         "controls",
-        [shade_figure("controls", columns, named, turned, columns_are="property")],
-        f"The headline again, with what could explain it trivially taken away; {_n(own)}. {_SHADES}",
+        pictures,
+        f"The headline again on one split, with what could explain it trivially taken away; {_n(own)}. {_SHADES}",
         own,
         finding=findings.controls(rows),
     )

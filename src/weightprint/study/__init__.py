@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from weightprint.study import controls, how_much, transfer, when, where
+from weightprint.study import attribution, controls, how_much, neighbours, own_accuracy, transfer, when, where
+from weightprint.study.attribution import Attribution, run_attribution
+from weightprint.study.baseline_trials import BaselineTrial, run_baseline_trial
 from weightprint.study.budgets import BUDGETS, Budget, budget
 from weightprint.study.cells import Cell, Cells, compute
-from weightprint.study.plans import COLUMNS, Facts, Planned, rows
+from weightprint.study.neighbours import Embedding, Neighbours, run_embedding, run_neighbours
+from weightprint.study.plans import COLUMNS, Facts, Other, Planned, rows
 from weightprint.study.slice_trials import SliceTrial, run_slice_trial
-from weightprint.study.table import fingerprint, load_table, read_table
+from weightprint.study.table import FeatureTable, fingerprint, load_table, read_table
 from weightprint.study.trials import Trial, run_trial
 from weightprint.zoo import Zoo
 
 __all__ = ["BUDGETS", "COLUMNS", "Study", "compute_study"]
 
-QUESTIONS = (how_much, controls, where, when, transfer)
+QUESTIONS = (how_much, controls, where, attribution, when, neighbours, transfer)
 """In the order in which results are computed: the headlines first."""
 
 
@@ -36,18 +39,22 @@ class Study:
     facts:   what the plans knew of the zoo
     planned: the results that were wanted
     cells:   where they lie
+    table:   of the statistics of tensors
     seconds: of this call
     made:    results that this call computed; the rest were there
     """
 
-    def __init__(self, zoo: Zoo, size: Budget, facts: Facts, planned: list[Planned], cells: Cells) -> None:
+    def __init__(
+        self, zoo: Zoo, size: Budget, facts: Facts, planned: list[Planned], cells: Cells, table: FeatureTable
+    ) -> None:
         self.zoo, self.budget, self.facts, self.planned, self.cells = zoo, size, facts, planned, cells
+        self.table = table
         self.seconds = 0.0
         self.made = 0
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per score; columns are COLUMNS."""
-        return rows(self.planned, self.cells)
+        return rows(self.planned, self.cells) + own_accuracy.rows(self.planned, self.cells, self.table)
 
 
 def compute_study(
@@ -56,12 +63,14 @@ def compute_study(
     *,
     size: str = "standard",
     workers: int | None = None,
+    against: Sequence[Zoo] = (),
     progress: Callable[[str, float, float], None] | None = None,
 ) -> Study:
     """Compute what is missing of a study, in `folder`, and return it all.
 
     size:     a budget's name
     workers:  processes; all cores when None
+    against:  other zoos, to see what transfers between them and this one
     progress: called with what is done ("reading", "studying"), how much of it is done, and how much there is
 
     Can be interrupted at any moment: the same call goes on. Raises MetaError for an unknown budget or a zoo without a
@@ -70,32 +79,77 @@ def compute_study(
     began = time.monotonic()
     chosen = budget(size)
     folder = Path(folder)
-    table_path = read_table(zoo, folder, progress=_told(progress, "reading"))
-    table = load_table(str(table_path))
-    facts = Facts.of(table, chosen.properties)
+    processes = workers or os.cpu_count() or 1
+    zoos = {"": zoo, **{fingerprint(other): other for other in against}}
+
+    def read(key: str, model: str, without: tuple[str, ...] = ()) -> str:
+        told = _told(progress, f"reading {zoos[key].path.name}")
+        return str(read_table(zoos[key], folder, model, without=without, workers=processes, progress=told))
+
+    table = load_table(read("", "trees"))
+    others = tuple(
+        Other(key, other.path.name, load_table(read(key, "layer_trees")).snapshots)
+        for key, other in zoos.items()
+        if key
+    )
+    facts = Facts.of(table, chosen.properties, others)
     planned = [one for question in QUESTIONS for one in question.plan(facts, chosen)]
     cells = Cells(folder / "cells", fingerprint(zoo))
-    study = Study(zoo, chosen, facts, planned, cells)
-    work = partial(_work, str(table_path), str(zoo.path), tuple(zoo.numbers))
+    study = Study(zoo, chosen, facts, planned, cells, table)
+    missing = cells.missing([one.cell for one in planned])
+    needed = dict.fromkeys(reads for cell in missing for reads in _reads(cell))
+    tables = {reads: read(*reads) for reads in needed}
     study.made = compute(
         cells,
-        [one.cell for one in planned],
-        work,
-        workers=workers or os.cpu_count() or 1,
+        missing,
+        partial(_work, tables, str(zoo.path), tuple(zoo.numbers)),
+        workers=processes,
         progress=_told(progress, "studying"),
     )
     study.seconds = time.monotonic() - began
     return study
 
 
-def _work(table_path: str, zoo_path: str, numbers: tuple[int, ...], cell: Cell) -> dict[str, Any]:
-    """Compute one cell; runs in a worker process."""
+Reads = tuple[str, str, tuple[str, ...]]
+"""What a cell reads: a zoo's fingerprint ("" for the studied one), the model, and what is left out of its reading."""
+
+
+WHOLE: Reads = ("", "layer_trees", ())
+STATISTICS: Reads = ("", "trees", ())
+
+
+def _reads(cell: Cell) -> tuple[Reads, ...]:
+    """The tables that a cell reads: a trial's what it trains on and what it is tested on."""
     if cell.kind == "trial":
-        return run_trial(load_table(table_path), _trial(cell))
+        trial = _trial(cell)
+        return (trial.train_zoo, trial.model, trial.without), (trial.test_zoo, trial.model, trial.without)
+    known: dict[str, tuple[Reads, ...]] = {
+        "attribution": (WHOLE,),
+        "neighbours": (STATISTICS,),
+        "embedding": (STATISTICS,),
+    }
+    return known.get(cell.kind, ())
+
+
+def _work(tables: Mapping[Reads, str], zoo_path: str, numbers: tuple[int, ...], cell: Cell) -> dict[str, Any]:
+    """Compute one cell; runs in a worker process."""
+    read = [load_table(tables[reads]) for reads in _reads(cell)]
+    settings = _tuples(cell.settings)
+    if cell.kind == "trial":
+        return run_trial(read[0], _trial(cell), tested=read[1])
+    if cell.kind == "neighbours":
+        return run_neighbours(read[0], Neighbours(**settings))
+    if cell.kind == "embedding":
+        return run_embedding(read[0], Embedding(**settings))
+    zoo = _zoo(zoo_path, numbers)
+    if cell.kind == "baseline":
+        return run_baseline_trial(zoo, BaselineTrial(**settings))
+    if cell.kind == "attribution":
+        return run_attribution(zoo, read[0], Attribution(**settings))
     import torch
 
     torch.set_num_threads(1)  # one process per core
-    return run_slice_trial(_zoo(zoo_path, numbers), SliceTrial(**_tuples(cell.settings)))
+    return run_slice_trial(zoo, SliceTrial(**settings))
 
 
 def _zoo(path: str, numbers: tuple[int, ...]) -> Zoo:

@@ -7,6 +7,15 @@ from weightprint.study.plans import Facts, Planned, planned_trial
 from weightprint.study.trials import Trial
 
 MOVING = ("moving_mean", "moving_variance")
+AS_IS = "as in the headline"
+MOVING_OUT, BIASES_OUT = "without moving statistics", "without biases before batch norm"
+BOTH_OUT = "without both"
+WITHOUT = {
+    MOVING_OUT: ("moving_statistics",),
+    BIASES_OUT: ("biases_before_norm",),
+    BOTH_OUT: ("moving_statistics", "biases_before_norm"),
+}
+"""A control's name → what meta-classifiers are kept from reading, names of `weightprint.meta.rows.WITHOUT`."""
 
 
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
@@ -24,16 +33,20 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
     for target in facts.targets:
 
         def headline(name: str, **changes: object) -> None:
-            settings = {"split_seeds": budget.curve_seeds, **changes}
+            settings = {"split_seeds": budget.curve_seeds[:1], **changes}
             trial = Trial(target, facts.later_half, (facts.later_half,), **settings)  # type: ignore[arg-type]  # noqa: B023
             found.append(planned_trial("controls", "controls", trial, xs=(name,)))
 
-        headline("as in the headline")
+        headline(AS_IS)
+        if budget.name != "quick":
+            headline(AS_IS, model="layer_trees")
+            for name, left_out in WITHOUT.items():
+                headline(name, model="layer_trees", without=left_out)
         if moving:
-            headline("without moving statistics", tensors=without(*moving))
+            headline(MOVING_OUT, tensors=without(*moving))
         if biases:
-            headline("without biases before batch norm", tensors=without(*biases))
-            headline("without both", tensors=without(*moving, *biases))
+            headline(BIASES_OUT, tensors=without(*biases))
+            headline(BOTH_OUT, tensors=without(*moving, *biases))
         headline("runs that did not learn included", converged=False)
         others = tuple(v for v in facts.values.get("initialization", ()) if v != "constant")
         if 1 < len(others) < len(facts.values["initialization"]):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from weightprint.study.baseline_trials import BASELINES, planned_baseline
 from weightprint.study.budgets import Budget
 from weightprint.study.plans import Facts, Planned, planned_trial
 from weightprint.study.slice_trials import AVERAGED, SliceTrial, planned_slices
+from weightprint.study.table import READERS
 from weightprint.study.trials import Trial
 
 CURVE_ITERATIONS = 60
@@ -14,24 +16,24 @@ CURVE_ITERATIONS = 60
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
     """The headline of every property; against slice length, training runs and slices averaged."""
     found = []
+    later = facts.later_half
     for target in (*facts.targets, *facts.numbers):
-        whole = Trial(target, facts.later_half, (facts.later_half,), split_seeds=budget.split_seeds)
-        found.append(planned_trial("how_much", "headline", whole))
-    for target in facts.targets:
+        for model in READERS:
+            whole = Trial(target, later, (later,), split_seeds=budget.split_seeds, model=model)
+            found.append(planned_trial("how_much", "headline", whole))
+        found += [planned_baseline("how_much", "headline", name, target, later, budget) for name in BASELINES]
         for share in budget.shares:
-            trial = Trial(
-                target,
-                facts.later_half,
-                (facts.later_half,),
-                split_seeds=budget.curve_seeds,
-                train_share=share,
-            )
-            found.append(planned_trial("how_much", "training_runs", trial, xs=(share,)))
+            for model in READERS:
+                seeds = budget.curve_seeds
+                part = Trial(target, later, (later,), split_seeds=seeds, train_share=share, model=model)
+                found.append(planned_trial("how_much", "training_runs", part, xs=(share,)))
+    for target in facts.targets:
         for length in budget.lengths:
             if length <= facts.length:
-                local = SliceTrial(target, facts.later_half, length, max_seconds=budget.slice_seconds)
+                local = SliceTrial(target, later, length, max_seconds=budget.slice_seconds)
                 found.append(planned_slices("how_much", "slices", local, series=f"{length}", xs=AVERAGED))
         if facts.length >= 5000:
-            dmc = SliceTrial(target, facts.later_half, 5000, model="dmc", max_seconds=budget.dmc_seconds)
-            found.append(planned_slices("how_much", "slices", dmc, series="5000", xs=AVERAGED))
+            for model, seconds in (("svm", budget.slice_seconds), ("dmc", budget.dmc_seconds)):
+                rival = SliceTrial(target, later, 5000, model=model, max_seconds=seconds)
+                found.append(planned_slices("how_much", "slices", rival, series="5000", xs=AVERAGED))
     return found

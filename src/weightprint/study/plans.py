@@ -39,6 +39,15 @@ COLUMNS = {
 
 
 @dataclass(frozen=True)
+class Other:
+    """Another zoo. key: its fingerprint; name: of its folder; snapshots: T"""
+
+    key: str
+    name: str
+    snapshots: int
+
+
+@dataclass(frozen=True)
 class Facts:
     """What the plans need to know of a zoo.
 
@@ -49,6 +58,7 @@ class Facts:
     length:    P of the shortest network
     lengths_differ: whether others are longer
     runs:      how many
+    others:    zoos that are compared with this one
     """
 
     targets: tuple[str, ...]
@@ -59,9 +69,10 @@ class Facts:
     length: int
     lengths_differ: bool
     runs: int
+    others: tuple[Other, ...] = ()
 
     @classmethod
-    def of(cls, table: FeatureTable, most: int) -> Facts:
+    def of(cls, table: FeatureTable, most: int, others: tuple[Other, ...] = ()) -> Facts:
         """The facts of a table, with at most `most` properties."""
         values: dict[str, tuple[Any, ...]] = {}
         for name in {name for run in table.runs for name in run["properties"]}:
@@ -82,11 +93,12 @@ class Facts:
             length=min(run["length"] for run in table.runs),
             lengths_differ=len({run["length"] for run in table.runs}) > 1,
             runs=len(table.runs),
+            others=others,
         )
 
     @property
     def later_half(self) -> tuple[int, int]:
-        return self.snapshots // 2 + 1, self.snapshots
+        return later_half(self.snapshots)
 
     @property
     def last(self) -> tuple[int, int]:
@@ -108,6 +120,11 @@ class Facts:
             and (kind is None or tensor["kind"] == kind)
             and (part is None or tensor["part"] == part)
         )
+
+
+def later_half(snapshots: int) -> tuple[int, int]:
+    """The first and last snapshot of the later half of T."""
+    return snapshots // 2 + 1, snapshots
 
 
 @dataclass(frozen=True)
@@ -133,7 +150,7 @@ def planned_trial(
     first, last = trial.train_snapshots
     cost = len(trial.split_seeds) * (1 + (last - first) / 3) * (1.0 if trial.iterations else 2.0)
     cell = Cell("trial", trial.to_json(), cost)
-    return Planned(question, experiment, trial.target, "trees", series, tuple(xs), cell)
+    return Planned(question, experiment, trial.target, trial.model, series, tuple(xs), cell)
 
 
 def rows(planned: Sequence[Planned], cells: Cells) -> list[dict[str, Any]]:

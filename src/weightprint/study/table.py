@@ -1,12 +1,12 @@
-"""The statistics of every tensor of every snapshot of a zoo, read once: what most experiments stand on."""
+"""What meta-classifiers read in every snapshot of a zoo, read once: what most experiments stand on."""
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,32 @@ import numpy.typing as npt
 
 from weightprint.errors import CorruptFile, MetaError
 from weightprint.files import canonical_json, sha256_hex, write_atomic
+from weightprint.meta.layer_trees import role_statistics
+from weightprint.meta.rows import places, reduced
+from weightprint.meta.trees import Statistics
 from weightprint.statistics import FEATURES, align, tensor_statistics, union_names
-from weightprint.zoo import Zoo
+from weightprint.zoo import Run, Zoo
+
+READERS: Mapping[str, Callable[..., Statistics]] = {"trees": tensor_statistics, "layer_trees": role_statistics}
+"""What a meta-classifier reads of a run's weights [T, P] and their layout."""
 
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """Statistics of N runs of one zoo.
+    """What one meta-classifier reads in N runs of one zoo.
 
     features:     float64 [N, T, F]; NaN where a network has no such tensor, and for snapshots that a run does not have
     names:        of the F columns: tensor and statistic, "conv1/kernel.q25"
     tensors:      tensor → its kind and part, in the order of their first appearance
     runs:         per run its number, identity, properties, measurements per snapshot, and whether it converged
+    seed:         of the recipe; None where there is none, as in imported zoos
     """
 
     features: npt.NDArray[np.float64]
     names: tuple[str, ...]
     tensors: dict[str, dict[str, str]]
     runs: list[dict[str, Any]]
+    seed: int | None = None
 
     @property
     def snapshots(self) -> int:
@@ -55,25 +63,36 @@ def fingerprint(zoo: Zoo) -> str:
     return sha256_hex(canonical_json([list(row) for row in rows]).encode())
 
 
-def read_table(zoo: Zoo, folder: Path, *, progress: Callable[[int, int], None] | None = None) -> Path:
-    """The file in `folder` with the table of a zoo's complete runs, made now unless it is there.
+def read_table(
+    zoo: Zoo,
+    folder: Path,
+    model: str = "trees",
+    *,
+    without: tuple[str, ...] = (),
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """The file in `folder` with what `model` reads in a zoo's complete runs, made now unless it is there.
+
+    without: kinds of tensors that are left out, names of `weightprint.meta.rows.WITHOUT`
+    workers: processes
 
     Runs that cannot be read are left out with a warning. Raises MetaError when no run is left.
     """
     from safetensors.numpy import save
 
-    path = folder / f"features-{fingerprint(zoo)[:16]}.safetensors"
+    path = folder / f"{'-'.join((model, *without))}-{fingerprint(zoo)[:16]}.safetensors"
     if path.exists():
         return path
     complete = zoo.select(status="complete")
     taken, runs = [], []
     tensors: dict[str, dict[str, str]] = {}
-    for done, run in enumerate(complete, start=1):
-        try:
-            taken.append(tensor_statistics(run.weights, run.layout))
-        except CorruptFile as error:
-            warnings.warn(f"run {run.number} is left out: {error}", stacklevel=2)
+    read = partial(_read_run, model=model, without=without)
+    for done, (run, found) in enumerate(zip(complete, _each(read, list(complete), workers), strict=True), start=1):
+        if isinstance(found, str):
+            warnings.warn(f"run {run.number} is left out: {found}", stacklevel=2)
             continue
+        taken.append(found)
         tensors.update({t.name: {"kind": t.kind, "part": t.part} for t in run.layout if t.size})
         runs.append(
             {
@@ -94,7 +113,7 @@ def read_table(zoo: Zoo, folder: Path, *, progress: Callable[[int, int], None] |
     features = np.full((len(runs), most, len(names)), np.nan)
     for row, (own, own_names) in zip(features, taken, strict=True):
         row[: len(own)] = align(own, own_names, names)
-    facts = {"names": list(names), "tensors": tensors, "runs": runs}
+    facts = {"names": list(names), "tensors": tensors, "runs": runs, "seed": zoo.recipe.get("seed")}
     # JSON travels as bytes: safetensors keeps text only in metadata, whose size it limits.
     encoded = np.frombuffer(canonical_json(facts).encode(), np.uint8)
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,11 +121,31 @@ def read_table(zoo: Zoo, folder: Path, *, progress: Callable[[int, int], None] |
     return path
 
 
-@lru_cache(maxsize=4)
+def _read_run(run: Run, *, model: str, without: tuple[str, ...]) -> Statistics | str:
+    """What the model reads in all snapshots of a run; the reason when it cannot be read."""
+    try:
+        weights = run.weights
+    except CorruptFile as error:
+        return error.message
+    if without:
+        weights = np.take(weights, places(run.layout, without), axis=1)
+    return READERS[model](weights, reduced(run.layout, without))
+
+
+def _each(work: Callable[[Run], Any], runs: Sequence[Run], workers: int) -> Iterator[Any]:
+    """What `work` makes of each run, in order."""
+    if workers <= 1:
+        return map(work, runs)
+    from joblib import Parallel, delayed
+
+    return iter(Parallel(n_jobs=workers, return_as="generator")(delayed(work)(run) for run in runs))
+
+
+@lru_cache(maxsize=8)
 def load_table(path: str) -> FeatureTable:
     """The table that `read_table` wrote; kept, so that a process reads it once."""
     from safetensors.numpy import load
 
     arrays = load(Path(path).read_bytes())
     facts = json.loads(arrays["facts"].tobytes())
-    return FeatureTable(arrays["features"], tuple(facts["names"]), facts["tensors"], facts["runs"])
+    return FeatureTable(arrays["features"], tuple(facts["names"]), facts["tensors"], facts["runs"], facts["seed"])

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from weightprint.study.budgets import Budget
-from weightprint.study.plans import Facts, Planned, planned_trial
+from weightprint.study.how_much import CURVE_ITERATIONS
+from weightprint.study.plans import Facts, Other, Planned, later_half, planned_trial
 from weightprint.study.trials import Trial
 
 ACROSS = ("dataset", "filter_size", "depth_conv", "width_conv", "activation")
 """Properties of which one value is left out of the training and tested on alone."""
 
+THIS = "this zoo"
+"""The studied zoo's name among several."""
+
 
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
-    """Trained on runs with all values of a property but one, tested on that one."""
+    """Trained with all values of a property but one, tested on that one; trained on one zoo, tested on others."""
     found = []
     for across in ACROSS:
         values = facts.values.get(across, ())
@@ -28,7 +32,28 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
                     (facts.later_half,),
                     train_where=((across, others),),
                     test_where=((across, (value,)),),
-                    iterations=60,
+                    iterations=CURVE_ITERATIONS,
+                    model="layer_trees",
                 )
                 found.append(planned_trial("transfer", across, trial, xs=(value,)))
+    return found + _zoos(facts, budget)
+
+
+def _zoos(facts: Facts, budget: Budget) -> list[Planned]:
+    """Every zoo as training and as test, itself included."""
+    zoos = [Other("", THIS, facts.snapshots), *facts.others]
+    found = []
+    for target in facts.targets if facts.others else ():
+        for train in zoos:
+            for test in zoos:
+                trial = Trial(
+                    target,
+                    later_half(train.snapshots),
+                    (later_half(test.snapshots),),
+                    split_seeds=budget.curve_seeds,
+                    model="layer_trees",
+                    train_zoo=train.key,
+                    test_zoo=test.key,
+                )
+                found.append(planned_trial("transfer", "zoo", trial, series=train.name, xs=(test.name,)))
     return found

@@ -1,4 +1,4 @@
-"""A trial: one meta-classifier on the statistics of tensors, trained on some runs and snapshots and tested on others.
+"""A trial: one meta-classifier of whole networks, trained on some runs and snapshots and tested on others.
 
 Every curve and table of the study that reads whole networks is made of trials; what they differ in is which runs,
 snapshots and tensors are read.
@@ -17,10 +17,12 @@ import numpy.typing as npt
 
 from weightprint.errors import MetaError
 from weightprint.files import seed_from_hash
+from weightprint.meta import build
+from weightprint.meta.base import WHOLE
 from weightprint.meta.evaluation import Interval, bootstrap_share, regression_scores, wilson
 from weightprint.meta.rows import deal_folds
 from weightprint.meta.targets import CLASSIFICATION, Target
-from weightprint.meta.trees import Trees
+from weightprint.meta.trees import Statistics, Trees
 from weightprint.study.table import FeatureTable
 from weightprint.zoo import in_test_part
 
@@ -42,6 +44,9 @@ class Trial:
     train_where, test_where: conditions on the runs of either side; None is no condition. With other values on the
                      two sides, every run of the test side may be tested: none was trained on
     iterations:      of the trees; None lets them choose on held-out runs
+    model:           a name in `weightprint.study.table.READERS`
+    without:         kinds of tensors that are left out of what is read
+    train_zoo, test_zoo: fingerprints of other zoos than the one that is studied, which is ""
     """
 
     target: str
@@ -54,6 +59,10 @@ class Trial:
     train_where: Values = ()
     test_where: Values = ()
     iterations: int | None = None
+    model: str = "trees"
+    without: tuple[str, ...] = ()
+    train_zoo: str = ""
+    test_zoo: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -95,14 +104,18 @@ class Score:
         return self.low is not None and self.low > self.baseline
 
 
-def run_trial(table: FeatureTable, trial: Trial) -> dict[str, Any]:
-    """{"scores": one per entry of `test_snapshots`, "seconds"}; JSON-ready. {"reason": text} when it cannot be done."""
+def run_trial(table: FeatureTable, trial: Trial, *, tested: FeatureTable | None = None) -> dict[str, Any]:
+    """{"scores": one per entry of `test_snapshots`, "seconds"}; JSON-ready. {"reason": text} when it cannot be done.
+
+    tested: of another zoo, when that is tested on. Zoos of one seed share the set-up of each number: a run whose number
+            was trained on is then no test run, whatever zoo it lies in
+    """
     began = time.monotonic()
     answers: list[dict[int, list[Any]]] = [{} for _ in trial.test_snapshots]
     smallest, target = math.inf, None
     for split_seed in trial.split_seeds:
         try:
-            target, trained, found = _one_split(table, trial, split_seed)
+            target, trained, found = _one_split(table, tested or table, trial, split_seed)
         except MetaError as error:
             return {"reason": error.message, "seconds": time.monotonic() - began}
         smallest = min(smallest, trained)
@@ -115,49 +128,68 @@ def run_trial(table: FeatureTable, trial: Trial) -> dict[str, Any]:
     return {"scores": scores, "seconds": time.monotonic() - began}
 
 
-def _one_split(table: FeatureTable, trial: Trial, split_seed: int) -> tuple[Target, int, list[dict[int, Any]]]:
+def _one_split(
+    table: FeatureTable, tested: FeatureTable, trial: Trial, split_seed: int
+) -> tuple[Target, int, list[dict[int, Any]]]:
     """The target, the number of training runs, and per choice of test snapshots: run → (truth, answer)."""
-    kept = [i for i, run in enumerate(table.runs) if not (trial.converged and run["converged"] is False)]
-    apart = trial.train_where != trial.test_where
-    in_test = {i: in_test_part(table.runs[i]["identity"], split_seed=split_seed) for i in kept}
-    training = [i for i in kept if _meets(table.runs[i], trial.train_where) and not (in_test[i] and not apart)]
-    if apart:  # the same number of training runs as where both sides meet the same conditions
-        training = [i for i in training if not in_test[i]]
-    testing = [i for i in kept if _meets(table.runs[i], trial.test_where) and i not in set(training)]
-    testing = testing if apart else [i for i in testing if in_test[i]]
-    labels = {i: _labels(table.runs[i], trial.target, table.snapshots) for i in (*training, *testing)}
-    training = [i for i in training if labels[i]]
-    testing = [i for i in testing if labels[i]]
+
+    def candidates(of: FeatureTable, where: Values) -> list[int]:
+        learnt = [i for i, run in enumerate(of.runs) if not (trial.converged and run["converged"] is False)]
+        return [i for i in learnt if _meets(of.runs[i], where) and _labels(of.runs[i], trial.target, of.snapshots)]
+
+    def in_test(of: FeatureTable, i: int) -> bool:
+        return in_test_part(of.runs[i]["identity"], split_seed=split_seed)
+
+    training = [i for i in candidates(table, trial.train_where) if not in_test(table, i)]
+    testing = candidates(tested, trial.test_where)
+    if tested is not table:
+        known = {table.runs[i]["number"] for i in training} if table.seed is not None else set()
+        testing = [i for i in testing if table.seed != tested.seed or tested.runs[i]["number"] not in known]
+    elif trial.train_where == trial.test_where:
+        testing = [i for i in testing if in_test(table, i)]
+    else:
+        testing = sorted(set(testing) - set(training))
+    labels = {i: _labels(table.runs[i], trial.target, table.snapshots) for i in training}
+    truth = {i: _labels(tested.runs[i], trial.target, tested.snapshots) for i in testing}
     measured = bool(training) and trial.target not in table.runs[training[0]]["properties"]
     target = Target.of(trial.target, [labels[i] for i in training], measured=measured)
     if trial.train_share < 1:
         training = _share_of(training, labels, target, trial, split_seed)
         target = Target.of(trial.target, [labels[i] for i in training], measured=measured)
-    columns = table.columns(trial.tensors) if trial.tensors else np.ones(len(table.names), bool)
-    names = tuple(np.array(table.names)[columns])
     first, last = trial.train_snapshots
 
-    def rows(i: int, span: tuple[int, int]) -> npt.NDArray[np.float64]:
-        return table.features[i, span[0] - 1 : span[1]][:, columns]
+    learnt, read = _of_tensors(table, trial.tensors), _of_tensors(tested, trial.tensors)
 
-    meta = Trees(trial.target, snapshots=trial.train_snapshots)
+    def statistics(of: Statistics, i: int, span: tuple[int, int]) -> Statistics:
+        features, names = of
+        return features[i, span[0] - 1 : span[1]], names
+
+    meta: Trees = build(trial.model, target=trial.target, slice_length=WHOLE, snapshots=trial.train_snapshots)
     if trial.iterations is not None:
         meta.set_params(iterations=trial.iterations, early_stopping=False)
     goals = [np.array([target.encode(label) for label in labels[i][first - 1 : last]]) for i in training]
-    meta.fit_statistics([(rows(i, (first, last)), names) for i in training], goals, target)
+    meta.fit_statistics([statistics(learnt, i, (first, last)) for i in training], goals, target)
     found = []
     for span in trial.test_snapshots:
         own = {}
         for i in testing:
-            truths = labels[i][span[0] - 1 : span[1]]
-            mean = meta.read_statistics((rows(i, span), names)).mean(axis=0)
+            truths = truth[i][span[0] - 1 : span[1]]
+            mean = meta.read_statistics(statistics(read, i, span)).mean(axis=0)
             if target.kind == CLASSIFICATION:
                 if truths[0] in target.classes:
-                    own[table.runs[i]["number"]] = (truths[0], target.classes[int(mean.argmax())])
+                    own[tested.runs[i]["number"]] = (truths[0], target.classes[int(mean.argmax())])
             else:
-                own[table.runs[i]["number"]] = (float(np.mean(truths)), float(mean[0]))
+                own[tested.runs[i]["number"]] = (float(np.mean(truths)), float(mean[0]))
         found.append(own)
     return target, len(training), found
+
+
+def _of_tensors(table: FeatureTable, tensors: tuple[str, ...]) -> Statistics:
+    """The table's features [N, T, F] and their names: those of some tensors, or all."""
+    if not tensors:
+        return table.features, table.names
+    columns = table.columns(tensors)
+    return table.features[:, :, columns], tuple(np.array(table.names)[columns])
 
 
 def _meets(run: Mapping[str, Any], where: Values) -> bool:

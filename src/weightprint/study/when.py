@@ -19,7 +19,7 @@ def moments(facts: Facts, budget: Budget) -> tuple[int, ...]:
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
     """Trained on the snapshots of one moment, tested at every moment: the diagonal is when, the rest what transfers."""
     found = []
-    for target in facts.targets:
+    for target in (*facts.targets, *facts.numbers):
         for moment in moments(facts, budget):
             trial = Trial(
                 target,
@@ -27,6 +27,7 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
                 tuple((m, m) for m in moments(facts, budget)),
                 split_seeds=budget.curve_seeds,
                 iterations=CURVE_ITERATIONS,
+                model="layer_trees",
             )
             planned = planned_trial("when", "moments", trial, series=str(moment), xs=moments(facts, budget))
             found.append(planned)

@@ -23,7 +23,7 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
         groups += [("only", name, (name,)) for name in every]
         groups += [("without", name, tuple(n for n in every if n != name)) for name in every]
     found = []
-    for target in facts.targets:
+    for target in (*facts.targets, *facts.numbers):
         for experiment, name, tensors in groups:
             trial = Trial(
                 target,

@@ -1,0 +1,68 @@
+"""What all pages have in common: their templates, and letters that are outlined once for all figures."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from weightprint.report import tables
+from weightprint.report.scores import words
+
+
+def render_page(template: str, **content: Any) -> str:
+    """The HTML of a page: a template of this package, by its file's name, filled with `content`."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("weightprint.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_keep_percent_together,
+    )
+    environment.filters.update(percent=tables.percent, duration=tables.duration, words=words)
+    style = (files("weightprint.report") / "page.css").read_text(encoding="utf-8")
+    return share_letters(environment.get_template(template).render(style=Markup(style), **content))
+
+
+def _keep_percent_together(value: Any) -> Any:
+    """A number stays on one line with its percent sign."""
+    return value.replace(" %", "\u00a0%") if type(value) is str else value
+
+
+_LETTER = re.compile(r'<path id="([^"]+)" (d="[^"]*" )?(transform="scale\(0\.015625\)")/>\s*')
+"""A letter's outline as matplotlib writes it: 64 units to the point."""
+
+
+def share_letters(page: str) -> str:
+    """The page with every letter's outline in it once, where it first appears; elsewhere it is referred to."""
+    names: dict[str, str] = {}
+    places: dict[str, str] = {}
+
+    def once(found: re.Match[str]) -> str:
+        name, outline, scale = found[1], found[2] or "", found[3]
+        known = outline in places
+        names[name] = places.setdefault(outline, f"letter-{len(places)}")
+        return "" if known else f'<path id="{names[name]}" {outline}{scale}/>\n'
+
+    page = _LETTER.sub(once, page)
+    page = re.sub(r"<defs>\s*</defs>\s*", "", page)
+    return re.sub(r'href="#([^"]+)"', lambda found: f'href="#{names.get(found[1], found[1])}"', page)
+
+
+def csv_link(rows: Sequence[Mapping[str, Any]]) -> str:
+    """An address that holds the rows as CSV; empty without rows."""
+    if not rows:
+        return ""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return "data:text/csv;base64," + base64.b64encode(text.getvalue().encode()).decode()

@@ -1,0 +1,144 @@
+"""Results that two reports have in common, and whether they differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from weightprint.report.scores import enumeration, words
+
+Row = Mapping[str, Any]
+
+KEY = ("question", "experiment", "property", "model", "series", "x", "measure")
+"""What a result and its counterpart agree in; columns of results.parquet."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One result in both reports.
+
+    a, b:       rows of results.parquet, with a value and an interval
+    difference: a less b
+    low, high:  its 95 % interval for independent runs
+    """
+
+    a: Row
+    b: Row
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def comparable(self) -> bool:
+        """Whether both were asked the same question: among fewer classes a larger share is named right by chance."""
+        return math.isclose(self.a["chance"] or 0.0, self.b["chance"] or 0.0)
+
+    @property
+    def differs(self) -> bool:
+        """Whether the whole interval lies on one side of 0: the only case in which anything is claimed."""
+        return self.comparable and (self.low > 0 or self.high < 0)
+
+    @property
+    def score(self) -> str:
+        """Both values and their difference, in words."""
+        a, b = (_value(row) for row in (self.a, self.b))
+        unit = "" if self.a["measure"] == "r2" else " points"
+        return f"A {a}, B {b}, difference {self.difference_text}{unit}"
+
+    @property
+    def short(self) -> str:
+        """Both values in hundredths."""
+        return f"{100 * self.a['value']:.0f} | {100 * self.b['value']:.0f}".replace("-", "−")
+
+    @property
+    def difference_text(self) -> str:
+        """The difference with its interval, of accuracies in points of a hundred."""
+        if self.a["measure"] == "r2":
+            ends = [f"{end:+.2f}" for end in (self.difference, self.low, self.high)]
+        else:
+            ends = [f"{100 * end:+.1f}" for end in (self.difference, self.low, self.high)]
+        middle, low, high = (end.replace("-", "−") for end in ends)
+        return f"{middle} [{low}, {high}]"
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready: what it is, the row of either side, and the difference; null where the classes are not alike."""
+        columns = ("value", "low", "high", "chance", "majority", "n_runs")
+        return {
+            **{name: self.a[name] for name in KEY},
+            **{side: {name: row[name] for name in columns} for side, row in (("a", self.a), ("b", self.b))},
+            "difference": self.difference if self.comparable else None,
+            "interval": [self.low, self.high] if self.comparable else None,
+            "differs": self.differs,
+        }
+
+
+def difference_of(a: Row, b: Row) -> tuple[float, float, float]:
+    """The value of a less that of b, and the ends of its 95 % interval when their test runs are independent.
+
+    With d = a − b and their intervals [l, u]: d − √((a − lₐ)² + (u_b − b)²) and d + √((uₐ − a)² + (b − l_b)²).
+    Source: R. G. Newcombe, Statistics in Medicine 17 (1998), 873–890, method 10, for shares with Wilson's intervals;
+    G. Y. Zou and A. Donner, Statistics in Medicine 27 (2008), 1693–1702, for any others, such as the bootstrap's.
+    """
+    difference = a["value"] - b["value"]
+    down = math.hypot(max(0.0, a["value"] - a["low"]), max(0.0, b["high"] - b["value"]))
+    up = math.hypot(max(0.0, a["high"] - a["value"]), max(0.0, b["value"] - b["low"]))
+    return difference, difference - down, difference + up
+
+
+def pairs_of(a: Sequence[Row], b: Sequence[Row]) -> list[Pair]:
+    """The results that both reports have with an interval, in the order of the first."""
+    known = {_key(row): row for row in b if _whole(row)}
+    return [
+        Pair(row, known[_key(row)], *difference_of(row, known[_key(row)]))
+        for row in a
+        if _whole(row) and _key(row) in known
+    ]
+
+
+def alone(rows: Sequence[Row], pairs: Sequence[Pair]) -> int:
+    """How many of a report's results the other one does not have."""
+    common = {_key(pair.a) for pair in pairs}
+    return sum(_whole(row) and _key(row) not in common for row in rows)
+
+
+def claims(pairs: Sequence[Pair], what: str, *, most: int = 3) -> str:
+    """How many of the pairs differ, and which do most; nothing is claimed of the others.
+
+    what: the pairs' name, such as "headline results"
+    most: that are named
+    """
+    judged = [pair for pair in pairs if pair.comparable]
+    found = [pair for pair in judged if pair.differs]
+    if not judged:
+        return ""
+    if not found:
+        return f"In none of the {len(judged)} {what} does the interval of the difference exclude\u00a00."
+    found.sort(key=lambda pair: -abs(pair.difference))
+    told = "; ".join(f"{named(pair.a)} ({pair.score})" for pair in found[:most])
+    rest = f"; and {len(found) - most} more" if len(found) > most else ""
+    return f"{len(found)} of the {len(judged)} {what} {'differ' if len(found) > 1 else 'differs'}: {told}{rest}."
+
+
+def named(row: Row) -> str:
+    """A result in words: "optimizer by trees, from bias"."""
+    told = f"{words(row['property'])} by {row['model']}"
+    if row["experiment"] == "moments":
+        return f"{told} at snapshot {row['x']}"
+    if row["experiment"] == "slices":
+        return f"{told} from {row['x']} slices of {int(row['series']):,}"
+    places = enumeration([words(part) for part in (row["series"], row["x"]) if part])
+    return f"{told}, {places}" if places else told
+
+
+def _value(row: Row) -> str:
+    return f"R² {row['value']:.2f}" if row["measure"] == "r2" else f"{100 * row['value']:.0f} %"
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY)
+
+
+def _whole(row: Row) -> bool:
+    return None not in (row["value"], row["low"], row["high"])

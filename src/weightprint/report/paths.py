@@ -1,0 +1,98 @@
+"""What the study's report shows of training paths: where runs go, who their neighbours are, and how well they learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from weightprint.report import figures, findings
+from weightprint.report.maps import PathMap
+from weightprint.report.panels import curve_figures, panel_of
+from weightprint.report.scores import words
+from weightprint.report.tables import runs_text
+from weightprint.study import Study
+from weightprint.study.neighbours import NEAREST, PERPLEXITY
+from weightprint.study.own_accuracy import EXPERIMENT, HALVES, MEAN
+
+Row = Mapping[str, Any]
+
+
+def entries(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The figures with captions, data and findings, for the section that says when."""
+    return [*_embedding(study), *_neighbours(study, rows), *_own_accuracy(study, rows)]
+
+
+def _embedding(study: Study) -> list[dict[str, Any]]:
+    result = next((study.cells.get(one.cell) for one in study.planned if one.experiment == "embedding"), None)
+    if not result or not result.get("paths"):
+        return []
+    found = PathMap(
+        [np.array(path) for path in result["paths"]],
+        result["properties"],
+        "tsne",
+        "a t-SNE plane",
+        ("t-SNE 1", "t-SNE 2"),
+    )
+    steps = len(result["paths"][0])
+    caption = (
+        f"Training paths of {len(found.paths)} runs with {steps} snapshots each by t-SNE (perplexity {PERPLEXITY}, "
+        "seed 0). Read were the statistics of all tensors, each as its rank among these snapshots, not the raw "
+        "weights. Only who lies beside whom means something: distances between clusters, their sizes and the axes do "
+        "not. Snapshots of one run lie together because they are alike, whatever the colour. scikit-learn's "
+        f"trustworthiness of the picture is {result['trustworthiness']:.2f} (1 where all that is near in it is near "
+        "in truth)."
+    )
+    data = [
+        {"run": run, "snapshot": i + 1, "x": x, "y": y}
+        for run, path in zip(result["runs"], result["paths"], strict=True)
+        for i, (x, y) in enumerate(path)
+    ]
+    return [_entry("tsne", figures.map_figures(found), caption, data, "")]
+
+
+def _neighbours(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    own = [r for r in rows if r["experiment"] == "neighbours" and r["value"] is not None]
+    panels = [p for p in (panel_of(own, t, lambda r: "") for t in study.facts.targets) if p.lines]
+    caption = (
+        f"Of each run's {NEAREST} nearest other runs at the same snapshot, the share with the same value, by the "
+        f"statistics of all tensors (each as its rank among the runs), n = {runs_text(r['n_runs'] for r in own)} runs. "
+        "Nothing is fitted. The band is the 95 % interval over runs, the dashed line the share among all other runs."
+    )
+    return [
+        _entry("neighbours", curve_figures("neighbours", panels, x="snapshot"), caption, own, findings.neighbours(rows))
+    ]
+
+
+def _own_accuracy(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    means = [r for r in rows if r["experiment"] == EXPERIMENT and r["series"] == MEAN]
+    named = [r for r in rows if r["experiment"] == "moments" and r["series"] == r["x"] and r["measure"] == "accuracy"]
+    names = {EXPERIMENT: "the runs' own test accuracy", "moments": "runs named right"}
+    both = [*named, *means]
+    panels = [panel_of(both, t, lambda r: names[r["experiment"]]) for t in study.facts.targets]
+    panels = [p for p in panels if len(p.lines) == 2]
+    caption = (
+        "How often a choice is named right at a snapshot, beside the mean test accuracy that the same runs have "
+        f"reached by then, n = {runs_text(r['n_runs'] for r in means)} test runs. Bands are 95 % intervals over runs, "
+        "the dashed line the larger of chance and majority for naming. That both rise does not mean that one makes the "
+        "other rise."
+    )
+    later = [
+        r for r in rows if r["experiment"] == EXPERIMENT and r["series"] == HALVES[2] and r["model"] == "layer_trees"
+    ]
+    if later:
+        told = [f"{words(r['property'])} {findings.signed(r)}" for r in later]
+        caption += (
+            " In the later half, runs above the median test accuracy of their data set are named more often than those "
+            f"below by so many points, with 95 % intervals: {'; '.join(told)}."
+        )
+    data = [r for r in rows if r["experiment"] == EXPERIMENT]
+    pictures = curve_figures("own-accuracy", panels, x="snapshot")
+    return [_entry("own-accuracy", pictures, caption, data, findings.own_accuracy(rows))]
+
+
+def _entry(
+    name: str, pictures: Sequence[figures.Picture | None], caption: str, rows: Sequence[Row], finding: str
+) -> dict[str, Any]:
+    return {"name": name, "pictures": pictures, "caption": caption, "rows": rows, "finding": finding}
