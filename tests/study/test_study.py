@@ -2,6 +2,7 @@ import base64
 import csv
 import io
 import re
+from xml.etree import ElementTree
 
 import polars as pl
 import pytest
@@ -72,3 +73,14 @@ def test_the_report_is_one_file_with_its_data_and_claims_only_what_was_planted(s
 def test_an_unknown_budget_is_refused(planted_path, tmp_path):
     with pytest.raises(MetaError, match="unknown budget"):
         run_study(planted_path, tmp_path, budget="fast")
+
+
+@pytest.mark.slow
+def test_every_figure_lies_beside_the_report_as_a_file_with_its_data(studied):
+    folder = studied[0] / "figures"
+    named = {path.stem for path in folder.glob("*.csv")}
+    assert {"headline", "when", "controls"} <= named
+    for path in folder.glob("*.svg"):
+        root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert "var(" not in path.read_text(encoding="utf-8")

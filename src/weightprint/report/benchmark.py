@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from weightprint.report.figures import INK, MARKERS, PALETTE, draw, short
+from weightprint.report.figures import INK, MARKERS, PALETTE, draw, short, standalone
 from weightprint.report.scores import REGRESSION, ends, in_order, words
 from weightprint.report.tables import ABOVE, duration, interval_text, number, percent
 
@@ -25,9 +24,6 @@ READS = {"whole vectors": 0, "slices": 1, "no weights": 2}
 
 LOWEST_R2 = -0.25
 """Where the axis of R² begins; what lies below stands at its edge."""
-
-PAPER, TEXT = "#ffffff", "#1b1b1b"
-"""The figure's own ground and ink, so that it reads the same wherever it is shown."""
 
 
 def markdown(result: Mapping[str, Any]) -> str:
@@ -191,7 +187,7 @@ def figure(documents: Sequence[Document]) -> str:
     longest = max(len(name) for name in names)
     size = (0.07 * longest + 2.1 * columns + 0.3, lines * (0.75 + 0.19 * len(names)) + 0.5)
     picture = draw("benchmark", size, paint, alt=f"Scores per property and model; the highest: {'; '.join(best)}.")
-    return _standalone(picture.svg)
+    return standalone(picture.svg)
 
 
 def _height(document: Document) -> float:
@@ -255,12 +251,3 @@ def _handles(documents: Sequence[Document]) -> list[Any]:
     ]
     handles.append(Line2D([], [], color=INK, alpha=0.75, linestyle=(0, (2, 1.5)), label="chance or majority; R² 0"))
     return handles
-
-
-def _standalone(svg: str) -> str:
-    """A page's <svg> element as a file: name space, colours of its own instead of the page's, and a ground."""
-    svg = re.sub(r"var\(--c\d+, (#[0-9a-fA-F]+)\)", r"\1", svg).replace("currentColor", TEXT)
-    opening, rest = svg.split("</title>", 1)
-    opening = opening.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    ground = f'<rect width="100%" height="100%" fill="{PAPER}"/>'
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{opening}</title>{ground}{rest}\n'

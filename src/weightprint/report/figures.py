@@ -28,6 +28,8 @@ INK = "#010203"
 """Stands for the page's text colour until the SVG is written."""
 SHADE = "#0072B3"
 """The first of the palette as ground for numbers: on a dark page it stays dark enough to read them."""
+PAPER, TEXT = "#ffffff", "#1b1b1b"
+"""Ground and ink of a figure that is a file of its own, so that it reads the same wherever it is shown."""
 MOST_COLOURS = len(PALETTE)
 MOST_NUMBERED_CLASSES = 12
 _LONGEST_LABEL = 20
@@ -128,6 +130,15 @@ def _shorter(svg: str) -> str:
     svg = re.sub(r"\n\s+", "\n", svg)
     places = r'(?<= )(?:d|x|y)="[^"]*"|translate\([^)]*\)'
     return re.sub(places, lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
+
+
+def standalone(svg: str) -> str:
+    """A page's <svg> element as a file: name space, colours of its own instead of the page's, and a ground."""
+    svg = re.sub(r"var\(--[\w-]+, (#[0-9a-fA-F]+)\)", r"\1", svg).replace("currentColor", TEXT)
+    opening, rest = svg.split("</title>", 1)
+    opening = opening.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    ground = f'<rect width="100%" height="100%" fill="{PAPER}"/>'
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{opening}</title>{ground}{rest}\n'
 
 
 def short(text: object, longest: int = _LONGEST_LABEL) -> str:

@@ -59,10 +59,13 @@ def share_letters(page: str) -> str:
 
 def csv_link(rows: Sequence[Mapping[str, Any]]) -> str:
     """An address that holds the rows as CSV; empty without rows."""
-    if not rows:
-        return ""
+    return "data:text/csv;base64," + base64.b64encode(csv_text(rows).encode()).decode() if rows else ""
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """At least one row as CSV, with a line of names."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
-    return "data:text/csv;base64," + base64.b64encode(text.getvalue().encode()).decode()
+    return text.getvalue()

@@ -49,7 +49,8 @@ def standing(study: Study, folder: Path) -> dict[str, Any]:
 
 def study_command(study: Study, folder: Path) -> str:
     """What to type to have the report made again."""
-    return f"weightprint study {study.zoo.path} {folder} --budget {study.budget.name}"
+    others = f" --against {','.join(str(zoo.path) for zoo in study.against)}" if study.against else ""
+    return f"weightprint study {study.zoo.path} {folder} --budget {study.budget.name}{others}"
 
 
 def _versions() -> dict[str, str]:

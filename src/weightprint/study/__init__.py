@@ -40,6 +40,7 @@ class Study:
     planned: the results that were wanted
     cells:   where they lie
     table:   of the statistics of tensors
+    against: other zoos
     seconds: of this call
     made:    results that this call computed; the rest were there
     """
@@ -49,6 +50,7 @@ class Study:
     ) -> None:
         self.zoo, self.budget, self.facts, self.planned, self.cells = zoo, size, facts, planned, cells
         self.table = table
+        self.against: tuple[Zoo, ...] = ()
         self.seconds = 0.0
         self.made = 0
 
@@ -96,6 +98,7 @@ def compute_study(
     planned = [one for question in QUESTIONS for one in question.plan(facts, chosen)]
     cells = Cells(folder / "cells", fingerprint(zoo))
     study = Study(zoo, chosen, facts, planned, cells, table)
+    study.against = tuple(against)
     missing = cells.missing([one.cell for one in planned])
     needed = dict.fromkeys(reads for cell in missing for reads in _reads(cell))
     tables = {reads: read(*reads) for reads in needed}

@@ -24,7 +24,7 @@ COLUMNS = {
     "series": "what tells curves of one experiment apart",
     "x": "where on the curve, as text",
     "x_number": "the same as a number; null where it is none",
-    "measure": "accuracy, or r2 for a number",
+    "measure": "accuracy, or r2 for a number; where an experiment measures something else, its name",
     "value": "of the measure, over test runs",
     "low": "lower end of its 95 % interval",
     "high": "upper end",

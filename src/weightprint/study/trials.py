@@ -158,23 +158,19 @@ def _one_split(
         target = Target.of(trial.target, [labels[i] for i in training], measured=measured)
     first, last = trial.train_snapshots
 
-    learnt, read = _of_tensors(table, trial.tensors), _of_tensors(tested, trial.tensors)
-
-    def statistics(of: Statistics, i: int, span: tuple[int, int]) -> Statistics:
-        features, names = of
-        return features[i, span[0] - 1 : span[1]], names
-
+    learnt, learnt_names = _of_tensors(table, trial.tensors)
     meta: Trees = build(trial.model, target=trial.target, slice_length=WHOLE, snapshots=trial.train_snapshots)
     if trial.iterations is not None:
         meta.set_params(iterations=trial.iterations, early_stopping=False)
     goals = [np.array([target.encode(label) for label in labels[i][first - 1 : last]]) for i in training]
-    meta.fit_statistics([statistics(learnt, i, (first, last)) for i in training], goals, target)
+    meta.fit_statistics([(learnt[i, first - 1 : last], learnt_names) for i in training], goals, target)
+    answers = _answers(meta, _of_tensors(tested, trial.tensors), testing)
     found = []
     for span in trial.test_snapshots:
         own = {}
-        for i in testing:
+        for i, of_run in zip(testing, answers, strict=True):
             truths = truth[i][span[0] - 1 : span[1]]
-            mean = meta.read_statistics(statistics(read, i, span)).mean(axis=0)
+            mean = of_run[span[0] - 1 : span[1]].mean(axis=0)
             if target.kind == CLASSIFICATION:
                 if truths[0] in target.classes:
                     own[tested.runs[i]["number"]] = (truths[0], target.classes[int(mean.argmax())])
@@ -182,6 +178,13 @@ def _one_split(
                 own[tested.runs[i]["number"]] = (float(np.mean(truths)), float(mean[0]))
         found.append(own)
     return target, len(training), found
+
+
+def _answers(meta: Trees, read: Statistics, runs: Sequence[int]) -> npt.NDArray[np.float64]:
+    """What is said of every snapshot of some runs, [n, T, C], read all at once."""
+    features, names = read
+    rows = features[list(runs)]
+    return meta.read_statistics((rows.reshape(-1, rows.shape[2]), names)).reshape(*rows.shape[:2], -1)
 
 
 def _of_tensors(table: FeatureTable, tensors: tuple[str, ...]) -> Statistics:

@@ -1,0 +1,325 @@
+"""The sections of a study's report: figures with their captions, data and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weightprint.report import attribution, figures, findings, paths, population, tables
+from weightprint.report.maps import weight_map
+from weightprint.report.panels import Line, Panel, Shade, curve_figures, panel_of, shade_figure
+from weightprint.report.scores import best_of_each_property, classifications, span_text, words
+from weightprint.study import Study
+from weightprint.study.slice_trials import LOCAL
+
+Row = Mapping[str, Any]
+
+
+def sections_of(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> list[dict[str, Any]]:
+    """{"id", "title", "text", "figures"} of each, in order.
+
+    rows:      of the study
+    documents: the headlines as evaluation documents
+
+    A figure is {"name", "pictures", "caption", "rows": its data, "finding": a sentence, or ""}.
+    """
+    return [
+        _how_much(study, rows, documents),
+        _where(study, rows),
+        _when(study, rows),
+        _transfer(study, rows),
+        _controls(study, rows),
+    ]
+
+
+def _shown(
+    name: str, pictures: Sequence[figures.Picture | None], caption: str, rows: Sequence[Row], *, finding: str = ""
+) -> list[dict[str, Any]]:
+    found = [p for p in pictures if p is not None]
+    if not found:
+        return []
+    return [{"name": name, "pictures": found, "caption": caption, "rows": list(rows), "finding": finding}]
+
+
+def _n(rows: Sequence[Row]) -> str:
+    return f"n = {tables.runs_text(r['n_runs'] for r in rows if r['n_runs'])} test runs"
+
+
+_BAND = "The band is the 95 % interval over runs, the dashed line the larger of chance and majority."
+
+
+def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> dict[str, Any]:
+    scores = classifications(documents)
+    headline = [r for r in rows if r["experiment"] == "headline"]
+    targets = study.facts.targets
+    every = (*targets, *study.facts.numbers)
+    shown = _shown(
+        "headline",
+        [figures.accuracy_figure(scores)],
+        f"Share of test runs named right, {_n(headline)}, pooled over {len(study.budget.split_seeds)} splits (whole "
+        "vectors) or on one (slices), with 95 % intervals over runs. Upright lines: the larger of chance and majority. "
+        "Filled points: the whole interval lies above it.",
+        headline,
+    )
+    slices = [r for r in rows if r["experiment"] == "slices" and r["model"] == LOCAL]
+    one = [{**r, "x_number": float(r["series"])} for r in slices if r["x"] in ("1", "10")]
+    panels = [panel_of(one, t, lambda r: f"{r['x']} slice{'s' if r['x'] != '1' else ''}") for t in targets]
+    panels = [p for p in panels if p.lines]
+    shown += _shown(
+        "slice-length",
+        curve_figures("slice-length", panels, x="weights in a slice", logarithmic=True),
+        f"Accuracy against the length of the slices that are read, {_n(slices)}. {_BAND}",
+        slices,
+        finding=findings.shortest_slices(rows),
+    )
+    averaged = [r for r in rows if r["experiment"] == "slices" and r["series"] == "5000"]
+    shown += _shown(
+        "averaged",
+        curve_figures(
+            "averaged",
+            [p for p in (panel_of(averaged, t, lambda r: r["model"]) for t in targets) if p.lines],
+            x="slices of 5,000 averaged",
+            logarithmic=True,
+        ),
+        f"Accuracy against the number of slices whose answers are averaged, {_n(averaged)}. The DMC is the paper's, "
+        f"stopped after {study.budget.dmc_seconds:g} s of training per property. {_BAND}",
+        averaged,
+        finding=findings.averaging(rows),
+    )
+    shares = [r for r in rows if r["experiment"] == "training_runs"]
+    shares = [{**r, "x_number": r["n_train_runs"]} for r in shares if r["n_train_runs"]]
+    models = {r["model"] for r in shares}
+    shares += [{**r, "x_number": r["n_train_runs"]} for r in headline if r["model"] in models and r["n_train_runs"]]
+    shown += _shown(
+        "training-runs",
+        curve_figures(
+            "training-runs",
+            [p for p in (panel_of(shares, t, lambda r: r["model"]) for t in every) if p.lines],
+            x="training runs",
+        ),
+        f"Accuracy (R² of numbers) on whole networks against the number of training runs, {_n(shares)}. {_BAND}",
+        shares,
+    )
+    best = best_of_each_property(s for s in scores if s.above)
+    shown += _shown(
+        "confusion",
+        figures.confusion_figures(best),
+        "Test runs by true class (rows) and the class named (columns), over all splits, for the most accurate "
+        "meta-classifier of each property that is above its baseline.",
+        [],
+    )
+    text = (
+        "How much of each choice can be named from weights. Of a whole network trees read statistics of every tensor, "
+        "layer_trees the anatomy of its layers; slice_trees, the SVM and the paper's DMC read slices of consecutive "
+        "weights. Shapes and fields read no weights: they are what must be beaten. Snapshots "
+        f"{span_text(study.facts.later_half)} are read; no run is on both sides of a split."
+    )
+    return {"id": "how-much", "title": "How much", "text": text, "figures": shown}
+
+
+def _shades(rows: Sequence[Row], targets: Sequence[str]) -> tuple[list[str], list[str], dict[tuple[str, str], Shade]]:
+    rows = [{**r, "property": r["property"] + (" (R²)" if r["measure"] == "r2" else "")} for r in rows]
+    columns = list(dict.fromkeys(r["x"] for r in rows))
+    names = list(dict.fromkeys(r["property"] for r in rows))
+    names.sort(key=lambda name: targets.index(name) if name in targets else len(targets))
+    fields = {
+        (r["property"], r["x"]): Shade(r["value"], findings.baseline(r), findings.above(r))
+        for r in rows
+        if r["value"] is not None
+    }
+    return names, columns, fields
+
+
+_SHADES = (
+    "Numbers are accuracies in % (of numbers the R² in %), bold where the whole 95 % interval lies above chance and "
+    "majority (above 0); the shade grows from there."
+)
+
+
+def _where(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
+    targets, shown = study.facts.targets, []
+    every = [r for r in rows if r["question"] == "where" and r["experiment"] == "all"]
+    names = {
+        "part": "by part of the network",
+        "kind": "by kind of tensor",
+        "layer": "by layer",
+        "only": "from one tensor alone",
+        "without": "with one tensor left out",
+    }
+    for experiment, what in names.items():
+        own = [r for r in rows if r["question"] == "where" and r["experiment"] == experiment]
+        if not own:
+            continue
+        found = [*own, *every]
+        named, columns, fields = _shades(found, targets)
+        if len(columns) > 12:  # turned: a row for each tensor
+            turned = {(b, a): shade for (a, b), shade in fields.items()}
+            picture = shade_figure(
+                f"where-{experiment}", columns, named, turned, rows_are="tensor", columns_are="property"
+            )
+        else:
+            picture = shade_figure(f"where-{experiment}", named, columns, fields, columns_are=what)
+        shown += _shown(
+            f"where-{experiment}",
+            [picture],
+            f"Trees that read the statistics of some tensors only, {what}, in the last snapshot; {_n(own)}. {_SHADES}",
+            found,
+            finding=findings.where(rows) if experiment == "kind" else "",
+        )
+    panels, data = _places(study)
+    shown += _shown(
+        "places",
+        curve_figures("places", panels, x="first weight of the slice"),
+        "Accuracy from one slice of the last snapshot by where it begins; upright lines are where layers begin. "
+        + _BAND,
+        data,
+    )
+    for entry in attribution.entries(study, rows):
+        shown += _shown(**entry)
+    text = (
+        "Which tensors carry the traces: trees that see only some of them, and slices read at even places along the "
+        "vector."
+    )
+    return {"id": "where", "title": "Where", "text": text, "figures": shown}
+
+
+def _places(study: Study) -> tuple[list[Panel], list[dict[str, Any]]]:
+    layout = next((run.layout for run in study.zoo.select(status="complete")), None)
+    borders = (
+        []
+        if layout is None
+        else [(float(t.offset), t.name.rpartition("/")[0]) for t in layout if t.name.endswith("/kernel")]
+    )
+    panels: dict[str, Panel] = {}
+    data = []
+    for one in study.planned:
+        result = study.cells.get(one.cell) if one.experiment == "slices" and one.model == LOCAL else None
+        places = (result or {}).get("places")
+        if not result or not places or None in places["low"]:
+            continue
+        score = result["scores"][0]
+        line = Line("", places["starts"], places["hits"], places["low"], places["high"])
+        # The longest slices that leave room to move: later plans of a property overwrite earlier ones up to 1,000.
+        if one.target not in panels or int(one.series) <= 1000:
+            panels[one.target] = Panel(one.target, [line], max(score["chance"], score["majority"]), borders)
+        for start, value, low, high in zip(
+            places["starts"], places["hits"], places["low"], places["high"], strict=True
+        ):
+            data.append(
+                {
+                    "property": one.target,
+                    "model": one.model,
+                    "slice_length": one.series,
+                    "start": start,
+                    "value": value,
+                    "low": low,
+                    "high": high,
+                    "n_runs": places["n_runs"],
+                }
+            )
+    return list(panels.values()), data
+
+
+def _when(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
+    moments = [r for r in rows if r["experiment"] == "moments"]
+    diagonal = [r for r in moments if r["series"] == r["x"]]
+    targets = study.facts.targets
+    every = (*targets, *study.facts.numbers)
+    panels = [p for p in (panel_of(diagonal, t, lambda r: "") for t in every) if p.lines]
+    shown = _shown(
+        "when",
+        curve_figures("when", panels, x="snapshot"),
+        f"layer_trees trained on one snapshot and tested on the same snapshot of other runs, {_n(diagonal)}. Snapshot "
+        f"1 is before the first step. {_BAND}",
+        diagonal,
+        finding=findings.when(rows),
+    )
+    pictures = []
+    for i, target in enumerate(every):
+        own = [r for r in moments if r["property"] == target and r["value"] is not None]
+        order = sorted({int(r["x"]) for r in own})
+        fields = {(r["series"], r["x"]): Shade(r["value"], findings.baseline(r), findings.above(r)) for r in own}
+        names = [str(m) for m in order]
+        pictures.append(
+            shade_figure(
+                f"moments-{i}",
+                names,
+                names,
+                fields,
+                title=target,
+                rows_are="trained on snapshot",
+                columns_are="tested on snapshot",
+                numbered=len(order) <= 8,
+            )
+        )
+    shown += _shown(
+        "moments",
+        pictures,
+        f"Trained on one snapshot (rows), tested on another (columns), {_n(moments)}. {_SHADES}",
+        moments,
+    )
+    found = weight_map(study.zoo)
+    if found:
+        shown += _shown(
+            "map",
+            figures.map_figures(found),
+            f"Training paths of {len(found.paths)} runs in two principal components of rank-transformed weights, "
+            f"{100 * sum(found.shares):.0f} % of the variance. Each line is a run from first to last snapshot.",
+            [],
+        )
+    for entry in paths.entries(study, rows):
+        shown += _shown(**entry)
+    text = "When the traces appear, and how long they stay: one meta-classifier for each moment of training."
+    return {"id": "when", "title": "When", "text": text, "figures": shown}
+
+
+_BETWEEN_ZOOS = (
+    "Trained on one zoo's training runs, tested on all runs of another that share no set-up with them (zoos of one "
+    "seed share the set-up of each run number), or on the same zoo's test runs"
+)
+
+
+def _transfer(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
+    shown = []
+    for across in dict.fromkeys(r["experiment"] for r in rows if r["question"] == "transfer"):
+        own = [r for r in rows if r["question"] == "transfer" and r["experiment"] == across]
+        if across == "zoo":
+            own = [{**r, "x": f"{r['series']} → {r['x']}"} for r in own]
+            columns_are, caption = "trained on → tested on", _BETWEEN_ZOOS
+        else:
+            columns_are = f"{words(across)} left out"
+            caption = f"Trained on runs without one {words(across)} and tested on runs with it"
+        named, columns, fields = _shades(own, study.facts.targets)
+        shown += _shown(
+            f"transfer-{across}",
+            [shade_figure(f"transfer-{across}", named, columns, fields, columns_are=columns_are)],
+            f"layer_trees. {caption}, {_n(own)}. {_SHADES}",
+            own,
+            finding=findings.transfer(rows, across),
+        )
+    text = "Whether what is learnt on some networks can be read from others that differ in one choice."
+    return {"id": "transfer", "title": "Transfer", "text": text, "figures": shown}
+
+
+def _controls(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
+    own = [r for r in rows if r["question"] == "controls"]
+    pictures = []
+    for model in dict.fromkeys(r["model"] for r in own):
+        named, columns, fields = _shades([r for r in own if r["model"] == model], study.facts.targets)
+        turned = {(b, a): shade for (a, b), shade in fields.items()}
+        pictures.append(shade_figure(f"controls-{model}", columns, named, turned, title=model, columns_are="property"))
+    shown = _shown(
+        "controls",
+        pictures,
+        f"The headline again on one split, with what could explain it trivially taken away; {_n(own)}. {_SHADES}",
+        own,
+        finding=findings.controls(rows),
+    )
+    removed, complete, per_initialization = population.removed_by_filter(study.zoo)
+    kept = "; ".join(f"{words(name)} {n - r} of {n}" for name, r, n in per_initialization)
+    text = (
+        "Biases in front of batch normalisation nearly name the optimizer by their size alone; moving statistics "
+        "describe the images and, early on, the number of steps. The convergence filter keeps "
+        f"{complete - removed} of {complete} complete runs" + (f" (by initialization: {kept})." if kept else ".")
+    )
+    return {"id": "controls", "title": "Controls", "text": text, "figures": shown}
