@@ -9,6 +9,8 @@ from weightprint.meta import build, calibrate, conformal_sets, split_validation
 from weightprint.meta.calibration import calibration_scores, draw_snapshot, temperature, tempered
 from weightprint.meta.conformal import clopper_pearson, set_scores
 from weightprint.meta.selection import Runs, folds
+from weightprint.report.figures import standalone
+from weightprint.report.reliability import reliability_figure
 
 OPTIMIZERS = ["adam", "momentum", "rmsprop"]
 
@@ -174,3 +176,12 @@ def test_sets_need_their_library(zoo, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "mapie.classification", None)
     with pytest.raises(MetaError, match=r"need the library MAPIE \(pip install 'weightprint\[conformal\]'\)"):
         conformal_sets(svm(), *zoo.split())
+
+
+def test_a_reliability_diagram_shows_every_bin_with_its_runs():
+    probabilities = np.array([[0.95, 0.05]] * 6 + [[0.6, 0.4]] * 4)
+    truth = np.array([0] * 6 + [1] * 3 + [0])
+    document = {"property": "optimizer", "model": "trees", "before": calibration_scores(probabilities, truth, draws=50)}
+    picture = reliability_figure([document, document])
+    assert picture.alt.count("claimed 60 %, right 25 % of 4; claimed 95 %, right 100 % of 6") == 2
+    assert standalone(picture.svg).startswith("<?xml")
