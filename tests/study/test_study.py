@@ -1,7 +1,11 @@
 import base64
 import csv
+import dataclasses
 import io
+import itertools
 import re
+import shutil
+from pathlib import Path
 from xml.etree import ElementTree
 
 import polars as pl
@@ -10,6 +14,7 @@ import pytest
 from weightprint import study
 from weightprint.errors import MetaError
 from weightprint.report.study_page import run_study
+from weightprint.study import transfer
 from weightprint.study.cells import Cell, Cells, compute
 
 
@@ -84,3 +89,21 @@ def test_every_figure_lies_beside_the_report_as_a_file_with_its_data(studied):
         root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         assert "var(" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_every_zoo_is_trained_on_and_tested_on_and_the_command_says_so(planted_path, tmp_path, monkeypatch):
+    other = Path(shutil.copytree(planted_path, tmp_path / "other"))
+    next(iter((other / "runs" / "0000").glob("*071*"))).unlink()  # another zoo by its runs
+    monkeypatch.setattr(study, "QUESTIONS", (transfer,))
+    monkeypatch.setattr(transfer, "ACROSS", ())
+    quick = dataclasses.replace(study.BUDGETS["quick"], properties=2)
+    monkeypatch.setitem(study.BUDGETS, "quick", quick)
+    document = run_study(planted_path, tmp_path / "report", budget="quick", workers=1, against=[other])
+    rows = pl.read_parquet(document["results"]).filter(pl.col("property") == "optimizer")
+    pairs = {(series, x): low - majority for series, x, low, majority in rows["series", "x", "low", "majority"].rows()}
+    assert set(pairs) == set(itertools.product(("this zoo", "other"), repeat=2))
+    assert min(pairs.values()) > 0
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert f"--against {other}" in page
+    assert "Trained on this zoo and tested on other" in page.replace("\u00a0", " ")

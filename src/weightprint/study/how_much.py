@@ -33,7 +33,10 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
                 local = SliceTrial(target, later, length, max_seconds=budget.slice_seconds)
                 found.append(planned_slices("how_much", "slices", local, series=f"{length}", xs=AVERAGED))
         if facts.length >= 5000:
-            for model, seconds in (("svm", budget.slice_seconds), ("dmc", budget.dmc_seconds)):
+            rivals = {"svm": budget.slice_seconds, "dmc": budget.dmc_seconds}
+            if budget.name == "quick":
+                del rivals["svm"]
+            for model, seconds in rivals.items():
                 rival = SliceTrial(target, later, 5000, model=model, max_seconds=seconds)
                 found.append(planned_slices("how_much", "slices", rival, series="5000", xs=AVERAGED))
     return found

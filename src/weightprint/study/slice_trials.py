@@ -60,7 +60,7 @@ def run_slice_trial(zoo: Zoo, trial: SliceTrial) -> dict[str, Any]:
     """{"scores": one per number in AVERAGED, "places", "seconds", "capped"}; {"reason": text} when it cannot be done.
 
     places: {"starts", "hits", "low", "high", "n_runs"}: the share of runs named right from one slice at each of PLACES
-    starts, in the last snapshot; None for networks of several lengths
+    starts, in the last snapshot; None for networks of several lengths, and for other models than LOCAL
     """
     began = time.monotonic()
     train, test = zoo.select(status="complete").split(split_seed=trial.split_seed)
@@ -76,7 +76,10 @@ def run_slice_trial(zoo: Zoo, trial: SliceTrial) -> dict[str, Any]:
         first, last = trial.snapshots
         per_snapshot = -(-max(AVERAGED) // (last - first + 1))
         readings, _ = meta.read(test, slices=per_snapshot, held_out=True)
-        ends, _ = meta.read(test, slices=PLACES, spread=True, snapshots=(last, last), held_out=True)
+        places = None
+        if trial.model == LOCAL:
+            ends, _ = meta.read(test, slices=PLACES, spread=True, snapshots=(last, last), held_out=True)
+            places = _places([r for r in ends if r.labels[0] in meta.classes_], meta.classes_)
     except MetaError as error:
         return {"reason": error.message, "seconds": time.monotonic() - began}
     known = [r for r in readings if r.labels[0] in meta.classes_]
@@ -88,7 +91,7 @@ def run_slice_trial(zoo: Zoo, trial: SliceTrial) -> dict[str, Any]:
         scores.append(asdict(score_of(meta.target_, answers, len(meta.train_runs_))))
     return {
         "scores": scores,
-        "places": _places([r for r in ends if r.labels[0] in meta.classes_], meta.classes_),
+        "places": places,
         "fit_seconds": meta.seconds_,
         "capped": bool(getattr(meta, "capped_", False)),
         "seconds": time.monotonic() - began,
