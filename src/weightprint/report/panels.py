@@ -195,7 +195,7 @@ def shade_figure(
             axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=SHADE, alpha=0.7 * share, linewidth=0))
             if numbered:
                 weight = "bold" if field.above else "normal"
-                axes.text(j, i, f"{100 * field.value:.0f}", ha="center", va="center", fontsize=8, weight=weight)
+                axes.text(j, i, _number(field.value), ha="center", va="center", fontsize=8, weight=weight)
         slanted = max((len(short(c)) for c in columns), default=0) > 3
         shown = [short(words(c), 24) for c in columns]
         axes.set_xticks(range(len(columns)), shown, rotation=50 if slanted else 0, ha="right" if slanted else "center")
@@ -221,7 +221,12 @@ def shade_figure(
     width = 0.5 + 0.075 * longest + cell * len(columns)
     row_height = max(0.27, 0.16 * lines) if numbered else cell
     height = 0.75 + row_height * len(rows) + 0.05 * max((len(short(c, 24)) for c in columns), default=0)
-    return draw(name, (min(7.2, max(2.6, width)), min(11.0, height)), paint, alt=alt, wide=len(columns) * cell > 3.2)
+    return draw(name, (min(7.2, max(2.6, width)), min(11.0, height)), paint, alt=alt, wide=len(columns) * cell > 2.6)
+
+
+def _number(value: float) -> str:
+    """A share in percent; an R² below −1 is no more than useless, by however much."""
+    return f"{100 * value:.0f}" if value >= -1 else "≪ 0"
 
 
 def panel_of(rows: Sequence[Mapping[str, Any]], target: str, label: Callable[[Mapping[str, Any]], str]) -> Panel:

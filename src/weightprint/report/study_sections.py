@@ -53,13 +53,25 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> di
     headline = [r for r in rows if r["experiment"] == "headline"]
     targets = study.facts.targets
     every = (*targets, *study.facts.numbers)
+    averaged = [r for r in rows if r["experiment"] == "slices" and r["series"] == "5000"]
     shown = _shown(
         "headline",
         [figures.accuracy_figure(scores)],
-        f"Share of test runs named right, {_n(headline)}, pooled over {len(study.budget.split_seeds)} splits (whole "
-        "vectors) or on one (slices), with 95 % intervals over runs. Upright lines: the larger of chance and majority. "
-        "Filled points: the whole interval lies above it.",
+        f"Share of test runs named right. Whole vectors, shapes and fields: {_n(headline)}, pooled over "
+        f"{len(study.budget.split_seeds)} splits; slices: one split{', ' + _n(averaged) if averaged else ''}. 95 % "
+        "intervals over runs. Upright lines: the larger of chance and majority. Filled points: the whole interval lies "
+        "above it.",
         headline,
+    )
+    numbers = [{**r, "x": r["model"]} for r in headline if r["measure"] == "r2"]
+    named, columns, fields = _shades(numbers, targets)
+    shown += _shown(
+        "numbers",
+        [shade_figure("numbers", named, columns, fields, columns_are="meta-classifier")],
+        f"R² in % of what is a number, {_n(numbers)}; bold where the whole 95 % interval lies above 0. Fields reads no "
+        "weights: how well a network does follows to a good part from its data set and other choices, so that only "
+        "what lies above fields is read from weights.",
+        numbers,
     )
     slices = [r for r in rows if r["experiment"] == "slices" and r["model"] == LOCAL]
     one = [{**r, "x_number": float(r["series"])} for r in slices if r["x"] in ("1", "10")]
@@ -72,7 +84,6 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> di
         slices,
         finding=findings.shortest_slices(rows),
     )
-    averaged = [r for r in rows if r["experiment"] == "slices" and r["series"] == "5000"]
     shown += _shown(
         "averaged",
         curve_figures(
