@@ -51,6 +51,7 @@ def _zoos(facts: Facts, budget: Budget) -> list[Planned]:
                     later_half(train.snapshots),
                     (later_half(test.snapshots),),
                     split_seeds=budget.curve_seeds,
+                    iterations=CURVE_ITERATIONS,
                     model="layer_trees",
                     train_zoo=train.key,
                     test_zoo=test.key,
