@@ -178,7 +178,7 @@ def shade_figure(
     if not fields:
         return None
     many = len(columns) > 12
-    cell = 0.24 if not numbered else 0.42
+    cell = 0.42 if numbered else 0.13
     told_rows = [fill(short(words(r), 2 * _LABEL), _LABEL) for r in rows]
     longest = max((len(line) for told in told_rows for line in told.split("\n")), default=0)
     lines = max((told.count("\n") + 1 for told in told_rows), default=1)
@@ -221,7 +221,8 @@ def shade_figure(
     width = 0.5 + 0.075 * longest + cell * len(columns)
     row_height = max(0.27, 0.16 * lines) if numbered else cell
     height = 0.75 + row_height * len(rows) + 0.05 * max((len(short(c, 24)) for c in columns), default=0)
-    return draw(name, (min(7.2, max(2.6, width)), min(11.0, height)), paint, alt=alt, wide=len(columns) * cell > 2.6)
+    wide = numbered and len(columns) * cell > 2.6
+    return draw(name, (min(7.2, max(2.6, width)), min(11.0, height)), paint, alt=alt, wide=wide)
 
 
 def _number(value: float) -> str:
