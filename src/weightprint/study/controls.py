@@ -40,7 +40,7 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
         headline(AS_IS)
         if budget.name != "quick":
             headline(AS_IS, model="layer_trees")
-            for name, left_out in WITHOUT.items():
+            for name, left_out in WITHOUT.items() if moving else ():
                 headline(name, model="layer_trees", without=left_out)
         if moving:
             headline(MOVING_OUT, tensors=without(*moving))
