@@ -77,14 +77,14 @@ def plain_step() -> Callable[[], int]:
 
 
 def our_step(**architecture: int) -> Callable[[], int]:
-    """One training step as `weightprint.training.train` makes it."""
+    """One training step as `weightprint.training.loop.train` makes it."""
     import torch
     import torch.nn.functional as F
 
     from weightprint import Setup
-    from weightprint.networks import Network, initialize
-    from weightprint.optimizers import RULES, FlatParameters
-    from weightprint.training import ResidentImages
+    from weightprint.training.loop import ResidentImages
+    from weightprint.training.networks import Network, initialize
+    from weightprint.training.optimizers import RULES, FlatParameters
 
     setup = Setup(**SETUP, **architecture)
     generator = torch.Generator().manual_seed(0)
@@ -105,12 +105,12 @@ def our_step(**architecture: int) -> Callable[[], int]:
 
 
 def cohort_step(members: int) -> Callable[[], int]:
-    """One training step of a cohort as `weightprint.cohorts.train_cohort` makes it."""
+    """One training step of a cohort as `weightprint.training.cohorts.train_cohort` makes it."""
     import torch
 
     from weightprint import Setup
-    from weightprint.cohorts import CohortImages, CohortNetwork, CohortOptimizer
-    from weightprint.networks import Network, initialize
+    from weightprint.training.cohorts import CohortImages, CohortNetwork, CohortOptimizer
+    from weightprint.training.networks import Network, initialize
 
     setups = [Setup(**SETUP)] * members
     generators = [torch.Generator().manual_seed(k) for k in range(members)]
@@ -135,8 +135,8 @@ def our_evaluation() -> Callable[[], int]:
     import torch
 
     from weightprint import Setup
-    from weightprint.networks import Network, initialize
-    from weightprint.training import ResidentImages
+    from weightprint.training.loop import ResidentImages
+    from weightprint.training.networks import Network, initialize
 
     network = Network(Setup(**SETUP))
     initialize(network, generator=torch.Generator().manual_seed(0))
@@ -152,7 +152,7 @@ def our_evaluation() -> Callable[[], int]:
 def our_augmentation() -> Callable[[], int]:
     import torch
 
-    from weightprint.augment import augment
+    from weightprint.images.augment import augment
 
     generator = torch.Generator().manual_seed(0)
     batch = torch.rand(BATCH, 32, 32, 3, generator=generator).permute(0, 3, 1, 2)
@@ -212,7 +212,7 @@ def cases() -> dict[str, tuple[str, Callable[[], Callable[[], int]], int]]:
 
 def serve(connection, process: int, processes: int) -> None:
     """A process that measures what it is asked to: steps for some seconds, answered as (count, seconds)."""
-    from weightprint.engine import prepare_process
+    from weightprint.sampling.engine import prepare_process
 
     ours = processes > 0
     import torch
@@ -267,14 +267,15 @@ def measure(seconds: float, repeats: int) -> dict[str, list[float]]:
 def overhead() -> dict[str, float]:
     """A whole run of 19 epochs, in one process: seconds in all, and the shares of its parts.
 
-    The clock is put around the parts of `weightprint.training.train` from outside: drawing a batch, forward, backward
-    and update make a training step; forward in eval mode happens inside the evaluation alone.
+    The clock is put around the parts of `weightprint.training.loop.train` from outside: drawing a batch, forward,
+    backward and update make a training step; forward in eval mode happens inside the evaluation alone.
     """
     import torch
 
-    from weightprint import Setup, training
-    from weightprint.networks import Network
-    from weightprint.optimizers import RULES
+    from weightprint import Setup
+    from weightprint.training import loop as training
+    from weightprint.training.networks import Network
+    from weightprint.training.optimizers import RULES
 
     torch.set_num_threads(1)
     inside = {"training_steps": 0.0, "evaluation": 0.0}

@@ -30,13 +30,13 @@ from typing import Any
 
 import numpy as np
 
-from weightprint import Layout, Setup, runfile
-from weightprint.index import INDEX_FILE, index_row, run_path
-from weightprint.layouts import Tensor
-from weightprint.recipes import Recipe, recipe_sha256
-from weightprint.runfile import RunRecord
+from weightprint import Layout, Setup
 from weightprint.setups import SPACES
-from weightprint.zoo import ZOO_FILE, Zoo, write_run
+from weightprint.setups.recipe import Recipe, recipe_sha256
+from weightprint.zoo import ZOO_FILE, Zoo, runfile, write_run
+from weightprint.zoo.index import INDEX_FILE, index_row, run_path
+from weightprint.zoo.layout import Tensor
+from weightprint.zoo.runfile import RunRecord
 
 RECIPE = Recipe(
     space=SPACES["fixed"],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from weightprint import Space
-from weightprint.sampling import plan, run_sampling
+from weightprint.sampling.sample import plan, run_sampling
 
 TINY_SPACE = Space(
     "tiny",

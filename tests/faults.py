@@ -1,5 +1,6 @@
 """What goes wrong on purpose in the processes that train."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,16 +20,17 @@ def hook_training(folder: Path, monkeypatch, code: str) -> None:
     flag = folder / "happened"
     (folder / "sitecustomize.py").write_text(
         "import sys\n"
-        "if 'weightprint.workers' in sys.orig_argv or any('default_worker.py' in a for a in sys.orig_argv):\n"
+        "if 'weightprint.sampling.local' in sys.orig_argv or any('default_worker.py' in a for a in sys.orig_argv):\n"
         "    import os\n"
-        "    from weightprint import engine, files, jobs\n"
+        "    from weightprint import files\n"
+        "    from weightprint.sampling import engine, jobs\n"
         "    def once():\n"
         "        try:\n"
         f"            return os.open({str(flag)!r}, os.O_CREAT | os.O_EXCL) > 0\n"
         "        except FileExistsError:\n"
         "            return False\n" + "".join(f"    {line}\n" for line in code.splitlines())
     )
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]))
 
 
 DIE_IN_RUN_2 = """

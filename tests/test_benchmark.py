@@ -9,13 +9,14 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import weightprint as wp
-from weightprint import Layout, Setup, cli
+from weightprint import Layout, Setup
 from weightprint.benchmark import BASELINES, COLUMNS
+from weightprint.cli import main as cli
 from weightprint.errors import MetaError
-from weightprint.files import uniform_from_hash
 from weightprint.meta.base import MetaClassifier
-from weightprint.runfile import RunRecord
+from weightprint.seeds import uniform_from_hash
 from weightprint.zoo import Zoo, write_run
+from weightprint.zoo.runfile import RunRecord
 
 LAYOUT = Layout.of(Setup(filter_size=3, width_conv=2, width_fc=8, depth_fc=1, outputs=10))
 OPTIMIZERS = ("adam", "rmsprop")

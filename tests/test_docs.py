@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from weightprint import Space, cli
+from weightprint import Space
+from weightprint.cli import main as cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "DMC": "meta",
     "ImageSet": "images",
-    "Layout": "layouts",
+    "Layout": "zoo.layout",
     "Run": "zoo",
     "SVM": "meta",
     "Setup": "setups",
@@ -21,11 +21,11 @@ _HOMES = {
     "bench": "benchmark",
     "load_images": "images:load",
     "load_meta": "meta",
-    "merge": "sampling",
+    "merge": "sampling.sample",
     "run_demo": "demo",
     "run_study": "report.study_page",
-    "sample": "sampling",
-    "train": "training",
+    "sample": "sampling.sample",
+    "train": "training.loop",
     "write_report": "report",
 }
 """Public names and the modules that hold them, "module:name" where it has another name there; a module is loaded when

@@ -10,7 +10,7 @@ from typing import Any
 
 from weightprint.meta import build
 from weightprint.report import write_report
-from weightprint.sampling import Progress, plan, run_sampling
+from weightprint.sampling.sample import Progress, plan, run_sampling
 
 RUNS = 150
 PROPERTIES = ("dataset", "optimizer", "activation", "initialization")

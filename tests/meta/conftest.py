@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from weightprint.errors import CorruptFile
-from weightprint.files import seed_from_hash, uniform_from_hash
-from weightprint.layouts import Layout
+from weightprint.seeds import seed_from_hash, uniform_from_hash
 from weightprint.setups import Setup
+from weightprint.zoo.layout import Layout
 
 SMALL = Setup(filter_size=3, width_conv=2, width_fc=8, depth_fc=1, outputs=10)
 DEEPER = Setup(filter_size=3, width_conv=2, width_fc=8, depth_fc=2, outputs=10)

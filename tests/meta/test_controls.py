@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from weightprint.cli import main
-from weightprint.layouts import Layout, Tensor
+from weightprint.cli.main import main
 from weightprint.meta import MODELS, build, load_meta
 from weightprint.meta.rows import WITHOUT, Choice, Member, choose, reduced
 from weightprint.setups import Setup
 from weightprint.zoo import Zoo
+from weightprint.zoo.layout import Layout, Tensor
 
 NORMALISED = Setup(filter_size=3, width_conv=2, width_fc=8, depth_fc=1)
 PLAIN = Setup(filter_size=3, width_conv=2, width_fc=8, depth_fc=1, batch_norm=False)

@@ -11,12 +11,12 @@ import pytest
 
 from weightprint import Layout, Setup
 from weightprint.errors import ZooError
-from weightprint.layouts import Tensor
 from weightprint.report import accuracy_text, evaluation_text, write_report
 from weightprint.report.maps import weight_map
 from weightprint.report.scores import answer
-from weightprint.runfile import RunRecord
 from weightprint.zoo import Zoo, write_run
+from weightprint.zoo.layout import Tensor
+from weightprint.zoo.runfile import RunRecord
 
 COLUMNS = ("step", "epoch", "test_accuracy")
 

@@ -9,7 +9,7 @@ import re
 import polars as pl
 import pytest
 
-from weightprint import cli
+from weightprint.cli import main as cli
 from weightprint.errors import CorruptFile, ReportError
 from weightprint.meta.evaluation import wilson
 from weightprint.report.pairs import difference_of

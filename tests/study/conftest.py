@@ -10,12 +10,12 @@ import pytest
 
 from tests.meta.conftest import OPTIMIZERS, SMALL, draw_properties
 from weightprint import study
-from weightprint.files import seed_from_hash
-from weightprint.layouts import Layout
 from weightprint.report.study_page import run_study
-from weightprint.runfile import RunRecord
+from weightprint.seeds import seed_from_hash
 from weightprint.study.table import load_table, read_table
 from weightprint.zoo import Zoo, write_run
+from weightprint.zoo.layout import Layout
+from weightprint.zoo.runfile import RunRecord
 
 SNAPSHOTS = 4
 

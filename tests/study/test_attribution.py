@@ -7,7 +7,6 @@ import pytest
 
 from tests.meta.conftest import OPTIMIZERS, SMALL
 from tests.study.conftest import planted_run
-from weightprint.layouts import Layout
 from weightprint.meta.layer_trees import LayerTrees, role_statistics
 from weightprint.report import attribution as report
 from weightprint.report import findings
@@ -19,6 +18,7 @@ from weightprint.study.plans import Planned, rows
 from weightprint.study.shapley import shapley
 from weightprint.study.table import load_table, read_table
 from weightprint.zoo import Zoo, write_run
+from weightprint.zoo.layout import Layout
 
 ASKED = Attribution("optimizer", (3, 4), networks=6, references=1, examples=2, weight_references=2, iterations=20)
 

@@ -19,12 +19,12 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
 from weightprint.errors import MetaError, did_you_mean
-from weightprint.files import seed_from_hash
-from weightprint.layouts import PARTS, Layout
+from weightprint.features.slices import draw_starts, spread_starts
 from weightprint.meta import evaluation, rows, targets
 from weightprint.meta.rows import Member
 from weightprint.meta.targets import CLASSIFICATION, Target
-from weightprint.slices import draw_starts, spread_starts
+from weightprint.seeds import seed_from_hash
+from weightprint.zoo.layout import PARTS, Layout
 
 WHOLE = "all"
 """The slice length that stands for the whole vector (global), and the part that stands for every weight."""

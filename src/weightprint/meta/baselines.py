@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from weightprint.layouts import Layout
 from weightprint.meta.base import WHOLE, MetaClassifier, Training
 from weightprint.meta.rows import Member
 from weightprint.meta.trees import Trees, bins
+from weightprint.zoo.layout import Layout
 
 Facts = dict[str, float]
 """Numbers by name; \"field=value\" is 1 where a run's field has that text and is left out where it has another."""

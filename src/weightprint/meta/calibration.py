@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import MetaError
-from weightprint.files import seed_from_hash
 from weightprint.meta.base import MetaClassifier, Reading
 from weightprint.meta.targets import CLASSIFICATION
+from weightprint.seeds import seed_from_hash
 
 BINS = 10
 """Of confidence, equally wide."""

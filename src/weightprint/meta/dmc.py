@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from weightprint.errors import MetaError, did_you_mean
-from weightprint.files import seed_from_hash
-from weightprint.layouts import Layout
+from weightprint.features.slices import cut, draw_starts
 from weightprint.meta.base import WHOLE, MetaClassifier, Training
 from weightprint.meta.dmc_network import SHORTEST, DeepMetaClassifier
 from weightprint.meta.rows import Member
-from weightprint.slices import cut, draw_starts
+from weightprint.seeds import seed_from_hash
+from weightprint.zoo.layout import Layout
 
 DECAYS, DECAY = 50, 0.95
 """The learning rate is multiplied by DECAY this many times over the training."""

@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from weightprint.layouts import Layout
-from weightprint.meta.anatomy import Features, Layer, anatomy
+from weightprint.features.anatomy import Features, Layer, anatomy
+from weightprint.features.statistics import align
 from weightprint.meta.rows import Member
 from weightprint.meta.trees import Statistics, Trees, bins
-from weightprint.statistics import align
+from weightprint.zoo.layout import Layout
 
 
 class LayerTrees(Trees):
     """Histogram gradient boosting (scikit-learn) on what layers look like, by the roles that they have.
 
     Settings and fitted attributes are those of `Trees`. It differs in what it reads: not each tensor's statistics
-    under the tensor's own name, but `weightprint.meta.anatomy` of each layer under names that every architecture
+    under the tensor's own name, but `weightprint.features.anatomy` of each layer under names that every architecture
     has: first, second and last convolution, first and last hidden fully connected layer, output. So it reads
     architectures together, and ones that it was not fitted on.
     """

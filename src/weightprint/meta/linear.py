@@ -13,12 +13,12 @@ import numpy.typing as npt
 from scipy.special import expit, ndtri
 
 from weightprint.errors import MetaError
-from weightprint.files import seed_from_hash
-from weightprint.layouts import Layout
+from weightprint.features.slices import cut, draw_starts
+from weightprint.features.statistics import FEATURES, align, statistics, tensor_statistics, union_names
 from weightprint.meta.base import WHOLE, MetaClassifier, Training
 from weightprint.meta.rows import Member, balanced_weights, deal_folds
-from weightprint.slices import cut, draw_starts
-from weightprint.statistics import FEATURES, align, statistics, tensor_statistics, union_names
+from weightprint.seeds import seed_from_hash
+from weightprint.zoo.layout import Layout
 
 FOLDS = 4
 """Groups of runs for out-of-fold margins."""

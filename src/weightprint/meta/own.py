@@ -9,11 +9,11 @@ import numpy.typing as npt
 from sklearn.base import clone
 
 from weightprint.errors import MetaError
-from weightprint.layouts import Layout
+from weightprint.features.slices import cut, draw_starts
+from weightprint.features.statistics import FEATURES, align, statistics, tensor_statistics, union_names
 from weightprint.meta.base import WHOLE, MetaClassifier, Training
 from weightprint.meta.rows import Member
-from weightprint.slices import cut, draw_starts
-from weightprint.statistics import FEATURES, align, statistics, tensor_statistics, union_names
+from weightprint.zoo.layout import Layout
 
 
 class Own(MetaClassifier):
@@ -25,9 +25,9 @@ class Own(MetaClassifier):
     draws:     random slices taken of each snapshot for a fit, when it reads slices
 
     X is float64 [n, F]. Whole vectors: a row per snapshot, the sixteen statistics of every tensor
-    (`weightprint.statistics.tensor_statistics`; a tensor that a network does not have counts as the training rows'
-    mean). Slices: a row per slice, its sixteen statistics. y holds class numbers, from 0 in the order of `classes_`
-    (classes are not balanced), or values with mean 0 and deviation 1. It cannot be saved.
+    (`weightprint.features.statistics.tensor_statistics`; a tensor that a network does not have counts as the
+    training rows' mean). Slices: a row per slice, its sixteen statistics. y holds class numbers, from 0 in the order
+    of `classes_` (classes are not balanced), or values with mean 0 and deviation 1. It cannot be saved.
     """
 
     name = "own"

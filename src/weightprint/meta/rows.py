@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import CorruptFile, MetaError, did_you_mean
-from weightprint.layouts import NORM_KINDS, Layout, Tensor
+from weightprint.features.slices import start_count
 from weightprint.meta import targets
-from weightprint.slices import start_count
+from weightprint.zoo.layout import NORM_KINDS, Layout, Tensor
 
 WITHOUT = ("moving_statistics", "biases_before_norm")
 """What a meta-classifier can be kept from reading, since it names a choice all too easily (protocol: section 6).

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from sklearn.base import clone
 
 from weightprint.errors import CorruptFile, MetaError
-from weightprint.files import seed_from_hash
 from weightprint.meta.base import MetaClassifier
 from weightprint.meta.comparison import Tally, compare
 from weightprint.meta.rows import deal_folds
 from weightprint.meta.targets import MOST_CLASSES, labels_of
+from weightprint.seeds import seed_from_hash
 
 QUANTILES = 5
 """Groups of equal size that numbers are stratified by."""

@@ -9,17 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import MetaError
-from weightprint.layouts import Layout
+from weightprint.features.slices import cut, draw_starts
+from weightprint.features.statistics import align
+from weightprint.features.texture import SHORTEST, texture
 from weightprint.meta.base import WHOLE, Training
 from weightprint.meta.rows import Member
-from weightprint.meta.texture import SHORTEST, texture
 from weightprint.meta.trees import Trees, bins
-from weightprint.slices import cut, draw_starts
-from weightprint.statistics import align
+from weightprint.zoo.layout import Layout
 
 
 class SliceTrees(Trees):
-    """Histogram gradient boosting (scikit-learn) on `weightprint.meta.texture` of slices, for 50 weights and more.
+    """Histogram gradient boosting (scikit-learn) on `weightprint.features.texture` of slices, for 50 weights and more.
 
     Settings and fitted attributes are those of `Trees`, and
     draws: random slices taken of each snapshot for a fit

@@ -11,12 +11,12 @@ import numpy.typing as npt
 from scipy.special import expit, softmax
 
 from weightprint.errors import MetaError
-from weightprint.files import seed_from_hash
-from weightprint.layouts import Layout
+from weightprint.features.statistics import align, tensor_statistics, union_names
 from weightprint.meta.base import WHOLE, MetaClassifier, Training
 from weightprint.meta.rows import Member, balanced_weights, deal_folds
 from weightprint.meta.targets import Target
-from weightprint.statistics import align, tensor_statistics, union_names
+from weightprint.seeds import seed_from_hash
+from weightprint.zoo.layout import Layout
 
 FOLDS = 5
 """One fold of the runs is held out to choose the number of iterations."""

@@ -13,8 +13,8 @@ from weightprint.errors import ZooError
 from weightprint.report.population import spread
 
 if TYPE_CHECKING:
-    from weightprint.layouts import Layout
     from weightprint.zoo import Run, Zoo
+    from weightprint.zoo.layout import Layout
 
 MOST_RUNS = 60
 MOST_SNAPSHOTS = 20

@@ -27,11 +27,10 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import MetaError
-from weightprint.files import seed_from_hash
-from weightprint.layouts import Layout, Tensor
 from weightprint.meta.evaluation import wilson
 from weightprint.meta.layer_trees import LayerTrees, role_statistics
 from weightprint.meta.targets import CLASSIFICATION, Target
+from weightprint.seeds import seed_from_hash
 from weightprint.study.budgets import Budget
 from weightprint.study.cells import Cell
 from weightprint.study.how_much import CURVE_ITERATIONS
@@ -40,6 +39,7 @@ from weightprint.study.plans import Facts, Planned
 from weightprint.study.shapley import shapley
 from weightprint.study.table import FeatureTable
 from weightprint.zoo import Zoo, in_test_part
+from weightprint.zoo.layout import Layout, Tensor
 
 KIND = "attribution"
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from weightprint.layouts import Layout
-from weightprint.meta.anatomy import Features, Layer, anatomy, layers_of
+from weightprint.features.anatomy import Features, Layer, anatomy, layers_of
 from weightprint.meta.layer_trees import LayerTrees, roles
+from weightprint.zoo.layout import Layout
 
 TINY = 1e-9
 """Probabilities nearer to 0 or 1 are no other verdict."""

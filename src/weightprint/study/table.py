@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import CorruptFile, MetaError
+from weightprint.features.statistics import FEATURES, align, tensor_statistics, union_names
 from weightprint.files import canonical_json, sha256_hex, write_atomic
 from weightprint.meta.layer_trees import role_statistics
 from weightprint.meta.rows import places, reduced
 from weightprint.meta.trees import Statistics
-from weightprint.statistics import FEATURES, align, tensor_statistics, union_names
 from weightprint.zoo import Run, Zoo
 
 READERS: Mapping[str, Callable[..., Statistics]] = {"trees": tensor_statistics, "layer_trees": role_statistics}

@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import MetaError
-from weightprint.files import seed_from_hash
 from weightprint.meta import build
 from weightprint.meta.base import WHOLE
 from weightprint.meta.evaluation import Interval, bootstrap_share, regression_scores, wilson
 from weightprint.meta.rows import deal_folds
 from weightprint.meta.targets import CLASSIFICATION, Target
 from weightprint.meta.trees import Statistics, Trees
+from weightprint.seeds import seed_from_hash
 from weightprint.study.table import FeatureTable
 from weightprint.zoo import in_test_part
 

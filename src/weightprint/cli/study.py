@@ -1,0 +1,52 @@
+"""The command `study`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from weightprint.cli.terminal import Bar, Json, print_document
+
+
+def study(
+    zoo: Path,
+    report: Path,
+    /,
+    *,
+    budget: Literal["quick", "standard", "paper"] = "standard",
+    workers: int | None = None,
+    against: str | None = None,
+    json: Json = False,
+) -> None:
+    """How much of the set-up is written into the weights, where, and when: experiments and a report.
+
+    Example: weightprint study zoo study --budget quick
+
+    What an earlier call computed is used again; a larger budget adds to it. May be interrupted at any moment.
+
+    Parameters
+    ----------
+    zoo
+        Folder of the zoo.
+    report
+        Folder for report.html, results.parquet and what they stand on.
+    budget
+        quick: minutes; standard: about an hour for 600 runs on two cores; paper: everything.
+    workers
+        Processes; one per core by default.
+    against
+        Other zoos with commas between them, to see what transfers between them and this one.
+    """
+    from weightprint.report.study_page import run_study
+
+    with Bar("study") as bar:
+        document = run_study(
+            zoo,
+            report,
+            budget=budget,
+            workers=workers,
+            against=[name for name in (against or "").split(",") if name],
+            progress=lambda what, done, total: bar.update(round(done), round(total), what),
+        )
+    text = f"{document['report']}: {document['made']} results computed in {document['seconds']:.0f} s"
+    print_document(document, text, as_json=json)

@@ -1,0 +1,1 @@
+"""Weights and their layout → a table of named numbers."""

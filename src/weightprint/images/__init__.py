@@ -1,0 +1,23 @@
+"""What is trained on: data sets as arrays of bytes, their parts and balance, augmentation."""
+
+from weightprint.images.sets import (
+    ImageSet,
+    TrainingImages,
+    available,
+    epoch_indices,
+    largest_test_size,
+    largest_train_size,
+    load,
+    prepare,
+)
+
+__all__ = [
+    "ImageSet",
+    "TrainingImages",
+    "available",
+    "epoch_indices",
+    "largest_test_size",
+    "largest_train_size",
+    "load",
+    "prepare",
+]

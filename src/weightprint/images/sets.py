@@ -1,0 +1,400 @@
+"""Data sets of images: ten classes of 32 x 32 colour pictures, in memory as bytes."""
+
+from __future__ import annotations
+
+import operator
+import os
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weightprint.errors import DataError, did_you_mean
+from weightprint.files import canonical_json, sha256_hex
+from weightprint.images.bundled import SETS, random_order
+from weightprint.images.pixels import (
+    CLASSES,
+    SIDE,
+    check_form,
+    check_images,
+    count_classes,
+    form_of,
+    to_labels,
+    to_rgb32,
+)
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+"""Arrays of an .npz file of images; the names that Keras gave them in its `mnist.npz`."""
+
+VALIDATION_SHARE = 10
+"""One image in ten is held out for validation (paper section 3.2: 90/10)."""
+
+BUNDLED: dict[str, str] = {name: bundled.description for name, bundled in SETS.items()}
+"""Data sets that need no file: name → what it shows and where it comes from, one line."""
+
+_LISTED = 8
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """A data set, ready to be split. Checked when built; raises DataError.
+
+    name:    what to call it
+    x_train: uint8 [N, 32, 32, 3]
+    y_train: int64 [N], labels 0-9, every one of them at least once
+    x_test:  uint8 [M, 32, 32, 3]
+    y_test:  int64 [M], as y_train
+    """
+
+    name: str
+    x_train: NDArray[np.uint8]
+    y_train: NDArray[np.int64]
+    x_test: NDArray[np.uint8]
+    y_test: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            images, labels = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
+            if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (SIDE, SIDE, 3):
+                raise DataError(
+                    f"{self.name}: expected x_{part} as uint8 [N, 32, 32, 3], found {form_of(images)}",
+                    hint="ImageSet.from_arrays takes images of other sizes",
+                )
+            if labels.dtype != np.int64 or labels.ndim != 1:
+                raise DataError(
+                    f"{self.name}: expected y_{part} as int64 [N], found {form_of(labels)}",
+                    hint="ImageSet.from_arrays takes other integers",
+                )
+            count_classes(labels, len(images), f"{self.name}: y_{part}")
+
+    @classmethod
+    def from_arrays(
+        cls,
+        name: str,
+        x_train: np.ndarray,
+        y_train: np.ndarray,
+        x_test: np.ndarray,
+        y_test: np.ndarray,
+        *,
+        source: str | None = None,
+    ) -> ImageSet:
+        """A data set from integer arrays of any image size.
+
+        x_train, x_test: [N, H, W] or [N, H, W, C], any integers in 0..255. They are resized to 32 x 32 by `resize`.
+                         One channel is repeated; of two (grey, alpha) the first is repeated; of four (red, green,
+                         blue, alpha) and of more the first three are taken.
+        y_train, y_test: [N] or [N, 1], any integers in 0..9
+        source:          what to name in errors; the data set's name when None
+
+        Raises DataError for anything else: floats, channels first, labels out of range, a class without images.
+        """
+        source = source or name
+        arrays: list[np.ndarray] = []
+        for part, images, labels in (("train", x_train, y_train), ("test", x_test, y_test)):
+            images, labels = np.asarray(images), np.asarray(labels)
+            check_images(images, f"{source}: x_{part}")
+            labels = to_labels(labels, f"{source}: y_{part}")
+            count_classes(labels, len(images), f"{source}: y_{part}")
+            arrays += [to_rgb32(images), labels]
+        return cls(name, *arrays)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over the shapes and bytes of the four arrays; the name does not count."""
+        chunks: list[bytes | memoryview] = []
+        for key in KEYS:
+            array = getattr(self, key)
+            array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+            chunks += [canonical_json([key, array.dtype.str, list(array.shape)]).encode(), array.data.cast("B")]
+        return sha256_hex(*chunks)
+
+    def describe(self) -> dict[str, Any]:
+        """Name, numbers of images, the same per class, the largest class-balanced sizes, and the checksum."""
+        train, test = (np.bincount(labels, minlength=CLASSES) for labels in (self.y_train, self.y_test))
+        return {"name": self.name, **_sizes(train.tolist(), test.tolist()), "sha256": self.sha256}
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingImages:
+    """What one run sees of a data set: x uint8 [N, 32, 32, 3] and y int64 [N] of three disjoint parts.
+
+    name:                       of the data set
+    x_train, y_train:           for gradient steps
+    x_validation, y_validation: decide when to stop
+    x_test, y_test:             for the record
+    """
+
+    name: str
+    x_train: NDArray[np.uint8]
+    y_train: NDArray[np.int64]
+    x_validation: NDArray[np.uint8]
+    y_validation: NDArray[np.int64]
+    x_test: NDArray[np.uint8]
+    y_test: NDArray[np.int64]
+
+    @property
+    def train(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        return self.x_train, self.y_train
+
+    @property
+    def validation(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        return self.x_validation, self.y_validation
+
+    @property
+    def test(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        return self.x_test, self.y_test
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The six arrays by field name."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "name"}
+
+
+# --- splitting -------------------------------------------------------------------------------------------------------
+
+
+def prepare(images: ImageSet, *, train_size: int | None, test_size: int | None, seed: int) -> TrainingImages:
+    """Choose the images of a zoo's runs and split them 90/10, stratified, into training and validation images.
+
+    train_size: class-balanced images before the split, a multiple of 10, at least 20; all images when None
+    test_size:  class-balanced test images, a multiple of 10; all images when None
+    seed:       of the choice, which also depends on the data set's name
+
+    Of n images of a class, max(1, round(n / 10)) are validation images. Images lie in an order that deals one image
+    of each class in turn. Sizes nest: each part of a smaller balanced choice is the beginning of the same part of a
+    larger one, and train_size and test_size do not affect each other.
+
+    Raises DataError for sizes that are not to be had, naming the largest that is.
+    """
+    y_train, y_test = images.y_train, images.y_test
+    _check_size(train_size, images.name, "train", largest_train_size(images), smallest=2 * CLASSES)
+    _check_size(test_size, images.name, "test", largest_test_size(images), smallest=CLASSES)
+    if largest_train_size(images) < 2 * CLASSES:
+        raise DataError(
+            f"{images.name} has a class with a single training image, expected at least two in each",
+            hint="one is held out for validation; add images",
+        )
+    chosen, ranks = _deal(y_train, train_size, "images", seed, images.name, "train")
+    held_out = _is_validation(ranks)
+    train, validation = chosen[~held_out], chosen[held_out]
+    test, _ = _deal(y_test, test_size, "images", seed, images.name, "test")
+    return TrainingImages(
+        images.name,
+        *(images.x_train[train], y_train[train]),
+        *(images.x_train[validation], y_train[validation]),
+        *(images.x_test[test], y_test[test]),
+    )
+
+
+def largest_train_size(images: ImageSet) -> int:
+    """The largest class-balanced `train_size` of a data set: ten times its smallest class."""
+    return _largest(np.bincount(images.y_train, minlength=CLASSES).tolist())
+
+
+def largest_test_size(images: ImageSet) -> int:
+    """The largest class-balanced `test_size` of a data set: ten times its smallest class."""
+    return _largest(np.bincount(images.y_test, minlength=CLASSES).tolist())
+
+
+def epoch_indices(labels: NDArray[np.int64], *, generator: np.random.Generator) -> NDArray[np.int64]:
+    """The images of one epoch: as many of each class as the smallest class has, drawn anew and shuffled.
+
+    labels [N] of the training part; a class without images plays no part. Returns int64 indices into it, each at
+    most once (protocol: class-balanced sub-sampling of the training part to its smallest class).
+    """
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    count = min((len(m) for m in members), default=0)
+    drawn = [generator.permutation(m)[:count] for m in members]
+    return generator.permutation(np.concatenate(drawn)) if drawn else np.empty(0, dtype=np.int64)
+
+
+def _deal(labels: NDArray[np.int64], size: int | None, *key: object) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of `size` images (None: all), one of each class in turn, and their ranks within their class."""
+    ranks = np.empty(len(labels), dtype=np.int64)
+    for label in range(CLASSES):
+        members = np.flatnonzero(labels == label)
+        ranks[members[random_order(len(members), *key, label)]] = np.arange(len(members))
+    order = np.lexsort((labels, ranks))[:size]
+    return order, ranks[order]
+
+
+def _is_validation(ranks: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which ranks are held out, so that max(1, round(n / 10)) of the ranks 0 … n - 1 are, for every n."""
+    return _validation_count(ranks + 1) > _validation_count(ranks)
+
+
+def _validation_count(n: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.where(n > 0, np.maximum(1, np.rint(n / VALIDATION_SHARE)), 0).astype(np.int64)
+
+
+def _check_size(size: int | None, name: str, part: str, largest: int, *, smallest: int) -> None:
+    if size is None:
+        return
+    try:
+        operator.index(size)
+    except TypeError:
+        raise DataError(f"{part} size must be a whole number, not {size!r}") from None
+    if size > largest:
+        raise DataError(
+            f"{name} has no {size} class-balanced {part} images",
+            hint=f"the largest {part} size that fits is {largest}",
+        )
+    if size < smallest:
+        raise DataError(f"{part} size must be at least {smallest}, not {size}", hint=f"at most {largest} fit {name}")
+    if size % CLASSES:
+        below = size - size % CLASSES
+        near = f"{below} or {below + CLASSES}" if below + CLASSES <= largest else f"{below}"
+        raise DataError(
+            f"{part} size must be a multiple of {CLASSES}, so that classes are equally large, not {size}",
+            hint=f"nearest: {near}",
+        )
+
+
+def _largest(per_class: list[int]) -> int:
+    return CLASSES * min(per_class)
+
+
+def _sizes(train: list[int], test: list[int]) -> dict[str, Any]:
+    """Facts that follow from the numbers of images per class."""
+    return {
+        "train": sum(train),
+        "test": sum(test),
+        "train_per_class": train,
+        "test_per_class": test,
+        "largest_train_size": _largest(train),
+        "largest_test_size": _largest(test),
+    }
+
+
+# --- finding ---------------------------------------------------------------------------------------------------------
+
+
+def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> ImageSet:
+    """The data set `name`: the file <data_dir>/<name>.npz if there is one, else the bundled one.
+
+    Raises DataError for an unknown name, a folder that is not there, or a file that `load_npz` refuses.
+    """
+    files = {} if data_dir is None else _npz_files(data_dir)
+    if name in files:
+        return load_npz(files[name], name)
+    if name in SETS:
+        return ImageSet.from_arrays(name, *SETS[name].make())
+    known = sorted({*files, *SETS})
+    where = "bundled" if data_dir is None else f"in {data_dir} or bundled"
+    hint = did_you_mean(name, known)
+    raise DataError(
+        f"no data set {name!r} {where}",
+        hint=f"{hint}; or give --data DIR with {name}.npz in it" if data_dir is None else hint,
+    )
+
+
+def available(data_dir: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
+    """What `load` finds: one entry per data set, files first, each sorted by name. Pixels are not read.
+
+    Every entry has `name`, `source` ("bundled" or a path) and `description`. A good one has the numbers of images,
+    `train`, `test`, `train_per_class`, `test_per_class`, `largest_train_size` and `largest_test_size`; a file that
+    cannot be used has `problem` instead.
+
+    Raises DataError for a folder that is not there.
+    """
+    files = {} if data_dir is None else _npz_files(data_dir)
+    entries = [_summary(name, path) for name, path in sorted(files.items())]
+    for name, bundled in sorted(SETS.items()):
+        if name not in files:
+            sizes = _sizes(list(bundled.train_classes), list(bundled.test_classes))
+            entries.append({"name": name, "source": "bundled", "description": bundled.description, **sizes})
+    return entries
+
+
+def _npz_files(data_dir: str | os.PathLike[str]) -> dict[str, Path]:
+    try:
+        return {path.stem: path for path in Path(data_dir).iterdir() if path.suffix == ".npz"}
+    except OSError as error:
+        raise DataError(
+            f"cannot list the data folder {data_dir}: {error.strerror}",
+            hint="expected a folder of .npz files; without one the bundled data sets are used",
+        ) from error
+
+
+def _summary(name: str, path: Path) -> dict[str, Any]:
+    entry = {"name": name, "source": str(path)}
+    try:
+        found = _read_npz(path, pixels=False)
+        counts = []
+        for part in ("train", "test"):
+            labels = to_labels(found[f"y_{part}"], f"{path}: y_{part}")
+            count, *shape = found[f"x_{part}"].tolist()
+            counts.append(count_classes(labels, count, f"{path}: y_{part}"))
+    except DataError as error:
+        return {**entry, "description": "cannot be used", "problem": str(error)}
+    return {**entry, "description": "images of " + " x ".join(map(str, shape)), **_sizes(*counts)}
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def load_npz(path: str | os.PathLike[str], name: str | None = None) -> ImageSet:
+    """A data set from a NumPy archive with the arrays `KEYS`, as `ImageSet.from_arrays` takes them.
+
+    path: of an .npz file; nothing in it is unpickled
+    name: the file's name without .npz when None
+
+    Raises DataError, naming the file, when it cannot be read or its content cannot be used.
+    """
+    arrays = _read_npz(Path(path), pixels=True)
+    return ImageSet.from_arrays(name or Path(path).stem, **arrays, source=str(path))
+
+
+def _read_npz(path: Path, *, pixels: bool) -> dict[str, np.ndarray]:
+    """The arrays `KEYS` of an archive; where `pixels` is False, the images' shapes in place of the images."""
+    four_arrays = f"expected a NumPy archive with the arrays {', '.join(KEYS)}"
+    try:
+        with open(path, "rb") as file:
+            return _read_archive(file, path, four_arrays, pixels=pixels)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}", hint=four_arrays) from error
+    except DataError:
+        raise
+    except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise nearly anything
+        reason = (str(error).splitlines() or [""])[0]
+        raise DataError(
+            f"{path} is damaged or does not hold plain arrays: {type(error).__name__}: {reason}",
+            hint="write it with numpy.savez and arrays of integers, or copy it again",
+        ) from error
+
+
+def _read_archive(file: BinaryIO, path: Path, four_arrays: str, *, pixels: bool) -> dict[str, np.ndarray]:
+    if not zipfile.is_zipfile(file):
+        raise DataError(f"{path} is no .npz file or is cut short: {four_arrays}", hint="write it with numpy.savez")
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as archive:
+        missing = [key for key in KEYS if key not in archive.files]
+        if missing:
+            raise DataError(f"{path} lacks {', '.join(missing)}; found {_listing(archive.files)}", hint=four_arrays)
+        arrays = {
+            key: _read_shape(archive, key, f"{path}: {key}") if key.startswith("x") and not pixels else archive[key]
+            for key in KEYS
+        }
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # numpy hands out a member of another kind as bytes
+            raise DataError(f"{path}: {key} is no NumPy array", hint="write the file with numpy.savez")
+    return arrays
+
+
+def _listing(names: list[str]) -> str:
+    """Names from a file, on one line and not too long."""
+    shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:_LISTED])
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return (shown or "nothing") + more
+
+
+def _read_shape(archive: Any, key: str, where: str) -> NDArray[np.int64]:
+    """The shape of an array of images, from its header, once that is found in order."""
+    with archive.zip.open(f"{key}.npy") as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(member)
+    check_form(shape, dtype, where)
+    return np.array(shape, dtype=np.int64)

@@ -1,0 +1,102 @@
+"""What can be done with run numbers of a recipe: train them, or time one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from weightprint.images import TrainingImages
+from weightprint.setups.recipe import Recipe, cohorts_of, recipe_sha256
+from weightprint.training.cohorts import train_cohort
+from weightprint.training.loop import CURVE_COLUMNS, TrainedRun, train
+from weightprint.zoo.layout import Layout
+from weightprint.zoo.runfile import RunRecord
+
+TIMED_IMAGES = 1024
+
+
+def train_runs(
+    recipe: Recipe, numbers: Sequence[int], images: Mapping[str, TrainingImages], *, device: str, spool: Path | None
+) -> list[tuple[RunRecord, int]]:
+    """Train the whole cohort that these runs belong to; for each of them what `train_run` returns."""
+    (cohort,) = cohorts_of(recipe, numbers)
+    if len(cohort) == 1:
+        return [train_run(recipe, cohort[0], images, device=device, spool=spool)]
+    trained = train_cohort(
+        [recipe.draw(number) for number in cohort],
+        images,
+        seed=recipe.seed,
+        runs=cohort,
+        max_epochs=recipe.max_epochs,
+        snapshots=recipe.snapshots,
+        device=device,
+        spool=spool,
+    )
+    records = {number: _record(recipe, number, run, images) for number, run in zip(cohort, trained, strict=True)}
+    return [records[number] for number in numbers]
+
+
+def train_run(
+    recipe: Recipe, number: int, images: Mapping[str, TrainingImages], *, device: str, spool: Path | None
+) -> tuple[RunRecord, int]:
+    """Train one run of a recipe: its record and how many images went through gradient steps."""
+    setup = recipe.draw(number)
+    trained = train(
+        setup,
+        images[setup.dataset],
+        seed=recipe.seed,
+        run=number,
+        max_epochs=recipe.max_epochs,
+        snapshots=recipe.snapshots,
+        device=device,
+        spool=spool,
+    )
+    return _record(recipe, number, trained, images)
+
+
+def _record(
+    recipe: Recipe, number: int, trained: TrainedRun, images: Mapping[str, TrainingImages]
+) -> tuple[RunRecord, int]:
+    setup = trained.setup
+    record = RunRecord(
+        number=number,
+        identity=f"{recipe_sha256(recipe.to_json())}:{number}",
+        status=trained.status,
+        reason=trained.reason,
+        properties=setup.to_dict(),
+        layout=Layout.of(setup),
+        weights=trained.weights,
+        measurements=trained.measurements,
+        curve=trained.curve,
+        curve_columns=CURVE_COLUMNS,
+        test_images=len(images[setup.dataset].y_test),
+    )
+    return record, trained.training_samples
+
+
+def time_run(recipe: Recipe, number: int, images: Mapping[str, TrainingImages], *, device: str) -> float:
+    """Seconds that a run would take to its last epoch, as a share of its cohort's, from one short epoch."""
+    (cohort,) = cohorts_of(recipe, [number])
+    setups = [recipe.draw(member) for member in cohort]
+    setup, part = setups[0], images[setups[0].dataset]
+    shown = min(len(part.y_train), max(TIMED_IMAGES, setup.batch_size))
+    short = {
+        name: replace(part, x_train=part.x_train[:shown], y_train=part.y_train[:shown]) for name, part in images.items()
+    }
+
+    def seconds(epochs: int) -> tuple[float, int]:
+        started = time.perf_counter()
+        if len(cohort) == 1:
+            trained = train(setup, short[setup.dataset], max_epochs=epochs, snapshots=1, device=device)
+        else:
+            trained, *_ = train_cohort(setups, short, runs=cohort, max_epochs=epochs, snapshots=1, device=device)
+        return (time.perf_counter() - started) / len(cohort), trained.training_samples
+
+    seconds(1)
+    evaluation, _ = seconds(0)
+    epoch, samples = seconds(1)
+    per_sample = max(epoch - 2 * evaluation, 0.0) / max(samples, 1)
+    steps = len(part.y_train) // setup.batch_size
+    return recipe.max_epochs * (per_sample * steps * setup.batch_size + evaluation) + evaluation

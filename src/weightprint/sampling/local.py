@@ -1,0 +1,210 @@
+"""Single-threaded worker processes that train runs and write their files.
+
+A worker is `python -m weightprint.sampling.local`. It reads a specification and the images from standard input,
+then one run number a line, and answers each with one line of JSON. It dies with its parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from weightprint.errors import ZooError
+from weightprint.images import TrainingImages
+from weightprint.sampling.engine import DEATHS_UNTIL_FAILED, Answer, Attempts, GiveUp, Job, Recover, do, prepare_process
+from weightprint.setups.recipe import Recipe
+
+
+class Workers:
+    """Worker processes for one zoo, started when first used and ended with the `with` block.
+
+    An engine; see `weightprint.sampling.engine.Engine`.
+    """
+
+    def __init__(
+        self,
+        zoo: Path,
+        recipe: Recipe,
+        images: Mapping[str, TrainingImages],
+        *,
+        count: int,
+        device: str = "cpu",
+    ) -> None:
+        self._specification = json.dumps({"zoo": str(zoo), "recipe": recipe.to_json(), "device": device}).encode()
+        self._images = _pack(images)
+        self.count = count
+        self._workers: list[_Worker] = []
+        self._selector = selectors.DefaultSelector()
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._selector.close()
+        for worker in self._workers:
+            worker.end()
+
+    def map(self, jobs: Iterable[Job], *, give_up: GiveUp, recover: Recover) -> Iterator[Answer]:
+        """Answers to the jobs in the order in which they are done; see `Attempts`.
+
+        Raises ZooError when workers do not start, or as `Attempts.settle` does.
+        """
+        attempts = Attempts(jobs, give_up=give_up, recover=recover)
+        dead_at_start = 0
+        while len(self._workers) < min(self.count, len(attempts.waiting)):
+            self._start()
+        self._give_out(attempts)
+        while attempts.open:
+            for worker in self._with_news():
+                job, answer = worker.job, worker.receive()
+                if answer is None:
+                    dead_at_start = 0 if worker.ready else dead_at_start + 1
+                    end = self._replace(worker, fatal=dead_at_start >= DEATHS_UNTIL_FAILED)
+                    answer = {"failure": end, "died": True}
+                elif job is None:  # it has just started
+                    dead_at_start = 0
+                final = attempts.settle(job, answer) if job else []
+                self._give_out(attempts)
+                yield from final
+
+    def _give_out(self, attempts: Attempts) -> None:
+        for worker in self._workers:
+            if worker.ready and not worker.job and attempts.waiting:
+                worker.give(attempts.take())
+
+    def _start(self) -> None:
+        try:
+            worker = _Worker(self._specification, self._images)
+        except OSError as error:
+            raise ZooError(
+                f"worker processes do not start: {error.strerror}", hint="fewer --workers, or more memory"
+            ) from error
+        self._workers.append(worker)
+        self._selector.register(worker.answers, selectors.EVENT_READ, worker)
+
+    def _with_news(self) -> list[_Worker]:
+        return [key.data for key, _ in self._selector.select()]
+
+    def _replace(self, dead: _Worker, *, fatal: bool) -> str:
+        """Start another worker in place of a dead one; says how that one ended."""
+        self._selector.unregister(dead.answers)
+        self._workers.remove(dead)
+        end = dead.end()
+        if fatal:
+            raise ZooError(f"worker processes do not start: {end}", hint="what they printed above says why")
+        self._start()
+        return end
+
+
+class _Worker:
+    """One process, seen from its parent.
+
+    ready: it has started and takes jobs
+    job:   what it is working on
+    """
+
+    def __init__(self, specification: bytes, images: bytes) -> None:
+        self.ready = False
+        self.job: Job | None = None
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "weightprint.sampling.local", str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # an interrupt from the terminal is the parent's to handle
+        )
+        self._input, self.answers = _open(self._process.stdin), _open(self._process.stdout)
+        self._send(specification + b"\n" + str(len(images)).encode() + b"\n" + images)
+
+    def give(self, job: Job) -> None:
+        """Have it do a job."""
+        self.job = job
+        self._send(json.dumps(job).encode() + b"\n")
+
+    def receive(self) -> Answer | None:
+        """The next answer, or None when the process has died."""
+        line = self.answers.readline()
+        if not line.endswith(b"\n"):
+            return None
+        self.ready, self.job = True, None
+        return json.loads(line)
+
+    def end(self) -> str:
+        """End the process; says how it ended."""
+        self._process.kill()
+        code = self._process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self._input.close()
+        self.answers.close()
+        return f"worker killed by signal {-code}" if code < 0 else f"worker ended with exit code {code}"
+
+    def _send(self, data: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError):  # a dead process shows as an end of file among the answers
+            self._input.write(data)
+            self._input.flush()
+
+
+def _open(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None  # both were asked for as pipes
+    return pipe
+
+
+def _pack(images: Mapping[str, TrainingImages]) -> bytes:
+    arrays = {f"{name}/{field}": array for name, part in images.items() for field, array in part.arrays().items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type, unused-ignore]
+    return buffer.getvalue()
+
+
+def _unpack(data: bytes) -> dict[str, TrainingImages]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        fields: dict[str, dict[str, np.ndarray]] = {}
+        for key in arrays.files:
+            name, field = key.rsplit("/", 1)
+            fields.setdefault(name, {})[field] = arrays[key]
+    return {name: TrainingImages(name=name, **parts) for name, parts in fields.items()}
+
+
+def main(parent: int) -> None:
+    """Body of a worker process whose parent has the process number `parent`."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not end up among the answers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_parent(parent)
+    prepare_process()
+    commands = sys.stdin.buffer
+    specification = json.loads(commands.readline())
+    images = _unpack(commands.read(int(commands.readline())))
+    recipe, device = Recipe.from_json(specification["recipe"]), specification["device"]
+
+    def answer(document: Mapping[str, Any]) -> None:
+        answers.write(json.dumps(document).encode() + b"\n")
+        answers.flush()
+
+    answer({"ready": True})
+    for line in commands:
+        answer(do(json.loads(line), zoo=Path(specification["zoo"]), recipe=recipe, images=images, device=device))
+
+
+def _die_with_parent(parent: int) -> None:
+    """Ask Linux to end this process when its parent ends; elsewhere it ends when its input does."""
+    set_parent_death_signal = 1
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

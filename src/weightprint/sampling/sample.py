@@ -1,0 +1,410 @@
+"""A recipe and a count → a zoo. Resumes where it stopped: a run that has a file is done."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from weightprint.errors import CorruptFile, DataError, SetupError, ZooError, did_you_mean
+from weightprint.files import TEMPORARY_PREFIX
+from weightprint.images import TrainingImages, largest_test_size, largest_train_size, load, prepare
+from weightprint.sampling.cluster import RayCluster
+from weightprint.sampling.engine import Answer, Engine, Job, writing_to
+from weightprint.sampling.local import Workers
+from weightprint.setups import Space
+from weightprint.setups.recipe import WINDOW, Recipe, cohorts_of, refuse_other_recipe
+from weightprint.training.loop import MAX_EPOCHS, SNAPSHOTS
+from weightprint.zoo import LOG_FILE, Zoo, write_run
+from weightprint.zoo.index import UNREADABLE, index_row, run_path
+from weightprint.zoo.layout import Layout
+from weightprint.zoo.locks import runs_locked
+from weightprint.zoo.runfile import RunRecord
+
+Progress = Callable[[int, int, Mapping[str, Any]], None]
+"""Called with runs done, runs to do and the answer about the run just done."""
+
+STALE_SECONDS = 3600.0
+"""A temporary file of the index this far from now is a leftover; if it was not, an index is written once more."""
+
+ENGINES = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """A recipe with its images and the runs that are asked for.
+
+    numbers: of the runs, from 0
+    """
+
+    path: Path
+    recipe: Recipe
+    images: Mapping[str, TrainingImages]
+    numbers: range
+
+    def missing(self, zoo: Zoo) -> list[int]:
+        """The runs that have no readable file yet."""
+        there = set(zoo.index.filter(zoo.index["status"] != UNREADABLE)["number"].to_list())
+        return [number for number in self.numbers if number not in there]
+
+
+@dataclass(frozen=True)
+class SamplingResult:
+    """What a call of `run_sampling` leaves behind.
+
+    zoo:              the whole zoo
+    counts:           status → how many of the runs asked for have it
+    sampled:          runs trained in this call
+    training_samples: images through gradient steps in this call, those of runs that only complete a cohort left out
+    seconds:          wall time of this call
+    peak_mb:          the most memory that a process held which trained; None when none did
+    """
+
+    zoo: Zoo
+    counts: Mapping[str, int]
+    sampled: int
+    training_samples: int
+    seconds: float
+    peak_mb: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "zoo": str(self.zoo.path),
+            "runs": len(self.zoo),
+            "completed": self.counts.get("complete", 0),
+            "diverged": self.counts.get("diverged", 0),
+            "failed": self.counts.get("failed", 0),
+            "sampled": self.sampled,
+            "seconds": round(self.seconds, 3),
+            "training_samples": self.training_samples,
+            "peak_mb": self.peak_mb,
+        }
+
+
+def sample(path: str | os.PathLike[str], space: str | Path | Space = "fixed", runs: int = 100, **options: Any) -> Zoo:
+    """Sample a zoo, or extend one, and return it.
+
+    The same call goes on where an interrupted one stopped. Options are those of `plan` and `run_sampling`.
+    """
+    names = ("workers", "engine", "ray_address", "device", "progress")
+    run_options = {name: options.pop(name) for name in names if name in options}
+    return run_sampling(plan(path, space, runs, **options), **run_options).zoo
+
+
+def plan(
+    path: str | os.PathLike[str],
+    space: str | Path | Space = "fixed",
+    runs: int = 100,
+    *,
+    datasets: Sequence[str] | None = None,
+    data: str | os.PathLike[str] | None = None,
+    train_size: int | None = None,
+    test_size: int | None = None,
+    max_epochs: int = MAX_EPOCHS,
+    snapshots: int = SNAPSHOTS,
+    seed: int = 0,
+    cohort: int = 1,
+    range_: str | None = None,
+) -> Sampling:
+    """Check everything that can be checked before anything trains, and load the images.
+
+    path:       folder of the zoo
+    space:      "main", "fixed", "wild", "demo", the path of a TOML file, or a `Space`
+    runs:       how many runs the zoo has in the end
+    datasets:   names that replace the space's choice of data sets
+    data:       folder of .npz files; without it the bundled data sets
+    train_size: images per run before the 90/10 split, class-balanced; the largest that fits all data sets if None
+    test_size:  test images, class-balanced; the largest that fits all data sets if None
+    max_epochs: at which a run ends if early stopping did not end it before
+    snapshots:  kept of each run
+    seed:       of every random choice
+    cohort:     runs of one shape trained as one, at most; to fill a GPU. A cohort is trained whole even when not all of
+                its runs are asked for: nothing is wasted when ranges start and end at multiples of 16 · cohort
+    range_:     "A-B": only the runs A to B, both included
+
+    Raises SetupError, DataError, or RecipeMismatch when the folder holds a zoo of another recipe.
+    """
+    space = Space.named(space)
+    if datasets is not None:
+        space = space.replace(dataset=list(datasets))
+    numbers = _numbers(runs, range_)
+    names = space.choices("dataset") or ()
+    loaded = {name: load(name, data) for name in names}
+    train_size = train_size if train_size is not None else min(map(largest_train_size, loaded.values()))
+    test_size = test_size if test_size is not None else min(map(largest_test_size, loaded.values()))
+    recipe = Recipe(
+        space=space,
+        seed=seed,
+        train_size=train_size,
+        test_size=test_size,
+        max_epochs=max_epochs,
+        snapshots=snapshots,
+        datasets={name: images.sha256 for name, images in loaded.items()},
+        cohort=cohort,
+        window=WINDOW * cohort if cohort > 1 else 1,
+    )
+    images = {
+        name: prepare(images, train_size=train_size, test_size=test_size, seed=seed) for name, images in loaded.items()
+    }
+    _refuse_large_batches(space, images)
+    return Sampling(Path(path), recipe, images, numbers)
+
+
+def _numbers(runs: int, range_: str | None) -> range:
+    if runs < 1:
+        raise SetupError(f"runs must be at least 1, not {runs}")
+    if range_ is None:
+        return range(runs)
+    first, dash, last = range_.partition("-")
+    if not (dash and first.isdecimal() and last.isdecimal() and int(first) <= int(last) < runs):
+        raise SetupError(
+            f"range must be two run numbers A-B with A ≤ B < {runs}, not {range_!r}", hint="for example --range 0-99"
+        )
+    return range(int(first), int(last) + 1)
+
+
+def _refuse_large_batches(space: Space, images: Mapping[str, TrainingImages]) -> None:
+    largest = max(space.choices("batch_size") or ())
+    for name, part in images.items():
+        if len(part.y_train) < largest:
+            raise DataError(
+                f"{name} leaves {len(part.y_train)} training images, fewer than one batch of {largest}",
+                hint="a larger --train-size, or a space with smaller batches",
+            )
+
+
+def run_sampling(
+    sampling: Sampling,
+    *,
+    workers: int | None = None,
+    engine: str = "local",
+    ray_address: str | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> SamplingResult:
+    """Train the runs that are missing; an interruption, of whatever kind, leaves a good zoo.
+
+    workers:     runs under way at once, each on one thread; one per core when None
+    engine:      "local" for processes of this machine, "ray" for tasks of a Ray cluster; the runs are the same
+    ray_address: of the cluster; see `weightprint.sampling.cluster.RayCluster`
+    device:      where to train
+
+    Raises ZooError when the folder cannot be written to or another process is sampling these runs.
+    """
+    started = time.perf_counter()
+    pool = _engine(sampling, engine, workers, device, ray_address)
+    trained = _Trained()
+    with writing_to(sampling.path):
+        zoo = Zoo.create(sampling.path, sampling.recipe.to_json(), space_name=sampling.recipe.space.name)
+        if sampling.missing(zoo):
+            with runs_locked(zoo.path, sampling.numbers):
+                trained = _train_missing(sampling, zoo.refresh(), pool, progress)
+            zoo = zoo.refresh()
+    asked = zoo.select(numbers=list(sampling.numbers)).index["status"].value_counts()
+    return SamplingResult(
+        zoo, dict(asked.iter_rows()), trained.runs, trained.samples, time.perf_counter() - started, trained.peak_mb
+    )
+
+
+def _engine(sampling: Sampling, name: str, workers: int | None, device: str, ray_address: str | None = None) -> Engine:
+    if name not in ENGINES:
+        raise SetupError(f"no engine {name!r}", hint=did_you_mean(name, ENGINES))
+    if workers is not None and workers < 1:
+        raise SetupError(f"workers must be at least 1, not {workers}")
+    work = sampling.path, sampling.recipe, sampling.images
+    if name == "ray":
+        return RayCluster(*work, count=workers, device=device, address=ray_address)
+    if ray_address is not None:
+        raise SetupError("a Ray address needs the engine ray", hint="--engine ray")
+    return Workers(*work, count=workers or _cores(), device=device)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass
+class _Trained:
+    """What was trained in one call."""
+
+    runs: int = 0
+    samples: int = 0
+    peak_mb: float | None = None
+
+    def add(self, answer: Answer) -> None:
+        self.runs += 1
+        self.samples += answer["training_samples"]
+        self.peak_mb = max(filter(None, (self.peak_mb, answer.get("peak_mb"))), default=None)
+
+
+def _train_missing(sampling: Sampling, zoo: Zoo, pool: Engine, progress: Progress | None) -> _Trained:
+    refuse_other_recipe(zoo.recipe, sampling.recipe.to_json(), where=str(zoo.path))  # made by another at the same time
+    missing = sampling.missing(zoo)
+    _remove_leftovers(zoo.path, missing)
+    trained = _Trained()
+
+    def recover(number: int) -> Answer | None:
+        row = index_row(run_path(zoo.path, number), number)
+        if row["status"] == UNREADABLE:
+            return None
+        return {"run": number, "status": row["status"], "training_samples": 0}
+
+    def give_up(number: int, reason: str) -> Answer:
+        write_run(zoo.path, _failed(sampling.recipe, zoo, number, reason))
+        return {"run": number, "status": "failed", "training_samples": 0, "reason": reason}
+
+    with pool, _open_log(zoo.path / LOG_FILE) as log:
+        jobs = _training_jobs(sampling.recipe, missing)
+        for answer in pool.map(jobs, give_up=give_up, recover=recover):
+            trained.add(answer)
+            line = {**answer, "time": round(time.time(), 3)}
+            log.write(json.dumps(line).encode() + b"\n")
+            if progress is not None:
+                progress(trained.runs, len(missing), answer)
+    return trained
+
+
+def _training_jobs(recipe: Recipe, missing: Sequence[int]) -> Iterator[Job]:
+    """One job per cohort; it names the members to write."""
+    wanted = set(missing)
+    for cohort in cohorts_of(recipe, missing):
+        runs = [run for run in cohort if run in wanted]
+        yield {"job": "train", "run": runs[0], **({"runs": runs} if len(cohort) > 1 else {})}
+
+
+def _open_log(path: Path) -> BinaryIO:
+    """Open to append whole lines, after one that was cut off too, by a full disk for example."""
+    log = open(path, "a+b", buffering=0)  # noqa: SIM115 - the caller closes it
+    if log.tell():
+        log.seek(-1, os.SEEK_END)
+        if log.read(1) != b"\n":
+            log.write(b"\n")
+    return log
+
+
+def _remove_leftovers(zoo: Path, missing: Sequence[int]) -> None:
+    """Remove temporary files of runs that nobody but this process may make now, and old ones of the index."""
+    names = {run_path(zoo, number).name for number in missing}
+    folders = {run_path(zoo, number).parent for number in missing}
+    for path in (path for folder in folders for path in folder.glob(f"{TEMPORARY_PREFIX}*")):
+        if path.name.split("-", 2)[-1] in names:
+            path.unlink(missing_ok=True)
+    for path in zoo.glob(f"{TEMPORARY_PREFIX}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if abs(time.time() - path.stat().st_mtime) > STALE_SECONDS:
+                path.unlink()
+
+
+def _failed(recipe: Recipe, zoo: Zoo, number: int, reason: str) -> RunRecord:
+    setup = recipe.draw(number)
+    layout = Layout.of(setup)
+    return RunRecord(
+        number=number,
+        identity=zoo.run_identity(number),
+        status="failed",
+        reason=reason,
+        properties=setup.to_dict(),
+        layout=layout,
+        weights=np.zeros((0, layout.size), dtype=np.float32),
+    )
+
+
+TIMED_RUNS = 4
+
+
+def estimate(
+    sampling: Sampling,
+    *,
+    workers: int | None = None,
+    engine: str = "local",
+    ray_address: str | None = None,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """What sampling would take, from a short timing on this machine; trains nothing and writes nothing.
+
+    Returns hours and gigabytes for the runs that are missing. Where early stopping can end runs before the last
+    epoch the hours are an upper bound.
+    """
+    missing = list(sampling.numbers)
+    if (sampling.path / "zoo.json").exists():
+        zoo = Zoo(sampling.path)
+        refuse_other_recipe(zoo.recipe, sampling.recipe.to_json(), where=str(sampling.path))
+        missing = sampling.missing(zoo)
+    drawn = missing[:: max(1, len(missing) // 1000)]
+    weights = [Layout.of(sampling.recipe.draw(number)).size for number in drawn]
+    gigabytes = float(np.mean(weights)) * 4e-9 * sampling.recipe.snapshots * len(missing) if missing else 0.0
+    with _engine(sampling, engine, workers, device, ray_address) as pool:
+        count = pool.count
+        timed = missing[:: max(1, len(missing) // max(TIMED_RUNS, count))][: max(TIMED_RUNS, count)]
+        jobs = ({"job": "time", "run": number} for number in timed)
+        seconds = [answer["seconds"] for answer in pool.map(jobs, give_up=_refuse_timing, recover=lambda _: None)]
+    cohorts = cohorts_of(sampling.recipe, missing)
+    to_train = sum(map(len, cohorts))
+    hours = float(np.mean(seconds)) * to_train / min(count, len(cohorts)) / 3600 if seconds else 0.0
+    return {
+        "dry_run": True,
+        "zoo": str(sampling.path),
+        "runs": len(sampling.numbers),
+        "missing": len(missing),
+        "hours": round(hours, 4),
+        "gigabytes": round(gigabytes, 4),
+        "upper_bound": not sampling.recipe.fixed_length,
+        "workers": count,
+        "timed_runs": len(seconds),
+    }
+
+
+def _refuse_timing(number: int, reason: str) -> dict[str, Any]:
+    raise ZooError(f"run {number} could not be timed: {reason}")
+
+
+def merge(path: str | os.PathLike[str], parts: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
+    """Copy the runs of zoos of one recipe, sampled apart, into one zoo.
+
+    A run that is already there stays; when its bytes differ in a part it is named among "different" (another machine
+    may differ in the last bits). Unreadable runs are left out and named.
+    Raises RecipeMismatch before anything is copied when the recipes differ.
+    """
+    if not parts:
+        raise ZooError("nothing to merge", hint="weightprint merge ZOO PART...")
+    opened = [Zoo(part) for part in parts]
+    target = Zoo(path) if Path(path).exists() and (Path(path) / "zoo.json").exists() else None
+    first = target or opened[0]
+    for zoo in opened:
+        refuse_other_recipe(first.recipe, zoo.recipe, where=str(first.path))
+    target = target or Zoo.create(path, first.recipe, space_name=first.space_name)
+    copied, different, damaged = 0, [], []
+    there = _checksums(target)
+    for zoo in opened:
+        offered = _checksums(zoo)
+        for run in zoo:
+            if run.number in there:
+                if offered.get(run.number, there[run.number]) != there[run.number]:
+                    different.append(run.number)
+                continue
+            try:
+                write_run(target.path, run.load())
+                there[run.number] = offered[run.number]
+                copied += 1
+            except CorruptFile as error:
+                damaged.append({"zoo": str(zoo.path), "run": run.number, "problem": error.message})
+    target = target.refresh()
+    return {
+        "zoo": str(target.path),
+        "runs": len(target),
+        "copied": copied,
+        "different": sorted(set(different)),
+        "damaged": damaged,
+    }
+
+
+def _checksums(zoo: Zoo) -> dict[int, str]:
+    """Run number → checksum of every readable run."""
+    return dict(zoo.index.select("number", "sha256").drop_nulls().iter_rows())

@@ -1,0 +1,165 @@
+"""Recipe: all that fixes a zoo's content but the number of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from weightprint.errors import RecipeMismatch, SetupError, ZooError
+from weightprint.files import canonical_json, sha256_hex
+from weightprint.setups.setup import Setup
+from weightprint.setups.space import Space
+
+PROCEDURE = 1
+"""Raised when the same recipe would train differently for another reason than library versions."""
+
+EARLIEST_STOP = 20
+"""Evaluations that must exist before a run may stop early (paper section 3.2: 20 snapshots are kept)."""
+
+SHAPE_FIELDS = (
+    "batch_size",
+    "filter_size",
+    "depth_conv",
+    "depth_fc",
+    "width_conv",
+    "width_fc",
+    "batch_norm",
+    "outputs",
+)
+"""What the members of a cohort have in common: these fix which tensor operations a training consists of."""
+
+WINDOW = 16
+"""Cohorts are formed among this many times their width of consecutive runs: more fills them better, less leaves fewer
+members untrained for when only some runs are asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a zoo is sampled by. Equal recipes give equal runs.
+
+    space:      the distribution over set-ups
+    seed:       of every random choice
+    train_size: images per run before the 90/10 split into training and validation
+    test_size:  test images per run
+    max_epochs: at which a run ends if no rule ended it before
+    snapshots:  T, kept of each run
+    datasets:   data set name → SHA-256 of its images and labels
+    cohort:     runs trained as one, at most; see `cohorts_of`
+    window:     consecutive runs among which cohorts are formed
+    """
+
+    space: Space
+    seed: int
+    train_size: int
+    test_size: int
+    max_epochs: int
+    snapshots: int
+    datasets: Mapping[str, str]
+    cohort: int = 1
+    window: int = 1
+
+    def __post_init__(self) -> None:
+        if self.snapshots < 1 or self.max_epochs < 1:
+            raise SetupError(
+                f"snapshots and max-epochs must be at least 1, not {self.snapshots} and {self.max_epochs}",
+                hint="the defaults are 20 and 1000",
+            )
+        if self.snapshots > self.max_epochs + 1:
+            raise SetupError(
+                f"{self.snapshots} snapshots need at least {self.snapshots - 1} epochs, not {self.max_epochs}",
+                hint=f"--max-epochs {self.snapshots - 1} or more, or --snapshots {self.max_epochs + 1} or fewer",
+            )
+
+        if not 1 <= self.cohort <= self.window:
+            raise SetupError(
+                f"a cohort must have from 1 run to as many as its window, {self.window}, not {self.cohort}",
+                hint="1 trains runs one by one",
+            )
+
+    def draw(self, run: int) -> Setup:
+        """The set-up of a run."""
+        return self.space.draw(self.seed, run)
+
+    @property
+    def fixed_length(self) -> bool:
+        """Whether early stopping cannot make the runs' lengths differ."""
+        return self.max_epochs < max(EARLIEST_STOP, self.snapshots)
+
+    def to_json(self) -> dict[str, Any]:
+        cohorts = {"cohort": self.cohort, "window": self.window} if self.cohort > 1 else {}
+        return {
+            "procedure": PROCEDURE,
+            "space": self.space.to_json(),
+            "seed": self.seed,
+            "train_size": self.train_size,
+            "test_size": self.test_size,
+            "max_epochs": self.max_epochs,
+            "snapshots": self.snapshots,
+            "datasets": dict(self.datasets),
+            **cohorts,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], *, name: str = "space") -> Recipe:
+        """The inverse of `to_json`. Raises ZooError for another form or procedure."""
+        try:
+            fields = dict(value)
+            procedure = fields.pop("procedure")
+            fields["space"] = Space(name, fields["space"])
+            recipe = cls(**fields)
+        except (TypeError, KeyError) as error:
+            raise ZooError(f"a recipe of an unknown form: {error}") from error
+        if procedure != PROCEDURE:
+            raise ZooError(
+                f"the recipe was made for training procedure {procedure}, this is {PROCEDURE}",
+                hint="use the weightprint version named in zoo.json",
+            )
+        return recipe
+
+
+def cohorts_of(recipe: Recipe, runs: Iterable[int]) -> list[tuple[int, ...]]:
+    """The cohorts that these runs belong to, whole, in the order of their first members.
+
+    In every window of consecutive run numbers, runs whose set-ups agree in SHAPE_FIELDS form cohorts in their order.
+    What a run's cohort is depends on the recipe and the run's number alone.
+    """
+    asked = set(runs)
+    if recipe.cohort == 1:
+        return [(run,) for run in sorted(asked)]
+    windows = {run // recipe.window for run in asked}
+    cohorts = [cohort for window in windows for cohort in _cohorts_in(recipe, window)]
+    return sorted(cohort for cohort in cohorts if not asked.isdisjoint(cohort))
+
+
+def _cohorts_in(recipe: Recipe, window: int) -> Iterator[tuple[int, ...]]:
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for run in range(window * recipe.window, (window + 1) * recipe.window):
+        setup = recipe.draw(run)
+        alike.setdefault(tuple(getattr(setup, field) for field in SHAPE_FIELDS), []).append(run)
+    for runs in alike.values():
+        for start in range(0, len(runs), recipe.cohort):
+            yield tuple(runs[start : start + recipe.cohort])
+
+
+def recipe_sha256(recipe: Mapping[str, Any]) -> str:
+    """Identity of a recipe: SHA-256 of its canonical JSON."""
+    return sha256_hex(canonical_json(recipe).encode())
+
+
+def refuse_other_recipe(found: Mapping[str, Any], asked: Mapping[str, Any], *, where: str) -> None:
+    """Raise RecipeMismatch that names every difference; do nothing when there is none."""
+    differences = list(_differences(found, asked, ""))
+    if differences:
+        raise RecipeMismatch(
+            f"{where} was made by another recipe: {'; '.join(differences)}",
+            hint="only --runs, --range, --workers and --engine may change; use a new folder for another recipe",
+        )
+
+
+def _differences(found: Any, asked: Any, path: str):
+    if isinstance(found, Mapping) and isinstance(asked, Mapping):
+        for key in sorted({*found, *asked}):
+            yield from _differences(found.get(key), asked.get(key), f"{path}.{key}" if path else str(key))
+    elif canonical_json(found) != canonical_json(asked):
+        yield f"{path} is {canonical_json(found)} there and {canonical_json(asked)} here"

@@ -1,0 +1,1 @@
+"""One run: architectures, networks, update rules, early stopping, the loop."""

@@ -1,0 +1,1 @@
+"""The fast CPU path: compiled kernels, proven equal to the plain layers."""

@@ -1,0 +1,168 @@
+"""From a set-up to a torch module, and between modules and weight vectors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from weightprint.errors import ZooError
+from weightprint.setups import IMAGE_CHANNELS, IMAGE_SIDE, Setup
+from weightprint.training.architecture import BLOCKS, conv_channels, hidden_units, layers_per_block, tensor_entries
+from weightprint.training.fast.fused import conv_norm_pool_activate, fits
+
+BATCH_NORM_EPSILON = 1e-5
+BATCH_NORM_MOMENTUM = 0.1
+"""Torch counts the share of the new value: the protocol's 0.9 is the share of the old one."""
+
+TRUNCATED_SIGMA = 0.87962566103423978
+"""Standard deviation of a standard normal truncated at ±2 (Keras, VarianceScaling)."""
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "elu": F.elu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+}
+
+
+class Network(nn.Module):
+    """The classifier of a set-up (paper section 3; protocol section 1).
+
+    Three blocks of convolutions, each ending in a 2×2 max pool, then hidden fully connected layers that are
+    normalised after their activation, then a linear output. Images are [B, 3, 32, 32] float32 in [0, 1]; the
+    result is [B, outputs]. Weights are uninitialised until `initialize` or `load_vector`.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__()
+        self.setup = setup
+        channels, units = conv_channels(setup), hidden_units(setup)
+        conv_inputs = (IMAGE_CHANNELS, *channels[:-1])
+        flat = channels[-1] * (IMAGE_SIDE >> BLOCKS) ** 2
+        fc_inputs = (flat, *units[:-1])
+        size, same = setup.filter_size, setup.filter_size // 2
+        self.conv = nn.ModuleList(
+            nn.utils.skip_init(nn.Conv2d, i, o, size, padding=same) for i, o in zip(conv_inputs, channels, strict=True)
+        )
+        self.fc = nn.ModuleList(nn.utils.skip_init(nn.Linear, i, o) for i, o in zip(fc_inputs, units, strict=True))
+        self.output = nn.utils.skip_init(nn.Linear, units[-1], setup.outputs)
+        self.conv_norm = nn.ModuleList(_batch_norm(nn.BatchNorm2d, width, setup) for width in channels)
+        self.fc_norm = nn.ModuleList(_batch_norm(nn.BatchNorm1d, width, setup) for width in units)
+        self._ends_block = [i + 1 == n for n in layers_per_block(setup.depth_conv) for i in range(n)]
+        self._activation = ACTIVATIONS[setup.activation]
+
+    def forward(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """Class scores [B, outputs] of images [B, 3, 32, 32]; dropout draws from `generator` in training mode."""
+        x = images
+        for conv, norm, pool in zip(self.conv, self.conv_norm, self._ends_block, strict=True):
+            if self.training and fits(norm, x):
+                assert isinstance(conv, nn.Conv2d)  # for the type checker
+                assert isinstance(norm, nn.BatchNorm2d)
+                x = conv_norm_pool_activate(x, conv, norm, self.setup.activation, pool=pool)
+                continue
+            x = norm(conv(x))  # [B, C, H, W]
+            if pool:  # before the activation, which is monotone: the same values for a quarter of the work
+                x = F.max_pool2d(x, 2)
+            x = self._activation(x)
+        x = x.permute(0, 2, 3, 1).flatten(1)  # height, width, channel
+        for fc, norm in zip(self.fc, self.fc_norm, strict=True):
+            x = self._dropout(norm(self._activation(fc(x))), generator)
+        return self.output(x)
+
+    def _dropout(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        if not self.training or self.setup.dropout == 0.0:
+            return x
+        keep = 1.0 - self.setup.dropout
+        return x * torch.rand(x.shape, generator=generator, device=x.device).lt_(keep).div_(keep)
+
+
+def _batch_norm(cls: type[nn.Module], width: int, setup: Setup) -> nn.Module:
+    if not setup.batch_norm:
+        return nn.Identity()
+    return nn.utils.skip_init(cls, width, eps=BATCH_NORM_EPSILON, momentum=BATCH_NORM_MOMENTUM)
+
+
+def initialize(network: Network, *, generator: torch.Generator) -> None:
+    """Fill a network as its set-up's `initialization` says; biases 0, gamma 1, beta 0, moving statistics 0 and 1.
+
+    constant 0.1; random_normal N(0, 1); glorot_uniform ±√(6 / (fan_in + fan_out)); glorot_normal of variance
+    2 / (fan_in + fan_out) and he_normal of variance 2 / fan_in, both truncated at two σ (Keras); torch_default
+    ±1/√fan_in for kernels and biases (torch 2's Linear and Conv2d).
+    Differs: the reference draws gamma from N(1, 0.002).
+    """
+    scheme = network.setup.initialization
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "norm" not in name and name.endswith("bias"):
+                parameter.zero_()
+        for layer in (*network.conv, *network.fc, network.output):
+            _fill_kernel(layer.weight, scheme, generator)
+            if scheme == "torch_default":
+                bound = 1 / math.sqrt(fans(layer.weight)[0])
+                layer.bias.uniform_(-bound, bound, generator=generator)
+        for norm in (*network.conv_norm, *network.fc_norm):
+            if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+                norm.reset_parameters()
+
+
+def fans(kernel: Tensor) -> tuple[int, int]:
+    """(fan_in, fan_out) of a kernel [o, i] or [o, i, h, w]: connections per output and per input unit."""
+    window = math.prod(kernel.shape[2:])
+    return kernel.shape[1] * window, kernel.shape[0] * window
+
+
+def _fill_kernel(kernel: Tensor, scheme: str, generator: torch.Generator) -> None:
+    fan_in, fan_out = fans(kernel)
+    if scheme == "constant":
+        kernel.fill_(0.1)
+    elif scheme == "random_normal":
+        kernel.normal_(generator=generator)
+    elif scheme == "glorot_uniform":
+        bound = math.sqrt(6 / (fan_in + fan_out))
+        kernel.uniform_(-bound, bound, generator=generator)
+    elif scheme in ("glorot_normal", "he_normal"):
+        variance = 2 / (fan_in + fan_out) if scheme == "glorot_normal" else 2 / fan_in
+        sigma = math.sqrt(variance) / TRUNCATED_SIGMA
+        nn.init.trunc_normal_(kernel, std=sigma, a=-2 * sigma, b=2 * sigma, generator=generator)
+    else:
+        bound = 1 / math.sqrt(fan_in)
+        kernel.uniform_(-bound, bound, generator=generator)
+
+
+def tensors(network: Network) -> Iterator[Tensor]:
+    """The network's tensors in the order of its layout."""
+    named = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    return (named[entry["source"]] for entry in tensor_entries(network.setup))
+
+
+def to_vector(network: Network) -> Tensor:
+    """The network's weights as one vector [P] in the order of its layout."""
+    with torch.no_grad():
+        return torch.cat([tensor.reshape(-1) for tensor in tensors(network)])
+
+
+def load_vector(network: Network, vector: Tensor | np.ndarray) -> None:
+    """Copy a weight vector [P] into a network. Raises ZooError when the length does not fit."""
+    values = torch.as_tensor(np.array(vector) if isinstance(vector, np.ndarray) else vector)
+    parts = list(tensors(network))
+    size = sum(tensor.numel() for tensor in parts)
+    if values.shape != (size,):
+        raise ZooError(f"a weight vector of this network has {size} entries, not shape {list(values.shape)}")
+    with torch.no_grad():
+        for tensor, stretch in zip(parts, values.split([tensor.numel() for tensor in parts]), strict=True):
+            tensor.copy_(stretch.view(tensor.shape))
+
+
+def from_vector(setup: Setup, vector: Tensor | np.ndarray) -> Network:
+    """A network with the weights of a vector [P], in eval mode."""
+    network = Network(setup)
+    for norm in (*network.conv_norm, *network.fc_norm):
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            norm.reset_running_stats()
+    load_vector(network, vector)
+    return network.eval()

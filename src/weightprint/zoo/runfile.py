@@ -1,0 +1,222 @@
+"""The file of one run; docs/format.md is its specification."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from weightprint.errors import CorruptFile, ZooError
+from weightprint.files import canonical_json, sha256_hex
+from weightprint.zoo.layout import Layout
+
+RUN_FORMAT = 1
+STATUSES = ("complete", "diverged", "failed")
+METADATA_KEY = "weightprint"
+_LARGEST_HEADER = 100_000_000
+_NUMPY_TYPES = {"F32": "<f4", "F64": "<f8"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunRecord:
+    """One run as it is kept on disk.
+
+    number:        of the run in its zoo, from 0
+    identity:      names the run for splits: recipe and number, or an imported run's name
+    status:        "complete", "diverged" or "failed"
+    reason:        why it ended
+    properties:    what is known of it: JSON values by name
+    layout:        of the weight vector
+    weights:       [T, P] float32, finite
+    measurements:  T rows, one per snapshot: "snapshot" from 1 and numbers by name
+    curve:         [E, K] float64, one row per evaluation
+    curve_columns: K names
+    test_images:   how many images the test accuracies stand on, or None when unknown
+    """
+
+    number: int
+    identity: str
+    status: str
+    reason: str
+    properties: Mapping[str, Any]
+    layout: Layout
+    weights: np.ndarray
+    measurements: list[dict[str, Any]] = field(default_factory=list)
+    curve: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    curve_columns: tuple[str, ...] = ()
+    test_images: int | None = None
+
+
+def encode(record: RunRecord) -> bytes:
+    """The bytes of a run file: equal records give equal bytes.
+
+    Raises ZooError when the parts of the record do not fit together.
+    """
+    from safetensors.numpy import save
+
+    _check(record)
+    arrays = {
+        "weights": np.ascontiguousarray(record.weights, dtype="<f4"),
+        "curve": np.ascontiguousarray(record.curve, dtype="<f8"),
+    }
+    metadata = {
+        "format": RUN_FORMAT,
+        "number": record.number,
+        "identity": record.identity,
+        "status": record.status,
+        "reason": record.reason,
+        "properties": dict(record.properties),
+        "layout": record.layout.to_json(),
+        "measurements": record.measurements,
+        "curve_columns": list(record.curve_columns),
+        "test_images": record.test_images,
+        "tensors": {name: list(array.shape) for name, array in arrays.items()},
+    }
+    metadata["sha256"] = _checksum({name: array.tobytes() for name, array in arrays.items()}, metadata)
+    return save(arrays, metadata={METADATA_KEY: canonical_json(metadata)})
+
+
+def _check(record: RunRecord) -> None:
+    weights = record.weights
+    problem = ""
+    if record.status not in STATUSES:
+        problem = f"status {record.status!r} is none of {', '.join(STATUSES)}"
+    elif weights.ndim != 2 or weights.shape[1] != record.layout.size:
+        problem = f"weights of shape {list(weights.shape)} do not fit a layout of {record.layout.size}"
+    elif len(record.measurements) != len(weights):
+        problem = f"{len(record.measurements)} rows of measurements for {len(weights)} snapshots"
+    elif record.curve.ndim != 2 or record.curve.shape[1] != len(record.curve_columns):
+        problem = f"a curve of shape {list(record.curve.shape)} for {len(record.curve_columns)} columns"
+    elif record.status == "failed" and len(weights):
+        problem = "a failed run has no weights"
+    elif record.status == "complete" and not len(weights):
+        problem = "a complete run has at least one snapshot"
+    elif not np.isfinite(weights).all():
+        problem = "weights that are not finite"
+    if problem:
+        raise ZooError(f"run {record.number} cannot be written: {problem}")
+
+
+def _checksum(tensors: Mapping[str, bytes | memoryview], metadata: Mapping[str, Any]) -> str:
+    unsigned = {key: value for key, value in metadata.items() if key != "sha256"}
+    return sha256_hex(*(tensors[name] for name in sorted(tensors)), canonical_json(unsigned).encode())
+
+
+def read(path: str | os.PathLike[str]) -> RunRecord:
+    """Read a run file whole and check its checksum. Raises CorruptFile when anything is not as written."""
+    path = Path(path)
+    with _opened(path) as file:
+        whole = memoryview(file.read())
+    header, metadata, start = _parse_header(path, whole[:8], whole[8:], len(whole))
+    data = whole[start:]
+    tensors, arrays = {}, {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        tensors[name] = data[begin:end]
+        arrays[name] = np.frombuffer(tensors[name], dtype=_NUMPY_TYPES[entry["dtype"]]).reshape(entry["shape"])
+    if _checksum(tensors, metadata) != metadata["sha256"]:
+        raise _corrupt(path, "the checksum does not match: weights or labels are not as written")
+    return RunRecord(
+        number=metadata["number"],
+        identity=metadata["identity"],
+        status=metadata["status"],
+        reason=metadata["reason"],
+        properties=metadata["properties"],
+        layout=layout_of(metadata),
+        weights=arrays["weights"],
+        measurements=metadata["measurements"],
+        curve=arrays["curve"],
+        curve_columns=tuple(metadata["curve_columns"]),
+        test_images=metadata["test_images"],
+    )
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A run's metadata without its tensors; finds a truncated file, but not a changed one."""
+    path = Path(path)
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        prefix = file.read(8)
+        text = file.read(min(_header_length(prefix), _LARGEST_HEADER, size))
+    return _parse_header(path, prefix, text, size)[1]
+
+
+def layout_of(metadata: Mapping[str, Any]) -> Layout:
+    """The layout in a run's metadata; equal layouts are one object."""
+    return _layout_from_text(canonical_json(metadata["layout"]))
+
+
+@lru_cache(maxsize=1024)
+def _layout_from_text(text: str) -> Layout:
+    return Layout.from_json(json.loads(text))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with open(path, "rb") as file:
+            yield file
+    except FileNotFoundError as error:
+        raise ZooError(f"there is no run file {path}") from error
+    except OSError as error:
+        raise ZooError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _header_length(prefix: bytes | memoryview) -> int:
+    return struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+
+
+def _parse_header(
+    path: Path, prefix: bytes | memoryview, rest: bytes | memoryview, size: int
+) -> tuple[dict[str, Any], dict[str, Any], int]:
+    """(tensor entries, metadata, where the tensor bytes start) of a run file of the right length.
+
+    prefix: its first 8 bytes
+    rest:   what follows, as far as the end of the header at least
+    size:   of the whole file
+    """
+    length = _header_length(prefix)
+    if not 2 <= length <= min(_LARGEST_HEADER, size - 8):
+        raise _corrupt(path, f"{size} bytes are too few for its header")
+    text = bytes(rest[:length])
+    try:
+        header = json.loads(text)
+        metadata = json.loads(header.pop("__metadata__")[METADATA_KEY])
+        end = max(entry["data_offsets"][1] for entry in header.values())
+        shapes = {name: entry["shape"] for name, entry in header.items()}
+        if {name: entry["dtype"] for name, entry in header.items()} != {"weights": "F32", "curve": "F64"}:
+            raise ValueError("other tensors than weights in F32 and curve in F64")
+        for entry in header.values():
+            begin, stop = entry["data_offsets"]
+            if begin < 0 or stop - begin != math.prod(entry["shape"]) * int(entry["dtype"][1:]) // 8:
+                raise ValueError("a tensor's bytes do not fit its shape")
+        if metadata["format"] != RUN_FORMAT:
+            raise ZooError(
+                f"{path} has format {metadata['format']}, this version reads {RUN_FORMAT}",
+                hint="read it with a newer weightprint",
+            )
+        if shapes != metadata["tensors"]:
+            raise ValueError(f"tensors {shapes} where {metadata['tensors']} were written")
+        missing = {"number", "identity", "status", "reason", "properties", "sha256"} - set(metadata)
+        if missing:
+            raise ValueError(f"no {', '.join(sorted(missing))}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _corrupt(path, f"its header cannot be read: {error}") from error
+    if size != 8 + length + end:
+        raise _corrupt(path, f"it has {size} bytes where {8 + length + end} were written")
+    return header, metadata, 8 + length
+
+
+def _corrupt(path: Path, what: str) -> CorruptFile:
+    return CorruptFile(
+        f"{path.name} is damaged: {what}", hint=f"delete {path} and repeat the same sample command to make it again"
+    )

@@ -1,0 +1,208 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import sample_tiny
+from weightprint.errors import CorruptFile, RecipeMismatch, ZooError
+from weightprint.images import load, prepare
+from weightprint.setups.recipe import Recipe
+from weightprint.training.networks import to_vector
+from weightprint.zoo import Zoo, in_test_part
+from weightprint.zoo.index import converged
+
+
+def run_file(zoo, number):
+    return zoo / "runs" / "0000" / f"{number:07d}.safetensors"
+
+
+def flip(path, offset):
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_zoo_lists_its_runs_with_their_setups(sampled_zoo):
+    zoo = Zoo(sampled_zoo)
+    assert zoo.numbers == [0, 1, 2, 3, 4, 5]
+    for run in zoo:
+        assert run.setup == zoo_recipe(zoo).draw(run.number)
+        assert run.weights.shape == (4, run.layout.size)
+        assert run.weights.dtype == np.float32
+        assert [m["snapshot"] for m in run.measurements] == [1, 2, 3, 4]
+    assert set(zoo.index.columns) >= {"number", "status", "optimizer", "learning_rate", "final_test_accuracy"}
+
+
+def zoo_recipe(zoo):
+    return Recipe.from_json(zoo.recipe)
+
+
+def test_a_snapshot_becomes_a_module_that_scores_as_it_was_measured(sampled_zoo):
+    zoo = Zoo(sampled_zoo)
+    run = zoo[3]
+    images = prepare(load(run.setup.dataset), train_size=100, test_size=50, seed=0)
+    for number in (1, 4):
+        module = run.module(number)
+        assert not module.training
+        assert np.array_equal(to_vector(module).numpy(), run.snapshot(number))
+        x = torch.from_numpy(images.x_test).permute(0, 3, 1, 2) / 255
+        accuracy = (module(x).argmax(1).numpy() == images.y_test).mean()
+        assert accuracy == pytest.approx(run.measurements[number - 1]["test_accuracy"], abs=0.021)
+
+
+def test_a_run_or_snapshot_that_is_not_there_is_named(sampled_zoo):
+    zoo = Zoo(sampled_zoo)
+    with pytest.raises(ZooError, match="no run 6 .* 6 runs numbered from 0 to 5"):
+        zoo[6]
+    with pytest.raises(ZooError, match="snapshots 1 to 4, not 0"):
+        zoo[0].snapshot(0)
+
+
+def test_select_takes_values_lists_and_expressions(sampled_zoo):
+    zoo = Zoo(sampled_zoo)
+    adam = zoo.select(optimizer="adam")
+    assert {run.setup.optimizer for run in adam} <= {"adam"}
+    assert len(adam) + len(zoo.select(optimizer=["rmsprop", "momentum"])) == len(zoo)
+    assert zoo.select(pl.col("number") > 2, numbers=[1, 4]).numbers == [4]
+    assert len(zoo.select(converged=True)) + len(zoo.select(converged=False)) == len(zoo)
+    with pytest.raises(ZooError, match="did you mean 'optimizer'"):
+        zoo.select(optimiser="adam")
+
+
+def test_a_split_parts_the_runs_and_another_seed_parts_them_otherwise(sampled_zoo):
+    zoo = Zoo(sampled_zoo)
+    sides = [
+        {n: n in test.numbers for n in zoo.numbers} for _, test in (zoo.split(0.5, split_seed=s) for s in range(8))
+    ]
+    for seed in range(8):
+        train, test = zoo.split(0.5, split_seed=seed)
+        assert sorted(train.numbers + test.numbers) == zoo.numbers
+    assert any(side != sides[0] for side in sides[1:])
+
+
+@given(st.text(max_size=20), st.integers(0, 100), st.floats(0.01, 0.98))
+def test_a_larger_test_part_contains_the_smaller(identity, seed, fraction):
+    if in_test_part(identity, fraction, split_seed=seed):
+        assert in_test_part(identity, fraction + 0.01, split_seed=seed)
+
+
+def test_a_quarter_of_all_runs_are_test_runs():
+    share = np.mean([in_test_part(f"recipe:{number}") for number in range(20_000)])
+    assert share == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize("images", [100, 500, 2000])
+def test_a_run_has_converged_when_a_binomial_test_says_so(images):
+    for correct in range(images // 20, images // 4):
+        p = scipy.stats.binomtest(correct, images, 0.1, alternative="greater").pvalue
+        assert converged("complete", correct / images, images) == (p < 0.001)
+    assert converged("complete", None, images) is None
+    assert converged("diverged", 1.0, images) is False
+
+
+def test_an_untouched_zoo_verifies(sampled_zoo):
+    assert Zoo(sampled_zoo).verify() == []
+
+
+@pytest.mark.parametrize("where", ["weights", "label"])
+def test_a_flipped_bit_is_found_and_named_and_harms_no_other_run(zoo_copy, where):
+    path = run_file(zoo_copy, 2)
+    in_a_label = path.read_bytes().index(b"learning_rate") + len('learning_rate\\":0.00')
+    flip(path, path.stat().st_size - 1000 if where == "weights" else in_a_label)
+    problems = Zoo(zoo_copy).verify()
+    assert [p["run"] for p in problems] == [2]
+    assert "damaged" in problems[0]["problem"]
+    with pytest.raises(CorruptFile, match="0000002"):
+        Zoo(zoo_copy)[2].weights  # noqa: B018
+    assert Zoo(zoo_copy)[3].weights.shape[0] == 4
+
+
+def test_a_truncated_run_is_listed_as_unreadable_and_left_out_of_splits(zoo_copy):
+    path = run_file(zoo_copy, 2)
+    path.write_bytes(path.read_bytes()[:5000])
+    zoo = Zoo(zoo_copy)
+    assert zoo.info()["status"] == {"complete": 5, "unreadable": 1}
+    assert [p["run"] for p in zoo.verify()] == [2]
+    train, test = zoo.split(0.5)
+    assert sorted(train.numbers + test.numbers) == [0, 1, 3, 4, 5]
+
+
+def test_a_moved_file_and_a_stray_one_are_found(zoo_copy):
+    run_file(zoo_copy, 5).rename(run_file(zoo_copy, 7))
+    (zoo_copy / "runs" / "0000" / "notes.txt").write_text("mine")
+    problems = Zoo(zoo_copy).verify()
+    assert problems[0]["run"] == 7
+    assert "notes.txt is no run file" in problems[1]["problem"]
+
+
+def test_a_run_of_another_recipe_is_found(zoo_copy, tmp_path):
+    sample_tiny(tmp_path / "other", runs=1, seed=1)
+    run_file(zoo_copy, 0).write_bytes(run_file(tmp_path / "other", 0).read_bytes())
+    problems = Zoo(zoo_copy).verify()
+    assert [p["run"] for p in problems] == [0]
+    assert "another recipe" in problems[0]["problem"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 garbage"])
+def test_a_lost_or_broken_index_is_made_again(zoo_copy, content):
+    before = Zoo(zoo_copy).index
+    index = zoo_copy / "index.parquet"
+    index.unlink() if content is None else index.write_bytes(content)
+    assert Zoo(zoo_copy).index.equals(before)
+
+
+def test_the_index_follows_added_changed_and_removed_files(zoo_copy):
+    assert len(Zoo(zoo_copy)) == 6
+    data = run_file(zoo_copy, 5).read_bytes()
+    run_file(zoo_copy, 5).unlink()
+    assert Zoo(zoo_copy).numbers == [0, 1, 2, 3, 4]
+    run_file(zoo_copy, 5).write_bytes(data)
+    assert Zoo(zoo_copy).numbers == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_zoo_file_that_was_changed_is_refused(zoo_copy):
+    path = zoo_copy / "zoo.json"
+    header = json.loads(path.read_text())
+    header["recipe"]["seed"] = 1
+    path.write_text(json.dumps(header))
+    with pytest.raises(CorruptFile, match="does not match its checksum"):
+        Zoo(zoo_copy)
+    path.write_text("{")
+    with pytest.raises(CorruptFile, match="not valid JSON"):
+        Zoo(zoo_copy)
+
+
+def test_a_folder_that_is_no_zoo_is_refused(tmp_path):
+    with pytest.raises(ZooError, match=r"has no zoo\.json"):
+        Zoo(tmp_path)
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(ZooError, match="exists and is not a zoo"):
+        Zoo.create(tmp_path, {})
+
+
+def test_a_newer_zoo_format_is_refused(zoo_copy):
+    path = zoo_copy / "zoo.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 2}))
+    with pytest.raises(ZooError, match="has zoo format 2, this version reads 1"):
+        Zoo(zoo_copy)
+
+
+def test_another_recipe_is_refused_naming_every_difference(zoo_copy):
+    recipe = json.loads((zoo_copy / "zoo.json").read_text())["recipe"]
+    other = recipe | {"seed": 7, "space": recipe["space"] | {"dropout": 0.25}}
+    with pytest.raises(RecipeMismatch) as error:
+        Zoo.create(zoo_copy, other)
+    assert "seed is 0 there and 7 here" in str(error.value)
+    assert "space.dropout is 0.5 there and 0.25 here" in str(error.value)
+
+
+def test_opening_a_zoo_does_not_load_torch(sampled_zoo):
+    code = "import sys, weightprint.zoo as z; z.Zoo(sys.argv[1]).verify(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code, str(sampled_zoo)], check=True)
