@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from weightprint.errors import MetaError
 from weightprint.meta import MODELS, build, fit
-from weightprint.meta.rows import balanced_weights, deal_folds
+from weightprint.meta.learners.base import balanced_weights, deal_folds
 from weightprint.meta.targets import Target
 
 QUICK = {
@@ -245,7 +245,7 @@ def test_clone_and_settings_follow_scikit_learn():
         ("svm", {"max_seconds": 0}, "max_seconds must be a number above 0"),
         ("svm", {"draws": 0}, "draws must be"),
         ("svm", {"regularization": 0}, "regularization must be above 0"),
-        ("trees", {"slice_length": 5000}, r"not slices of 5000 weights \(--slice-length all\)"),
+        ("layer_trees", {"slice_length": 5000}, r"not slices of 5000 weights \(--slice-length all\)"),
         ("trees", {"iterations": 0}, "iterations must be"),
         ("trees", {"leaves": 1}, "leaves must be"),
         ("trees", {"learning_rate": 2}, "learning_rate must be"),

@@ -41,18 +41,29 @@ ZOO_FORMAT = 1
 TEST_FRACTION = 0.25
 _NO_CONTENT = (TEMPORARY_PREFIX, LOCK_FILE)
 
-_RUN_COLUMNS = ("number", "identity", "status", "reason", "converged")
+FEATURES_FOLDER = "features"
+"""Beside the runs: tables of what was read in them. Derived; can be deleted at any time."""
+
+_RUN_COLUMNS = ("number", "identity", "status", "reason", "converged", "sha256")
 
 
 class Run:
     """One run of a zoo, read when asked.
 
     number, identity, status, reason: as in `RunRecord`
+    name:      what messages call it
+    kin:       what it has in common with every run that shares its random streams, in whatever zoo
     converged: whether it learned, see `weightprint.zoo.index.converged`; None when that is not known
+    checksum:  of its content
+    cache:     folder for what is derived from it
     """
 
-    def __init__(self, path: Path, row: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, row: Mapping[str, Any], *, seed: int | None = None) -> None:
         self.path = path
+        self.name = f"run {row['number']}"
+        self.kin: str = row["identity"] if seed is None else f"seed {seed}, run {row['number']}"
+        self.checksum: str | None = row["sha256"]
+        self.cache = path.parents[2] / FEATURES_FOLDER
         self.number: int = row["number"]
         self.identity: str = row["identity"]
         self.status: str = row["status"]
@@ -189,13 +200,14 @@ class Zoo:
 
     def __iter__(self) -> Iterator[Run]:
         for row in self.index.select(_RUN_COLUMNS).iter_rows(named=True):
-            yield Run(run_path(self.path, row["number"]), row)
+            yield Run(run_path(self.path, row["number"]), row, seed=self.recipe.get("seed"))
 
     def __getitem__(self, number: int) -> Run:
         row = self._row_of(number)
         if row is None:
             raise ZooError(f"no run {number} in this selection of {self.path}", hint=self._numbers_hint())
-        return Run(run_path(self.path, number), {name: self.index[name][row] for name in _RUN_COLUMNS})
+        columns = {name: self.index[name][row] for name in _RUN_COLUMNS}
+        return Run(run_path(self.path, number), columns, seed=self.recipe.get("seed"))
 
     def __contains__(self, number: object) -> bool:
         return self._row_of(number) is not None

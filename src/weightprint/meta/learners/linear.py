@@ -1,24 +1,20 @@
-"""SVM: a linear support vector machine on statistics of weights (protocol: section 4).
-
-Global, it reads the sixteen statistics of every tensor; local, those of one slice.
-"""
+"""Linear: a linear support vector machine on rows of named numbers (protocol: section 4)."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, ndtri
 
 from weightprint.errors import MetaError
-from weightprint.features.slices import cut, draw_starts
-from weightprint.features.statistics import FEATURES, align, statistics, tensor_statistics, union_names
-from weightprint.meta.base import WHOLE, MetaClassifier, Training
-from weightprint.meta.rows import Member, balanced_weights, deal_folds
+from weightprint.features.table import Table
+from weightprint.meta.learners.base import Clock, Examples, check_limit, deal_folds
 from weightprint.seeds import seed_from_hash
-from weightprint.zoo.layout import Layout
 
 FOLDS = 4
 """Groups of runs for out-of-fold margins."""
@@ -29,152 +25,128 @@ REGULARIZATIONS = (0.001, 0.01, 0.1)
 LANDMARKS = 200
 """Quantiles kept of each feature for its rank scale."""
 
+ARRAYS_FILE = "linear.safetensors"
 
-class SVM(MetaClassifier):
-    """Linear SVM on statistics of the weights and of their finite differences.
 
-    Settings are those of `MetaClassifier`, and
-    draws:          random slices taken of each snapshot for a fit, when it reads slices
+@dataclass(frozen=True)
+class Linear:
+    """Linear support vector machine.
+
     regularization: inverse strength C; None picks one of REGULARIZATIONS by margins out of fold, folded by run
+    max_seconds:    of processor time, after which no further strength is tried; None for no limit
 
-    One against the rest per class, with sigmoids (Platt) fitted to margins out of fold. `regularization_` is the
-    strength used. Regression fits a linear support vector regression (squared loss) instead.
+    One against the rest per class, with sigmoids (Platt) fitted to margins out of fold. Regression fits a linear
+    support vector regression (squared loss) instead.
     """
 
-    name = "svm"
+    regularization: float | None = None
+    max_seconds: float | None = None
 
-    def __init__(
-        self,
-        target: str,
-        *,
-        part: str = WHOLE,
-        slice_length: int | str = 5000,
-        snapshots: tuple[int, int] | None = (11, 20),
-        without: tuple[str, ...] = (),
-        converged: bool = True,
-        seed: int = 0,
-        device: str = "cpu",
-        max_seconds: float | None = None,
-        draws: int = 10,
-        regularization: float | None = None,
-    ) -> None:
-        super().__init__(
-            target,
-            part=part,
-            slice_length=slice_length,
-            snapshots=snapshots,
-            without=without,
-            converged=converged,
-            seed=seed,
-            device=device,
-            max_seconds=max_seconds,
-        )
-        self.draws = draws
-        self.regularization = regularization
+    name: ClassVar[str] = "linear"
+    version: ClassVar[int] = 1
+    redraws: ClassVar[bool] = False
 
     def check(self) -> None:
-        super().check()
-        if not isinstance(self.draws, int) or self.draws < 1:
-            raise MetaError(f"draws must be a whole number from 1 up, not {self.draws!r}")
+        check_limit(self.max_seconds)
         if self.regularization is not None and not self.regularization > 0:
             raise MetaError(f"regularization must be above 0, not {self.regularization!r}")
 
-    def _take(self, member: Member, weights: npt.NDArray[np.float32], generator: np.random.Generator) -> Any:
-        if not self.local:
-            return tensor_statistics(weights, member.layout)
-        shape, length = (len(weights), self.draws), int(self.slice_length)
-        starts = draw_starts(member.layout, self.part, length, shape[0] * shape[1], generator=generator)
-        return statistics(cut(weights, starts.reshape(shape), length).reshape(-1, length)), FEATURES
+    def fit(self, examples: Examples, *, seed: int) -> FittedLinear:
+        clock = Clock(self.max_seconds)
+        raw = np.asarray(examples.rows, np.float64)
+        known = ~np.isnan(raw).all(axis=0)
+        names = tuple(name for name, kept in zip(examples.names, known, strict=True) if kept)
+        scaler = RankScaler.fit(raw[:, known])
+        rows = scaler.transform(raw[:, known])
+        generator = np.random.default_rng(seed_from_hash("linear", int(seed)))
+        fold = deal_folds(examples.strata, min(FOLDS, int(examples.run[-1]) + 1), generator)[examples.run]
+        fit = _fit_classes if examples.classes else _fit_values
+        strengths = REGULARIZATIONS if self.regularization is None else (float(self.regularization),)
+        arrays, strength, capped = fit(rows, examples, fold, strengths, clock)
+        facts = {"regularization": strength, "capped": capped, "columns": list(names)}
+        return FittedLinear({**arrays, **scaler.arrays()}, facts)
 
-    def _fit(self, training: Training) -> None:
-        self.feature_names_ = union_names(names for _, names in training.taken)
-        raw = np.concatenate([align(features, names, self.feature_names_) for features, names in training.taken])
-        repeats = [len(features) for features, _ in training.taken]
-        run = np.repeat(np.arange(len(repeats)), repeats)
-        # A run's goal is repeated for the draws of each snapshot.
-        goals = np.concatenate([np.repeat(g, n // len(g)) for g, n in zip(training.goals, repeats, strict=True)])
-        self.scaler_ = RankScaler.fit(raw)
-        rows = self.scaler_.transform(raw)
-        generator = np.random.default_rng(seed_from_hash("meta", self.name, int(self.seed)))
-        fold = deal_folds(training.strata, min(FOLDS, len(repeats)), generator)[run]
-        if training.classification:
-            self._fit_classes(rows, goals, fold, run)
-        else:
-            self._fit_values(rows, goals, fold)
+    def restore(self, files: Mapping[str, bytes], facts: Mapping[str, Any]) -> FittedLinear:
+        from safetensors.numpy import load
 
-    def _fit_classes(
-        self, rows: npt.NDArray, goals: npt.NDArray[np.intp], fold: npt.NDArray[np.intp], run: npt.NDArray[np.intp]
-    ) -> None:
-        weights = balanced_weights(goals)
-        is_class = goals[:, None] == np.arange(len(self.classes_))
-        if len(self.classes_) == 2:
-            is_class = is_class[:, 1:]
-        # As the weights make classes equally frequent, so are the runs that stand behind them: counts of their own
-        # would tilt probabilities that rest on nothing towards the class with more training runs.
-        runs = float(run.max() + 1)
-        runs_per_class = runs / len(self.classes_)
-        best = np.inf
-        for strength in self._strengths():
-            margins = np.zeros(is_class.shape)
-            for k in np.unique(fold):
-                learn, held = fold != k, fold == k
-                coefficients, intercepts = _one_against_rest(rows[learn], is_class[learn], weights[learn], strength)
-                margins[held] = rows[held] @ coefficients.T + intercepts
-            sigmoids = np.array(
-                [
-                    fit_sigmoid(margins[:, c], is_class[:, c], weights, runs_per_class, runs)
-                    for c in range(is_class.shape[1])
-                ]
-            )
-            chances = _probabilities(margins, sigmoids)[np.arange(len(goals)), goals]
-            loss = float(-(weights * np.log(np.maximum(chances, 1e-12))).mean())
-            if loss < best:
-                best, self.regularization_, self.sigmoids_ = loss, strength, sigmoids
-        self.coefficients_, self.intercepts_ = _one_against_rest(rows, is_class, weights, self.regularization_)
+        return FittedLinear(load(files[ARRAYS_FILE]), dict(facts))
 
-    def _fit_values(self, rows: npt.NDArray, goals: npt.NDArray, fold: npt.NDArray[np.intp]) -> None:
-        self.sigmoids_ = np.zeros((0, 2))
-        best = np.inf
-        for strength in self._strengths():
-            error = 0.0
-            for k in np.unique(fold):
-                coefficients, intercepts = _regress(rows[fold != k], goals[fold != k], strength)
-                error += float(np.abs(rows[fold == k] @ coefficients[0] + intercepts[0] - goals[fold == k]).sum())
-            if error < best:
-                best, self.regularization_ = error, strength
-        self.coefficients_, self.intercepts_ = _regress(rows, goals, self.regularization_)
 
-    def _strengths(self) -> tuple[float, ...]:
-        return REGULARIZATIONS if self.regularization is None else (float(self.regularization),)
+class FittedLinear:
+    """A fitted machine: coefficients [C, F], intercepts [C] and sigmoids [C, 2] (none for a regression), and the scale
+    of its columns. C is 1 for two classes."""
 
-    def _outputs(
-        self, weights: npt.NDArray[np.float32], layout: Layout, starts: npt.NDArray[np.int64] | None
-    ) -> npt.NDArray[np.float64]:
-        if starts is None:
-            features, names = tensor_statistics(weights, layout)
-            features = align(features, names, self.feature_names_)
-        else:
-            length = int(self.slice_length)
-            features = statistics(cut(weights, starts, length).reshape(-1, length))
-        margins = self.scaler_.transform(features) @ self.coefficients_.T + self.intercepts_
-        outputs = _probabilities(margins, self.sigmoids_) if len(self.sigmoids_) else margins
-        return outputs.reshape(len(weights), -1, outputs.shape[-1])
+    def __init__(self, arrays: dict[str, npt.NDArray], facts: dict[str, Any]) -> None:
+        self._arrays, self.facts = arrays, facts
+        self._names = tuple(facts["columns"])
+        self._scaler = RankScaler(**{name: arrays[name] for name in RankScaler.NAMES})
 
-    def _state(self) -> tuple[dict[str, npt.NDArray], dict[str, Any]]:
-        arrays = {
-            "coefficients": self.coefficients_,
-            "intercepts": self.intercepts_,
-            "sigmoids": self.sigmoids_,
-            **self.scaler_.arrays(),
-        }
-        return arrays, {"feature_names": list(self.feature_names_), "regularization": self.regularization_}
+    def outputs(self, rows: npt.NDArray[np.float32], names: tuple[str, ...]) -> npt.NDArray[np.float64]:
+        read = Table(rows, names).aligned(self._names).astype(np.float64)
+        margins = self._scaler.transform(read) @ self._arrays["coefficients"].T + self._arrays["intercepts"]
+        sigmoids = self._arrays["sigmoids"]
+        return _probabilities(margins, sigmoids) if len(sigmoids) else margins
 
-    def _restore(self, arrays: dict[str, npt.NDArray], facts: dict[str, Any]) -> None:
-        self.coefficients_, self.intercepts_ = arrays["coefficients"], arrays["intercepts"]
-        self.sigmoids_ = arrays["sigmoids"]
-        self.scaler_ = RankScaler(**{name: arrays[name] for name in RankScaler.NAMES})
-        self.feature_names_ = tuple(facts["feature_names"])
-        self.regularization_ = facts["regularization"]
+    def files(self) -> dict[str, bytes]:
+        from safetensors.numpy import save
+
+        return {ARRAYS_FILE: save({name: np.ascontiguousarray(array) for name, array in self._arrays.items()})}
+
+
+def _fit_classes(
+    rows: npt.NDArray, examples: Examples, fold: npt.NDArray[np.intp], strengths: tuple[float, ...], clock: Clock
+) -> tuple[dict[str, npt.NDArray], float, bool]:
+    goals, weights = examples.goals, examples.balanced
+    is_class = goals[:, None] == np.arange(examples.classes)
+    if examples.classes == 2:
+        is_class = is_class[:, 1:]
+    # As the weights make classes equally frequent, so are the runs that stand behind them: counts of their own
+    # would tilt probabilities that rest on nothing towards the class with more training runs.
+    runs = float(examples.run.max() + 1)
+    runs_per_class = runs / examples.classes
+    best, chosen, sigmoids, tried = np.inf, strengths[0], np.zeros((0, 2)), 0
+    for strength in strengths:
+        if tried and clock.past(0.7):
+            break
+        tried += 1
+        margins = np.zeros(is_class.shape)
+        for k in np.unique(fold):
+            learn, held = fold != k, fold == k
+            coefficients, intercepts = _one_against_rest(rows[learn], is_class[learn], weights[learn], strength)
+            margins[held] = rows[held] @ coefficients.T + intercepts
+        found = np.array(
+            [
+                fit_sigmoid(margins[:, c], is_class[:, c], weights, runs_per_class, runs)
+                for c in range(is_class.shape[1])
+            ]
+        )
+        chances = _probabilities(margins, found)[np.arange(len(goals)), goals]
+        loss = float(-(weights * np.log(np.maximum(chances, 1e-12))).mean())
+        if loss < best:
+            best, chosen, sigmoids = loss, strength, found
+    coefficients, intercepts = _one_against_rest(rows, is_class, weights, chosen)
+    arrays = {"coefficients": coefficients, "intercepts": intercepts, "sigmoids": sigmoids}
+    return arrays, chosen, tried < len(strengths)
+
+
+def _fit_values(
+    rows: npt.NDArray, examples: Examples, fold: npt.NDArray[np.intp], strengths: tuple[float, ...], clock: Clock
+) -> tuple[dict[str, npt.NDArray], float, bool]:
+    goals = examples.goals
+    best, chosen, tried = np.inf, strengths[0], 0
+    for strength in strengths:
+        if tried and clock.past(0.7):
+            break
+        tried += 1
+        error = 0.0
+        for k in np.unique(fold):
+            coefficients, intercepts = _regress(rows[fold != k], goals[fold != k], strength)
+            error += float(np.abs(rows[fold == k] @ coefficients[0] + intercepts[0] - goals[fold == k]).sum())
+        if error < best:
+            best, chosen = error, strength
+    coefficients, intercepts = _regress(rows, goals, chosen)
+    arrays = {"coefficients": coefficients, "intercepts": intercepts, "sigmoids": np.zeros((0, 2))}
+    return arrays, chosen, tried < len(strengths)
 
 
 class RankScaler:
