@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-
-from weightprint.errors import MetaError
-from weightprint.meta import build, load_meta
 from weightprint.meta.base import Training
 from weightprint.meta.dmc_network import DeepMetaClassifier, Dropout, layers
 from weightprint.meta.rows import Member
+
+from weightprint.errors import MetaError
+from weightprint.meta import build, load_meta
 from weightprint.meta.targets import Target
 
 

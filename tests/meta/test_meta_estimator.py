@@ -221,7 +221,8 @@ def test_clone_and_settings_follow_scikit_learn():
     meta = quick("svm", seed=3)
     copy = clone(meta)
     assert copy.get_params() == meta.get_params()
-    assert copy.set_params(part="fc").part == "fc"
+    assert copy.set_params(seed=4).seed == 4
+    assert (meta.seed, meta.view.slice_length) == (3, 200)
     assert "slice_length=200" in repr(meta)
 
 
@@ -319,7 +320,7 @@ def test_balanced_weights_make_classes_weigh_the_same():
 
 
 def test_the_registry_lists_models_without_loading_torch():
-    assert {"majority", "shapes", "fields", "svm", "trees", "dmc"} <= set(MODELS)
+    assert {"majority", "shapes", "fields", "svm", "trees", "layer_trees", "slice_trees", "dmc"} <= set(MODELS)
     program = (
         "import sys, weightprint.meta as m; list(m.MODELS); m.MODELS['svm']; m.build('trees', target='x');"
         "assert 'torch' not in sys.modules"

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 
-from weightprint.errors import CorruptFile, MetaError
+from weightprint.errors import CorruptFile, MetaError, did_you_mean
 from weightprint.features import store
 from weightprint.features.table import Table, features_named
 from weightprint.meta import evaluation, targets
@@ -236,8 +236,10 @@ class MetaClassifier(BaseEstimator):
             names = tuple(column for column in names if column != name and not column.startswith(f"{name}="))
         rows = np.concatenate([table.aligned(names) for table in tables])
         if features_named(self.features).per_run:
-            texts = [i for i, column in enumerate(names) if "=" in column]
-            rows[:, texts] = np.nan_to_num(rows[:, texts])  # a text that a run does not have
+            is_text = np.array(["=" in column for column in names], bool)
+            rows[:, is_text] = np.nan_to_num(rows[:, is_text])  # a text that a run does not have
+            kept = ~is_text | (rows.sum(axis=0) > 1)  # a text of one run alone is its name
+            rows, names = rows[:, kept], tuple(np.array(names)[kept].tolist())
             goals = [goal[:1] if target.classes else goal.mean(keepdims=True) for goal in goals]
         counts = [len(table.rows) for table in tables]
         repeated = [np.repeat(goal, count // len(goal)) for goal, count in zip(goals, counts, strict=True)]
@@ -457,6 +459,17 @@ class MetaClassifier(BaseEstimator):
         self._check_fitted()
         runs = list(runs)
         return [self.evaluate(runs, slices=slices, target=name) for name in self.heads_]
+
+    def alone(self, target: str) -> MetaClassifier:
+        """The fitted meta-classifier of one of its targets. Raises MetaError before a fit, or for another target."""
+        self._check_fitted()
+        if target not in self.heads_:
+            raise MetaError(f"nothing was learnt for {target!r}", hint=did_you_mean(target, self.heads_))
+        meta = clone(self).set_params(target=target, together=())
+        meta.heads_ = {target: self.heads_[target]}
+        for name in ("train_kin_", "excluded_", "lengths_", "seconds_"):
+            setattr(meta, name, getattr(self, name))
+        return meta
 
     def save(self, path: Any) -> None:
         """Write a folder from which `load_meta` makes the same meta-classifier; see `weightprint.meta.persistence`."""

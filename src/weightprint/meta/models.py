@@ -116,7 +116,7 @@ def build(model: str, **settings: Any) -> MetaClassifier:
         features=entry.features,
         learner=learner(**{name: value for name, value in settings.items() if name in of_learner}),
         model=model,
-        together=tuple(settings.get("together", ())),
+        together=settings.get("together", ()),
         seed=settings.get("seed", 0),
     )
     meta.check()

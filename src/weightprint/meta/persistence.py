@@ -79,7 +79,7 @@ def save_meta(meta: MetaClassifier, path: str | os.PathLike[str]) -> Path:
         },
         "files": {name: sha256_hex(data) for name, data in files.items()},
     }
-    document["sha256"] = _own_sha256(document)
+    document["sha256"] = own_sha256(document)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}-{path.name}"
     try:
@@ -132,6 +132,8 @@ def load_meta(path: str | os.PathLike[str]) -> MetaClassifier:
         meta.excluded_ = document["excluded"]
         meta.lengths_ = tuple(document["lengths"])
         meta.seconds_ = document["seconds"]
+    except MetaError:
+        raise
     except (KeyError, TypeError, IndexError, AttributeError, ValueError, RuntimeError, SafetensorError) as error:
         raise CorruptFile(f"{path} does not hold what its model needs: {error}", hint="fit again") from error
     return meta
@@ -178,12 +180,12 @@ def _read_document(path: Path) -> dict[str, Any]:
             f"{path} has format {found}, this version reads {FORMAT_VERSION}",
             hint="fit it again" if older else "load it with a newer weightprint",
         )
-    if document.get("sha256") != _own_sha256(document) or not isinstance(document.get("files"), dict):
+    if document.get("sha256") != own_sha256(document) or not isinstance(document.get("files"), dict):
         raise CorruptFile(f"{path / META_FILE} is not what was written: its checksum differs", hint="fit again")
     return document
 
 
-def _own_sha256(document: dict[str, Any]) -> str:
+def own_sha256(document: dict[str, Any]) -> str:
     """The checksum of the document without the checksum."""
     try:
         return sha256_hex(canonical_json({k: v for k, v in document.items() if k != "sha256"}).encode())

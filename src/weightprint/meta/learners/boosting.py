@@ -58,7 +58,9 @@ class Boosting:
         varies = _varies(examples.rows)
         names = tuple(name for name, kept in zip(examples.names, varies, strict=True) if kept)
         if not names:
-            return FittedTrees(None, (), _constant(examples), {"iterations": 0, "capped": False, "classes": examples.classes})
+            return FittedTrees(
+                None, (), _constant(examples), {"iterations": 0, "capped": False, "classes": examples.classes}
+            )
         rows = np.asarray(examples.rows[:, varies], np.float64)
         weights = examples.balanced
         params = self._params(examples, seed)
@@ -244,6 +246,6 @@ def load_lightgbm() -> Any:
     except OSError as error:
         raise MetaError(
             f"LightGBM cannot be loaded: {error}",
-            hint="install the system's OpenMP library: apt install libgomp1, dnf install libgomp or brew install libomp",
+            hint="install the OpenMP library: apt install libgomp1, dnf install libgomp or brew install libomp",
         ) from error
     return lightgbm

@@ -10,7 +10,7 @@ SETTINGS = {"slice_length": "all", "snapshots": (1, 4), "iterations": 10, "early
 @pytest.fixture(scope="module")
 def joint(zoo):
     together = ("learning_rate", "test_accuracy", "augmentation")
-    return build("joint", target="optimizer", together=together, **SETTINGS).fit(zoo.split()[0])
+    return build("layer_trees", target="optimizer", together=together, **SETTINGS).fit(zoo.split()[0])
 
 
 def test_every_property_is_learnt_from_one_fit(joint, zoo):
@@ -25,48 +25,41 @@ def test_every_property_is_learnt_from_one_fit(joint, zoo):
 
 def test_heads_are_meta_classifiers_of_their_own(joint, zoo):
     test = zoo.split()[1]
-    assert joint.heads["optimizer"] is joint
-    assert joint.heads["augmentation"].predict_proba(test).shape == (15, 2)
+    assert joint.alone("augmentation").predict_proba(test).shape == (15, 2)
     alone = build("layer_trees", target="learning_rate", **SETTINGS).fit(zoo.split()[0])
-    np.testing.assert_array_equal(joint.heads["learning_rate"].predict(test), alone.predict(test))
+    np.testing.assert_array_equal(joint.alone("learning_rate").predict(test), alone.predict(test))
+    with pytest.raises(MetaError, match="nothing was learnt for 'augmentatio'"):
+        joint.alone("augmentatio")
 
 
 def test_what_is_saved_has_all_heads(joint, zoo, tmp_path):
     test = zoo.split()[1]
     joint.save(tmp_path / "joint")
     loaded = load_meta(tmp_path / "joint")
-    assert list(loaded.heads) == list(joint.heads)
-    for one, other in zip(loaded.heads.values(), joint.heads.values(), strict=True):
-        np.testing.assert_array_equal(one.predict(test), other.predict(test))
+    assert list(loaded.heads_) == list(joint.heads_)
+    for name in joint.heads_:
+        np.testing.assert_array_equal(loaded.alone(name).predict(test), joint.alone(name).predict(test))
     timeless = [{k: v for k, v in d.items() if k != "seconds"} for d in loaded.evaluate_all(test)]
     assert timeless == [{k: v for k, v in d.items() if k != "seconds"} for d in joint.evaluate_all(test)]
 
 
-def test_each_network_is_read_for_one_head_only(zoo, monkeypatch):
-    from weightprint.meta import layer_trees
-
-    calls, read = [], layer_trees.role_statistics
-    monkeypatch.setattr(layer_trees, "role_statistics", lambda *args: calls.append(1) or read(*args))
-    train, test = zoo.split()
-    joint = build("joint", target="optimizer", together=("augmentation", "batch_size"), **SETTINGS).fit(train)
-    assert len(calls) == len(train)
-    joint.evaluate_all(test)
-    assert len(calls) == len(train) + len(test)
+def test_each_network_is_read_once_for_all_targets(zoo, monkeypatch):
+    reads = []
+    cls = type(zoo[0])
+    kept = cls.weights
+    monkeypatch.setattr(cls, "weights", property(lambda run: reads.append(run.number) or kept.fget(run)))
+    train, _ = zoo.split()
+    build("layer_trees", target="optimizer", together=("augmentation", "batch_size"), **SETTINGS).fit(train)
+    assert sorted(reads) == [run.number for run in train]
 
 
 def test_a_run_without_a_label_is_left_out_of_that_head_alone(make_zoo):
     zoo = make_zoo(20)
     del zoo[3].properties["augmentation"]
-    joint = build("joint", target="optimizer", together=("augmentation",), **SETTINGS).fit(zoo)
-    assert joint.heads["augmentation"].excluded_ == {"unlabelled": 1}
+    joint = build("layer_trees", target="optimizer", together=("augmentation",), **SETTINGS).fit(zoo)
+    assert len(joint.heads_["augmentation"].train_runs) == 19
+    assert len(joint.train_runs_) == 20
     assert joint.excluded_ == {}
-
-
-def test_time_is_shared_among_the_heads(zoo):
-    settings = {**SETTINGS, "early_stopping": True, "iterations": 1000, "max_seconds": 0.01}
-    joint = build("joint", target="optimizer", together=("augmentation",), **settings).fit(zoo)
-    assert [head.capped_ for head in joint.heads.values()] == [True, True]
-    assert [head.max_seconds for head in joint.heads.values()] == [0.01, 0.01]
 
 
 @pytest.mark.parametrize(
@@ -79,17 +72,12 @@ def test_time_is_shared_among_the_heads(zoo):
 )
 def test_impossible_company_is_refused(together, message):
     with pytest.raises(MetaError, match=message):
-        build("joint", target="optimizer", together=together)
+        build("layer_trees", target="optimizer", together=together)
 
 
 def test_an_unknown_property_is_named_with_the_nearest(zoo):
     with pytest.raises(MetaError, match="no property 'augmentatio'"):
-        build("joint", target="optimizer", together=("augmentatio",), **SETTINGS).fit(zoo)
-
-
-def test_heads_need_a_fit():
-    with pytest.raises(MetaError, match="has not been fitted"):
-        _ = build("joint", target="optimizer").heads
+        build("layer_trees", target="optimizer", together=("augmentatio",), **SETTINGS).fit(zoo)
 
 
 def test_architectures_that_were_not_fitted_on_are_read(mixed_zoo):
@@ -113,4 +101,4 @@ def test_architectures_are_learnt_together(mixed_zoo):
 @pytest.mark.parametrize("without", [("moving_statistics",), ("moving_statistics", "biases_before_norm")])
 def test_tensors_left_out_are_not_read(few, without):
     meta = build("layer_trees", target="optimizer", without=without, **SETTINGS).fit(few)
-    assert not any("moving" in name or "variance" in name for name in meta.feature_names_)
+    assert not any("moving" in name or "variance" in name for name in meta.facts_["columns"])
