@@ -27,14 +27,14 @@ def slice_length_of(text: str) -> int | str:
     return int(text)
 
 
-def snapshots_of(text: str) -> tuple[int, int] | None:
-    """First and last of "A-B" or "A"; None for "all". Raises SetupError."""
-    if text == "all":
-        return None
+def snapshots_of(text: str) -> str | tuple[int, int]:
+    """First and last of "A-B" or "A"; "later-half" and "all" as they are. Raises SetupError."""
+    if text in ("later-half", "all"):
+        return text
     first, _, last = text.partition("-")
     if not (first.isdecimal() and (last or first).isdecimal()):
         raise SetupError(
-            f"snapshots must be A-B, one number or all, not {text!r}", hint="for example --snapshots 11-20"
+            f"snapshots must be later-half, A-B, one number or all, not {text!r}", hint="for example --snapshots 11-20"
         )
     return int(first), int(last or first)
 
