@@ -254,7 +254,7 @@ def test_members_share_their_shape_and_cohorts_are_as_full_as_their_window_allow
 
 
 def test_a_recipe_without_cohorts_is_what_it_was_before_there_were_any():
-    plain = recipe()
+    plain = recipe(procedure=1)
     assert recipe_sha256(plain.to_json()) == "90e45d9e4be82ea290599ff020faa769b979ef5649b020740b9f55fd289b57f8"
     assert cohorts_of(plain, [4, 2, 2]) == [(2,), (4,)]
     of_two = recipe(cohort=2, window=32)

@@ -20,7 +20,7 @@ from weightprint.sampling.cluster import RayCluster
 from weightprint.sampling.engine import Answer, Engine, Job, writing_to
 from weightprint.sampling.local import Workers
 from weightprint.setups import Space
-from weightprint.setups.recipe import WINDOW, Recipe, cohorts_of, refuse_other_recipe
+from weightprint.setups.recipe import PROCEDURE, WINDOW, Recipe, cohorts_of, refuse_other_recipe
 from weightprint.training.loop import MAX_EPOCHS, SNAPSHOTS
 from weightprint.zoo import LOG_FILE, Zoo, write_run
 from weightprint.zoo.index import UNREADABLE, index_row, run_path
@@ -42,12 +42,21 @@ class Sampling:
     """A recipe with its images and the runs that are asked for.
 
     numbers: of the runs, from 0
+
+    Raises SetupError for a recipe of another training procedure than this version's.
     """
 
     path: Path
     recipe: Recipe
     images: Mapping[str, TrainingImages]
     numbers: range
+
+    def __post_init__(self) -> None:
+        if self.recipe.procedure != PROCEDURE:
+            raise SetupError(
+                f"a recipe of training procedure {self.recipe.procedure} cannot be sampled, only {PROCEDURE}",
+                hint="the weightprint that the zoo's zoo.json names under made_with can; a new plan makes a new zoo",
+            )
 
     def missing(self, zoo: Zoo) -> list[int]:
         """The runs that have no readable file yet."""
