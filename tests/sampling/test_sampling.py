@@ -12,6 +12,7 @@ from tests.faults import DIE_IN_RUN_2, hook_training
 from weightprint import Space
 from weightprint.errors import DataError, RecipeMismatch, SetupError, ZooError
 from weightprint.sampling import sample as sampling
+from weightprint.sampling.jobs import time_run
 from weightprint.sampling.sample import estimate, merge, plan, run_sampling
 from weightprint.zoo import Zoo
 
@@ -174,6 +175,12 @@ def test_workers_end_with_their_parent(tmp_path):
     time.sleep(1.5)
     assert len(list(tmp_path.rglob("*.safetensors"))) == count < 50
     assert Zoo(tmp_path / "zoo").verify() == []
+
+
+def test_batches_as_large_as_what_is_timed_are_timed_too(tmp_path):
+    """The timed images are balanced as well: 1,024 images would leave 1,020."""
+    asked = plan(tmp_path, TINY_SPACE.replace(batch_size=1024), 1, max_epochs=3, snapshots=4)
+    assert 0 < time_run(asked.recipe, 0, asked.images, device="cpu") < 60
 
 
 def test_an_estimate_trains_nothing_and_writes_nothing(tmp_path):

@@ -212,6 +212,11 @@ def test_what_cannot_be_trained_side_by_side_is_refused(images):
         train_cohort([SMALL, SMALL], images, runs=[0])
     with pytest.raises(DataError, match="360 training images, fewer than one batch of 512"):
         train_cohort([replace(SMALL, batch_size=512)], images, runs=[0])
+    part = images["shapes"]
+    keep = (part.y_train != 9) | (np.cumsum(part.y_train == 9) <= 2)
+    cut = {"shapes": replace(part, x_train=part.x_train[keep], y_train=part.y_train[keep])}
+    with pytest.raises(DataError, match="class 9 of shapes has 2 training images, .* 20 in an epoch, .* batch of 32"):
+        train_cohort([SMALL, SMALL], cut, runs=[0, 1])
     fewer = {**images, "digits": prepare(load("digits"), train_size=200, test_size=100, seed=0)}
     with pytest.raises(DataError, match=r"data sets of the same size .* shapes \(360, 360, 40, 100\); digits \(180"):
         train_cohort([SMALL, replace(SMALL, dataset="digits")], fewer, runs=[0, 1])

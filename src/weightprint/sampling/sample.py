@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from weightprint.errors import CorruptFile, DataError, SetupError, ZooError, did_you_mean
+from weightprint.errors import CorruptFile, SetupError, ZooError, did_you_mean
 from weightprint.files import TEMPORARY_PREFIX
-from weightprint.images import TrainingImages, largest_test_size, largest_train_size, load, prepare
+from weightprint.images import TrainingImages, largest_test_size, largest_train_size, load, prepare, refuse_large_batch
 from weightprint.sampling.cluster import RayCluster
 from weightprint.sampling.engine import Answer, Engine, Job, writing_to
 from weightprint.sampling.local import Workers
@@ -162,7 +162,9 @@ def plan(
     images = {
         name: prepare(images, train_size=train_size, test_size=test_size, seed=seed) for name, images in loaded.items()
     }
-    _refuse_large_batches(space, images)
+    largest = max(space.choices("batch_size") or ())
+    for part in images.values():
+        refuse_large_batch(part, largest)
     return Sampling(Path(path), recipe, images, numbers)
 
 
@@ -177,16 +179,6 @@ def _numbers(runs: int, range_: str | None) -> range:
             f"range must be two run numbers A-B with A ≤ B < {runs}, not {range_!r}", hint="for example --range 0-99"
         )
     return range(int(first), int(last) + 1)
-
-
-def _refuse_large_batches(space: Space, images: Mapping[str, TrainingImages]) -> None:
-    largest = max(space.choices("batch_size") or ())
-    for name, part in images.items():
-        if len(part.y_train) < largest:
-            raise DataError(
-                f"{name} leaves {len(part.y_train)} training images, fewer than one batch of {largest}",
-                hint="a larger --train-size, or a space with smaller batches",
-            )
 
 
 def run_sampling(

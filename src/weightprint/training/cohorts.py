@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weightprint.errors import DataError, SetupError
-from weightprint.images import ImageSet, TrainingImages, epoch_indices, prepare
+from weightprint.images import ImageSet, TrainingImages, epoch_indices, epoch_size, prepare, refuse_large_batch
 from weightprint.images.augment import augment
 from weightprint.setups import Setup
 from weightprint.setups.recipe import SHAPE_FIELDS
@@ -34,7 +34,6 @@ from weightprint.training.loop import (
     ResidentImages,
     Streams,
     TrainedRun,
-    refuse_large_batch,
     to_float,
 )
 from weightprint.training.networks import ACTIVATIONS, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Network, initialize
@@ -128,7 +127,7 @@ def _prepared(
             part = images[setup.dataset]
             if isinstance(part, ImageSet):
                 part = prepare(part, train_size=None, test_size=None, seed=seed)
-            refuse_large_batch(setup, part)
+            refuse_large_batch(part, setup.batch_size)
             parts[setup.dataset] = part
     sizes = {name: _sizes(part) for name, part in parts.items()}
     if len(set(sizes.values())) > 1:
@@ -141,8 +140,7 @@ def _prepared(
 
 
 def _sizes(part: TrainingImages) -> tuple[int, int, int, int]:
-    per_epoch = len(epoch_indices(part.y_train, generator=np.random.default_rng(0)))
-    return len(part.y_train), per_epoch, len(part.y_validation), len(part.y_test)
+    return len(part.y_train), epoch_size(part.y_train), len(part.y_validation), len(part.y_test)
 
 
 class CohortNetwork:
