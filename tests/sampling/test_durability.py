@@ -145,7 +145,7 @@ def test_a_worker_that_dies_between_writing_and_answering_costs_nothing(tmp_path
 
 def attempts(runs, recover=lambda run: None):
     jobs = [{"job": "train", "run": run} for run in range(runs)]
-    return Attempts(jobs, give_up=lambda run, reason: {"run": run, "given_up": reason}, recover=recover)
+    return Attempts(jobs, give_up=lambda run, reason: {"run": run, "given_up": reason}, recover=recover, note=print)
 
 
 def test_a_job_is_given_up_after_the_third_failure_once_another_was_done():

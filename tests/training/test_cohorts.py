@@ -337,7 +337,7 @@ def test_of_a_job_about_several_runs_each_is_answered_and_only_what_is_left_is_r
         return {"run": run, "status": "complete"} if run in written else None
 
     jobs = [{"job": "train", "run": 1, "runs": [1, 4, 6]}, {"job": "train", "run": 2}]
-    tried = Attempts(jobs, give_up=lambda run, reason: {"run": run, "given_up": reason}, recover=recover)
+    tried = Attempts(jobs, give_up=lambda run, reason: {"run": run, "given_up": reason}, recover=recover, note=print)
     assert tried.settle(tried.take(), {"failure": "killed", "died": True}) == [recover(4)]
     again = tried.take()
     assert again == {"job": "train", "run": 1, "runs": [1, 6]}

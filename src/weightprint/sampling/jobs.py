@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from weightprint.images import TrainingImages, epoch_size
-from weightprint.setups import CLASSES
+from weightprint.setups import CLASSES, IMAGE_CHANNELS, IMAGE_SIDE, Setup
 from weightprint.setups.recipe import Recipe, cohorts_of, recipe_sha256
 from weightprint.training.cohorts import train_cohort
 from weightprint.training.loop import CURVE_COLUMNS, TrainedRun, train
@@ -56,6 +58,14 @@ def train_run(
         spool=spool,
     )
     return _record(recipe, number, trained, images)
+
+
+def train_plainly(device: str, *, spool: Path | None) -> None:
+    """Take a gradient step of the smallest network, which raises nothing where anything trains at all."""
+    images, labels = np.zeros((CLASSES, IMAGE_SIDE, IMAGE_SIDE, IMAGE_CHANNELS), dtype=np.uint8), np.arange(CLASSES)
+    part = TrainingImages("plain", *(images, labels) * 3)
+    setup = Setup(batch_size=CLASSES, filter_size=1, width_conv=1, width_fc=2, depth_fc=1, outputs=CLASSES)
+    train(setup, part, max_epochs=1, snapshots=1, device=device, spool=spool)
 
 
 def _record(

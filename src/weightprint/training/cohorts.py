@@ -25,6 +25,7 @@ from weightprint.images.augment import augment
 from weightprint.setups import Setup
 from weightprint.setups.recipe import SHAPE_FIELDS
 from weightprint.training.architecture import layers_per_block, tensor_entries
+from weightprint.training.devices import refuse_absent_device
 from weightprint.training.loop import (
     EVALUATION_BATCH,
     LEARNING_RATE_DECAY,
@@ -59,9 +60,11 @@ def train_cohort(
 
     All other arguments are as in `train`. A member that ends early leaves the cohort, and the rest goes on.
 
-    Raises SetupError for set-ups that differ in shape, DataError for images of different numbers or fewer than a batch.
+    Raises SetupError for set-ups that differ in shape and for a device that is not there, DataError for images of
+    different numbers or fewer than a batch.
     """
     _refuse_other_shapes(setups, runs)
+    refuse_absent_device(device)
     order = sorted(range(len(setups)), key=lambda k: setups[k].activation)  # one operation for neighbours that share it
     members = [_Member(setups[k], Streams(seed, runs[k], device)) for k in order]
     parts = CohortImages(_prepared(setups, images, seed), [member.setup.dataset for member in members], device)

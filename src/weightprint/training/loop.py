@@ -18,6 +18,7 @@ from weightprint.images.augment import augment
 from weightprint.seeds import seed_from_hash
 from weightprint.setups import Setup
 from weightprint.training.architecture import weight_count
+from weightprint.training.devices import refuse_absent_device
 from weightprint.training.networks import Network, initialize, to_vector
 from weightprint.training.optimizers import RULES, FlatParameters
 from weightprint.training.stopping import EARLIEST_STOP, EarlyStopping, evenly_spaced
@@ -89,11 +90,13 @@ def train(
     The result depends on the arguments alone: every random choice has a generator of its own, keyed by
     (purpose, seed, run). All weights of the run are spooled to an unnamed file in the folder `spool`.
 
-    Raises DataError when class balancing leaves fewer training images than one batch.
+    Raises DataError when class balancing leaves fewer training images than one batch, SetupError for a device that is
+    not there.
     """
     if isinstance(images, ImageSet):
         images = prepare(images, train_size=None, test_size=None, seed=seed)
     refuse_large_batch(images, setup.batch_size)
+    refuse_absent_device(device)
     parts = ResidentImages(images, device)
     streams = Streams(seed, run, device)
 
