@@ -25,17 +25,17 @@ def random_images(count=3, low=0.0, high=1.0, side=32, seed=0):
     return low + (high - low) * torch.rand(count, 3, side, side, generator=generator(seed))
 
 
-def one_warp(shift_x=0.0, shift_y=0.0, angle=0.0, zoom=1.0, shear=0.0):
-    return wa.Warps(*(torch.tensor([value]) for value in (shift_x, shift_y, angle, zoom, shear)))
+def one_warp(shift_x=0.0, shift_y=0.0, angle=0.0, zoom=1.0, shear_x=0.0, shear_y=0.0):
+    return wa.Warps(*(torch.tensor([value]) for value in (shift_x, shift_y, angle, zoom, shear_x, shear_y)))
 
 
 # --- affine maps -----------------------------------------------------------------------------------------------------
 
 
-def warp_by_scipy(image, *, shift_x, shift_y, angle, zoom, shear):
+def warp_by_scipy(image, *, shift_x, shift_y, angle, zoom, shear_x, shear_y):
     """One image [C, H, W]: zoomed, sheared, rotated, shifted about its centre, with matrices that act on (y, x)."""
     rotate = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    tilt = np.array([[1, 0], [math.tan(shear), 1]])
+    tilt = np.array([[1, math.tan(shear_y)], [math.tan(shear_x), 1]])
     forward = rotate @ tilt @ (zoom * np.eye(2))
     backward = np.linalg.inv(forward)
     center = (np.array(image.shape[1:]) - 1) / 2
@@ -50,7 +50,8 @@ def warp_by_scipy(image, *, shift_x, shift_y, angle, zoom, shear):
     shift_y=st.floats(-3, 3),
     angle=st.floats(-0.27, 0.27),
     zoom=st.floats(0.9, 1.1),
-    shear=st.floats(-0.06, 0.06),
+    shear_x=st.floats(-0.06, 0.06),
+    shear_y=st.floats(-0.06, 0.06),
 )
 def test_warps_agree_with_scipys_affine_transform(**parameters):
     image = random_images(1).double()
@@ -61,7 +62,7 @@ def test_warps_agree_with_scipys_affine_transform(**parameters):
 
 def test_warps_agree_with_scipy_on_images_that_are_not_square():
     image = random_images(1)[:, :, :20]
-    parameters = {"shift_x": 2.5, "shift_y": -1.25, "angle": 0.4, "zoom": 1.2, "shear": -0.2}
+    parameters = {"shift_x": 2.5, "shift_y": -1.25, "angle": 0.4, "zoom": 1.2, "shear_x": -0.2, "shear_y": 0.3}
     moved = wa.warp(image, one_warp(**parameters))[0].numpy()
     np.testing.assert_allclose(moved, warp_by_scipy(image[0].numpy(), **parameters), atol=2e-5)
 
@@ -89,6 +90,22 @@ def test_zoom_above_one_enlarges():
     image = torch.zeros(1, 3, 32, 32)
     image[..., 12:20, 12:20] = 1
     assert wa.warp(image, one_warp(zoom=2.0)).sum() == pytest.approx(4 * float(image.sum()), rel=0.01)
+
+
+def test_shear_tilts_each_axis_by_an_angle_of_its_own():
+    row = torch.zeros(1, 3, 32, 32)
+    row[..., 16, :] = 1
+    rows = torch.arange(32.0)
+
+    def fall(picture):
+        """How many pixels the bright line falls over sixteen columns."""
+        left, right = (picture[0, 0, :, c] for c in (8, 24))
+        return float((right * rows).sum() / right.sum() - (left * rows).sum() / left.sum())
+
+    assert fall(wa.warp(row, one_warp(shear_y=0.2))) == pytest.approx(16 * math.tan(0.2), abs=0.05)
+    assert fall(wa.warp(row, one_warp(shear_x=0.2))) == pytest.approx(0, abs=0.05)
+    column = row.transpose(2, 3)
+    assert fall(wa.warp(column, one_warp(shear_x=0.2)).transpose(2, 3)) == pytest.approx(16 * math.tan(0.2), abs=0.05)
 
 
 def test_each_image_has_its_own_warp():
@@ -219,7 +236,8 @@ def test_warps_are_uniform_over_the_papers_ranges():
         "shift_y": (-3, 3),
         "angle": (-math.radians(15), math.radians(15)),
         "zoom": (0.9, 1.1),
-        "shear": (-math.radians(3), math.radians(3)),
+        "shear_x": (-math.radians(3), math.radians(3)),
+        "shear_y": (-math.radians(3), math.radians(3)),
     }
     drawn = []
     for name, (low, high) in ranges.items():
@@ -229,7 +247,7 @@ def test_warps_are_uniform_over_the_papers_ranges():
         assert 0.999 < shares.max() <= 1 + 1e-6
         assert float(shares.mean()) == pytest.approx(0.5, abs=0.01)
         assert float(shares.std()) == pytest.approx(1 / math.sqrt(12), abs=0.01)
-    correlation = torch.corrcoef(torch.stack(drawn)) - torch.eye(5)
+    correlation = torch.corrcoef(torch.stack(drawn)) - torch.eye(len(drawn))
     assert correlation.abs().max() < 0.03
 
 

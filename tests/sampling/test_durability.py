@@ -100,7 +100,7 @@ def check_kills(tmp_path: Path, monkeypatch, kills: int, seed: int) -> None:
     repeated = kill_at_random_moments(command, killed, kills, random.Random(seed))
     subprocess.run(command, check=True, capture_output=True)
     assert len(starts.read_text().split()) <= RUNS + repeated
-    monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.undo()
     subprocess.run(sample_command(whole, tmp_path / "tiny.toml", runs=RUNS), check=True, capture_output=True)
     assert Zoo(killed).verify() == []
     assert Zoo(killed).index["status"].to_list() == ["complete"] * RUNS
@@ -145,7 +145,7 @@ def test_a_worker_that_dies_between_writing_and_answering_costs_nothing(tmp_path
 
 def attempts(runs, recover=lambda run: None):
     jobs = [{"job": "train", "run": run} for run in range(runs)]
-    return Attempts(jobs, give_up=lambda run, reason: {"run": run, "given_up": reason}, recover=recover)
+    return Attempts(jobs, give_up=lambda run, reason: {"run": run, "given_up": reason}, recover=recover, note=print)
 
 
 def test_a_job_is_given_up_after_the_third_failure_once_another_was_done():
@@ -205,7 +205,7 @@ def test_a_folder_that_takes_no_more_is_one_clear_error_and_loses_nothing(
     assert hint in caught.value.hint
     assert len(run_files(zoo)) in (2, 3)  # two workers may look at the same moment
     assert Zoo(zoo).verify() == []
-    monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.undo()
     sample_tiny(zoo)
     assert run_files(zoo) == run_files(sampled_zoo)
 

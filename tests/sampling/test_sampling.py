@@ -8,10 +8,12 @@ import time
 import pytest
 
 from tests.conftest import TINY, TINY_SPACE, sample_tiny
+from tests.faults import DIE_IN_RUN_2, hook_training
 from weightprint import Space
 from weightprint.errors import DataError, RecipeMismatch, SetupError, ZooError
 from weightprint.sampling import sample as sampling
-from weightprint.sampling.sample import estimate, merge, plan, run_sampling
+from weightprint.sampling.jobs import time_run
+from weightprint.sampling.sample import estimate, merge, plan
 from weightprint.zoo import Zoo
 
 
@@ -111,45 +113,15 @@ def test_without_sizes_the_largest_that_fit_all_data_sets_are_taken(tmp_path):
     assert (recipe.train_size, recipe.test_size) == (1400, 340)
 
 
-def die_in_workers(tmp_path, monkeypatch, *, name, where):
-    """Have every worker process kill itself in run 2, before or after the function `name` of the module `where`."""
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys\n"
-        "if 'weightprint.sampling.local' in sys.orig_argv:\n"
-        f"    import os, weightprint.{where} as module\n"
-        f"    original = module.{name}\n"
-        "    def deadly(*args, **kwargs):\n"
-        f"        {'result = original(*args, **kwargs)' if name == 'write_run' else 'result = None'}\n"
-        "        if getattr(args[1], 'number', args[1]) == 2:\n"
-        "            os.kill(os.getpid(), 9)\n"
-        f"        return {'result' if name == 'write_run' else 'original(*args, **kwargs)'}\n"
-        f"    module.{name} = deadly\n"
-    )
-
-
 @pytest.mark.slow
 def test_a_run_that_kills_its_workers_is_marked_failed_and_the_rest_goes_on(tmp_path, monkeypatch):
-    die_in_workers(tmp_path, monkeypatch, name="train_run", where="jobs")
+    hook_training(tmp_path, monkeypatch, DIE_IN_RUN_2.format(condition=""))
     result = sample_tiny(tmp_path / "zoo")
     assert result.counts == {"complete": 5, "failed": 1}
     failed = result.zoo[2]
     assert failed.reason == "worker killed by signal 9"
     assert failed.weights.shape[0] == 0
     assert result.zoo.verify() == []
-
-
-@pytest.mark.slow
-def test_a_worker_that_dies_after_its_file_is_written_does_not_cost_the_run(tmp_path, monkeypatch, sampled_zoo):
-    die_in_workers(tmp_path, monkeypatch, name="write_run", where="zoo")
-    assert sample_tiny(tmp_path / "zoo").counts == {"complete": 6}
-    assert files(tmp_path / "zoo") == files(sampled_zoo)
-
-
-def test_when_no_run_can_be_trained_none_is_marked_failed(tmp_path):
-    with pytest.raises(ZooError, match="no run could be trained"):
-        run_sampling(plan(tmp_path / "zoo", TINY_SPACE, 6, **TINY), workers=1, device="cuda:99")
-    assert len(Zoo(tmp_path / "zoo")) == 0
 
 
 @pytest.mark.slow
@@ -197,6 +169,12 @@ def test_workers_end_with_their_parent(tmp_path):
     time.sleep(1.5)
     assert len(list(tmp_path.rglob("*.safetensors"))) == count < 50
     assert Zoo(tmp_path / "zoo").verify() == []
+
+
+def test_batches_as_large_as_what_is_timed_are_timed_too(tmp_path):
+    """The timed images are balanced as well: 1,024 images would leave 1,020."""
+    asked = plan(tmp_path, TINY_SPACE.replace(batch_size=1024), 1, max_epochs=3, snapshots=4)
+    assert 0 < time_run(asked.recipe, 0, asked.images, device="cpu") < 60
 
 
 def test_an_estimate_trains_nothing_and_writes_nothing(tmp_path):

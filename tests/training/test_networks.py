@@ -134,10 +134,10 @@ def test_the_glorot_normal_variance_is_two_over_the_fans():
 
 
 @pytest.mark.parametrize("initialization", INITIALIZATIONS)
-def test_everything_but_kernels_starts_at_zero_or_one(initialization):
+def test_everything_but_kernels_and_gamma_starts_at_zero_or_one(initialization):
     setup = Setup(initialization=initialization)
     vector = to_vector(network(setup)).numpy()
-    start = {"beta": 0.0, "gamma": 1.0, "moving_mean": 0.0, "moving_variance": 1.0}
+    start = {"beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
     if initialization != "torch_default":
         start["bias"] = 0.0
     if initialization == "constant":
@@ -145,6 +145,38 @@ def test_everything_but_kernels_starts_at_zero_or_one(initialization):
     for entry in Layout.of(setup):
         if entry.kind in start:
             assert (vector[entry.offset : entry.stop] == start[entry.kind]).all(), entry.name
+
+
+@pytest.mark.parametrize("initialization", INITIALIZATIONS)
+def test_gamma_starts_around_one_with_the_published_deviation(initialization):
+    setup = Setup(initialization=initialization, width_conv=12, width_fc=192)
+    gammas = np.concatenate(
+        [
+            vector[entry.offset : entry.stop].astype(np.float64)
+            for vector in (to_vector(network(setup, seed)).numpy() for seed in range(20))
+            for entry in Layout.of(setup)
+            if entry.kind == "gamma"
+        ]
+    )
+    assert scipy.stats.kstest(gammas, scipy.stats.norm(1, 0.002).cdf).pvalue > 1e-3
+
+
+def test_gammas_noise_tells_constant_filters_apart_so_that_they_can_learn():
+    setup = Setup(initialization="constant", dropout=0.0)
+    net = network(setup).train()
+    images = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    F.cross_entropy(net(images), torch.arange(16) % 10).backward()
+    gradient = net.conv[1].weight.grad.flatten(1)
+    assert len(gradient.unique(dim=0)) == len(gradient)
+
+
+@pytest.mark.parametrize("initialization", INITIALIZATIONS)
+def test_gamma_is_drawn_after_all_kernels(initialization):
+    """So that a set-up with and without batch norm starts from the same kernels."""
+    with_norm, without = (network(Setup(initialization=initialization, batch_norm=norm)) for norm in (True, False))
+    for ours, theirs in zip((*with_norm.conv, *with_norm.fc), (*without.conv, *without.fc), strict=True):
+        assert torch.equal(ours.weight, theirs.weight)
+    assert torch.equal(with_norm.output.weight, without.output.weight)
 
 
 def test_torch_default_is_what_torch_does():

@@ -123,6 +123,16 @@ def test_fewer_images_than_a_batch_are_refused(images):
         train(replace(SMALL, batch_size=512), images)
 
 
+def test_fewer_images_than_a_batch_after_class_balancing_are_refused_and_the_class_is_named(images):
+    """Else such a run would end as complete after zero steps."""
+    keep = np.ones(len(images.y_train), dtype=bool)
+    keep[np.flatnonzero(images.y_train == 9)[2:]] = False
+    cut = replace(images, x_train=images.x_train[keep], y_train=images.y_train[keep])
+    with pytest.raises(DataError, match="class 9 of shapes has 2 training images, .* 20 in an epoch, .* batch of 32"):
+        train(SMALL, cut)
+    assert train(replace(SMALL, batch_size=20), cut, max_epochs=1, snapshots=1).training_samples == 20
+
+
 def test_classes_are_balanced_by_sub_sampling_each_epoch(images):
     """Half of one class is taken away: every epoch then shows equally many of each class."""
     keep = np.ones(len(images.y_train), dtype=bool)

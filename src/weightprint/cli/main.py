@@ -53,6 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(as_json, "usage", message, "weightprint --help, or --help after the command", code=2)
     except WeightprintError as error:
         return _report(as_json, error.kind, error.message, error.hint)
+    except ImportError as error:
+        return _report(as_json, "library", f"a Python package cannot be used: {error}", "pip install weightprint")
+    except MemoryError:
+        return _report(as_json, "memory", "out of memory", "fewer --workers, or a machine with more memory")
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -114,6 +118,7 @@ def sample(
     engine: Literal["local", "ray"] = "local",
     ray_address: str | None = None,
     device: str = "cpu",
+    retry_failed: Annotated[bool, Parameter(negative=())] = False,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     json: Json = False,
 ) -> None:
@@ -157,6 +162,8 @@ def sample(
         Of a running Ray cluster, or RAY_ADDRESS; without either a Ray is started on this machine for this command.
     device
         Where to train: cpu, cuda, cuda:1, …
+    retry_failed
+        Train runs that failed again.
     dry_run
         Only say how long it would take and how large it would be.
     """
@@ -181,6 +188,7 @@ def sample(
         "engine": engine,
         "ray_address": ray_address,
         "device": device,
+        "retry_failed": retry_failed,
     }
     if dry_run:
         with redirect_stdout(sys.stderr):  # Ray reports deaths on standard output
@@ -198,6 +206,8 @@ def sample(
             f"{document['diverged']} diverged, {document['failed']} failed; "
             f"{document['sampled']} sampled now in {document['seconds']:.0f} s"
         )
+        if document["failed"]:
+            text += f"\n{RETRY_HINT}"
     print_document(document, text, as_json=json)
 
 
@@ -246,7 +256,7 @@ def _info_text(document: dict[str, Any]) -> str:
     def counts(values: dict[str, int]) -> str:
         return ", ".join(f"{count} {name}" for name, count in values.items()) or "none"
 
-    lengths = document["weights"]
+    lengths, failed = document["weights"], document["status"].get("failed", 0)
     recipe = {name: value for name, value in document["recipe"].items() if name not in ("space", "datasets")}
     return "\n".join(
         [
@@ -258,6 +268,7 @@ def _info_text(document: dict[str, Any]) -> str:
             f"  size       {document['bytes'] / 1e9:.3f} GB",
             f"  space      {document['space'] or '-'}",
             f"  recipe     {', '.join(f'{name} {value}' for name, value in recipe.items())}",
+            *([f"  failed     {failed}; {RETRY_HINT}"] if failed else []),
         ]
     )
 

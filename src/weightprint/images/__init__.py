@@ -5,10 +5,12 @@ from weightprint.images.sets import (
     TrainingImages,
     available,
     epoch_indices,
+    epoch_size,
     largest_test_size,
     largest_train_size,
     load,
     prepare,
+    refuse_large_batch,
 )
 
 __all__ = [
@@ -16,8 +18,10 @@ __all__ = [
     "TrainingImages",
     "available",
     "epoch_indices",
+    "epoch_size",
     "largest_test_size",
     "largest_train_size",
     "load",
     "prepare",
+    "refuse_large_batch",
 ]

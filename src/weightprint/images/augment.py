@@ -21,6 +21,7 @@ ROTATION = math.radians(15)
 ZOOM = 0.1
 """Largest distance of the magnification from 1."""
 SHEAR = math.radians(3)
+"""Largest tilt of either axis; the two angles are independent."""
 BRIGHTNESS = 0.2
 """Largest shift of all values, on the scale where white is 1."""
 CONTRAST = (0.5, 1.5)
@@ -40,14 +41,16 @@ class Warps:
     shift_x, shift_y: translation in pixels, to the right and downwards
     angle:            rotation in radians, clockwise as seen on the screen
     zoom:             magnification; above 1 the content grows
-    shear:            angle in radians by which vertical lines are tilted
+    shear_x, shear_y: angles in radians by which vertical lines are tilted to the right going down, and horizontal
+                      lines downwards going right
     """
 
     shift_x: Tensor
     shift_y: Tensor
     angle: Tensor
     zoom: Tensor
-    shear: Tensor
+    shear_x: Tensor
+    shear_y: Tensor
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,10 @@ def augment(images: Tensor, *, generator: torch.Generator) -> Tensor:
 
 def draw_warps(count: int, *, generator: torch.Generator) -> Warps:
     """Draw the affine maps of `count` images, each parameter uniformly within the paper's range."""
-    largest = torch.tensor([TRANSLATION, TRANSLATION, ROTATION, ZOOM, SHEAR], device=generator.device)
+    largest = torch.tensor([TRANSLATION, TRANSLATION, ROTATION, ZOOM, SHEAR, SHEAR], device=generator.device)
     signed = torch.rand(count, len(largest), generator=generator, device=generator.device).mul_(2).sub_(1)
-    shift_x, shift_y, angle, zoom, shear = (signed * largest).unbind(1)
-    return Warps(shift_x, shift_y, angle, 1 + zoom, shear)
+    shift_x, shift_y, angle, zoom, shear_x, shear_y = (signed * largest).unbind(1)
+    return Warps(shift_x, shift_y, angle, 1 + zoom, shear_x, shear_y)
 
 
 def draw_colors(*, generator: torch.Generator) -> Colors:
@@ -106,9 +109,9 @@ def warp(images: Tensor, warps: Warps) -> Tensor:
 
     In pixels relative to the centre, x to the right and y downwards, a point p moves to
 
-        rotate(angle) · shear(shear) · zoom · p + (shift_x, shift_y)
+        rotate(angle) · shear(shear_x, shear_y) · zoom · p + (shift_x, shift_y)
 
-    with rotate(a) = [[cos a, -sin a], [sin a, cos a]] and shear(s) = [[1, tan s], [0, 1]]: first zoomed,
+    with rotate(a) = [[cos a, -sin a], [sin a, cos a]] and shear(s, t) = [[1, tan s], [tan t, 1]]: first zoomed,
     then sheared, then rotated, then shifted.
     """
     sources = _source_positions(warps, images.shape[-2], images.shape[-1], like=images)
@@ -118,11 +121,13 @@ def warp(images: Tensor, warps: Warps) -> Tensor:
 def _source_positions(warps: Warps, height: int, width: int, *, like: Tensor) -> Tensor:
     """Where each pixel of the result comes from: [B, H, W, 2], as `grid_sample` wants it (-1 and 1 are the borders).
 
-    The inverse of the map in `warp`: (1 / zoom) · shear(-shear) · rotate(-angle) · (p - shift).
+    The inverse of the map in `warp`: 1 / (zoom · (1 - tan s · tan t)) · [[1, -tan s], [-tan t, 1]] · rotate(-angle)
+    · (p - shift).
     """
-    cos, sin, tan = warps.angle.cos(), warps.angle.sin(), warps.shear.tan()
-    per_x = torch.stack([cos + tan * sin, -sin], 1) / warps.zoom.unsqueeze(1)
-    per_y = torch.stack([sin - tan * cos, cos], 1) / warps.zoom.unsqueeze(1)
+    cos, sin, tan_x, tan_y = warps.angle.cos(), warps.angle.sin(), warps.shear_x.tan(), warps.shear_y.tan()
+    scale = (warps.zoom * (1 - tan_x * tan_y)).unsqueeze(1)
+    per_x = torch.stack([cos + tan_x * sin, -sin - tan_y * cos], 1) / scale
+    per_y = torch.stack([sin - tan_x * cos, cos - tan_y * sin], 1) / scale
     offset = -(per_x * warps.shift_x.unsqueeze(1) + per_y * warps.shift_y.unsqueeze(1))
     to_borders = like.new_tensor([2 / width, 2 / height])
     per_x, per_y, offset = (part.to(like).mul_(to_borders).view(-1, 2, 1, 1) for part in (per_x, per_y, offset))

@@ -210,6 +210,29 @@ def epoch_indices(labels: NDArray[np.int64], *, generator: np.random.Generator) 
     return generator.permutation(np.concatenate(drawn)) if drawn else np.empty(0, dtype=np.int64)
 
 
+def epoch_size(labels: NDArray[np.int64]) -> int:
+    """How many images `epoch_indices` gives."""
+    counts = np.unique(labels, return_counts=True)[1]
+    return len(counts) * int(counts.min(initial=len(labels)))
+
+
+def refuse_large_batch(images: TrainingImages, batch_size: int) -> None:
+    """Raise DataError when the class-balanced images of an epoch are fewer than one batch."""
+    size = epoch_size(images.y_train)
+    if size >= batch_size:
+        return
+    labels, counts = np.unique(images.y_train, return_counts=True)
+    if size == len(images.y_train):
+        found, more = f"{images.name} has {size} training images", "more training images"
+    else:
+        smallest, count = labels[counts.argmin()], counts.min()
+        found = (
+            f"class {smallest} of {images.name} has {count} training images, with balanced classes {size} in an epoch"
+        )
+        more = f"more images of class {smallest}"
+    raise DataError(f"{found}, fewer than one batch of {batch_size}", hint=f"{more}, or a smaller batch_size")
+
+
 def _deal(labels: NDArray[np.int64], size: int | None, *key: object) -> tuple[np.ndarray, np.ndarray]:
     """Indices of `size` images (None: all), one of each class in turn, and their ranks within their class."""
     ranks = np.empty(len(labels), dtype=np.int64)

@@ -18,7 +18,7 @@ from typing import Any
 
 from weightprint.errors import SetupError, ZooError
 from weightprint.images import TrainingImages
-from weightprint.sampling.engine import Answer, Attempts, GiveUp, Job, Recover, do, prepare_process
+from weightprint.sampling.engine import Answer, Attempts, GiveUp, Job, Note, Recover, do, prepare_process
 from weightprint.setups.recipe import Recipe
 
 GPU_SHARE = 0.25
@@ -91,8 +91,8 @@ class RayCluster:
         if self._is_ours:
             self._ray.shutdown()
 
-    def map(self, jobs: Iterable[Job], *, give_up: GiveUp, recover: Recover) -> Iterator[Answer]:
-        attempts = Attempts(jobs, give_up=give_up, recover=recover)
+    def map(self, jobs: Iterable[Job], *, give_up: GiveUp, recover: Recover, note: Note) -> Iterator[Answer]:
+        attempts = Attempts(jobs, give_up=give_up, recover=recover, note=note)
         self._submit(attempts)
         while attempts.open:
             (reference,), _ = self._ray.wait(list(self._in_flight), num_returns=1)
@@ -111,7 +111,10 @@ class RayCluster:
             return self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines()[:1] or [""]
-            return {"failure": f"{type(error).__name__}: {reason[0]}", "died": True}
+            answer = {"failure": f"{type(error).__name__}: {reason[0]}", "died": True}
+            if isinstance(error, self._ray.exceptions.WorkerCrashedError):
+                return answer
+            return {**answer, "hint": "see what Ray and the nodes say"}
 
     def _connect(self) -> None:
         quiet = {"logging_level": logging.ERROR, "log_to_driver": False}

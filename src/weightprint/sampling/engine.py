@@ -2,7 +2,8 @@
 
 A job is {"job": "train" or "time", "run": number}; one about members of a cohort has their numbers as "runs" and the
 first as "run". Its answer has "run" and either what was done ("answers", one for each, where there are "runs"), or
-"failure" (the reason; "died" says that the process is gone), or "cannot_write" with a "hint".
+"failure", what went wrong with the run ("died" says that the process is gone, "hint" that the machine is to blame), or
+"stop" with a "hint": what no run can help, so that the command ends. "traceback" tells where it happened.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import socket
 import sys
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -29,6 +32,8 @@ Job = dict[str, Any]
 Answer = dict[str, Any]
 GiveUp = Callable[[int, str], Answer]
 """From a run's number and what went wrong with it to the answer that stands for it."""
+Note = Callable[[Answer], None]
+"""Told every answer about something that went wrong, also where it is tried again."""
 Recover = Callable[[int], "Answer | None"]
 """The answer about a run whose file was written although its process died before it could say so."""
 
@@ -37,6 +42,10 @@ DEATHS_UNTIL_FAILED = 3
 
 GIVEN_UP_UNTIL_STOP = 3
 """When this many runs were given up and none was done, nothing is marked as failed."""
+
+MORE_MEMORY = "fewer --workers, or a machine with more memory"
+_OUT_OF_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")
+_OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control", "/proc/vmstat")
 
 GO_ON = "the same command goes on where it stopped"
 _HINTS = {
@@ -61,7 +70,7 @@ class Engine(Protocol):
 
     def __exit__(self, *error: object) -> None: ...
 
-    def map(self, jobs: Iterable[Job], *, give_up: GiveUp, recover: Recover) -> Iterator[Answer]:
+    def map(self, jobs: Iterable[Job], *, give_up: GiveUp, recover: Recover, note: Note) -> Iterator[Answer]:
         """Answers to the jobs in the order in which they are done; see `Attempts`."""
         ...
 
@@ -70,13 +79,14 @@ class Attempts:
     """The jobs that wait, and what went wrong with them so far.
 
     A job that failed, or on which a process died, is repeated; after the third time the answer is
-    give_up(run, reason). After a death the answer is recover(run) where that finds one. Of a job with several runs
-    there is an answer for each, and only what was not recovered is repeated.
+    give_up(run, reason), unless the machine is to blame. After a death the answer is recover(run) where that finds one.
+    Of a job with several runs there is an answer for each, and only what was not recovered is repeated.
     """
 
-    def __init__(self, jobs: Iterable[Job], *, give_up: GiveUp, recover: Recover) -> None:
+    def __init__(self, jobs: Iterable[Job], *, give_up: GiveUp, recover: Recover, note: Note) -> None:
         self.waiting = deque(jobs)
-        self._give_up, self._recover = give_up, recover
+        self._give_up, self._recover, self._note = give_up, recover, note
+        self._killed_for_memory = oom_kills()
         self._failures: Counter[int] = Counter()
         self._given_up: list[tuple[Job, str]] = []
         self._under_way = self._done = 0
@@ -94,32 +104,45 @@ class Attempts:
     def settle(self, job: Job, answer: Answer) -> list[Answer]:
         """The answers that are final now that a job was answered.
 
-        Raises ZooError when the zoo cannot be written to, or when several jobs had to be given up and none was done:
-        then the reason lies elsewhere.
+        Raises ZooError where the answer says to stop, where the machine is to blame for the third failure of a job, and
+        when several jobs had to be given up and none was done: then the reason lies elsewhere.
         """
         self._under_way -= 1
-        if "cannot_write" in answer:
-            raise ZooError(answer["cannot_write"], hint=answer["hint"])
+        if "stop" in answer or "failure" in answer:
+            self._note({"run": job["run"], **answer})
+        if "stop" in answer:
+            raise ZooError(answer["stop"], hint=answer["hint"])
         final: list[Answer] = []
         if "failure" not in answer:
             final += answer.get("answers", [answer])
         else:
             if answer.get("died"):
                 final += [found for run in _runs(job) if (found := self._recover(run))]
+                answer = self._blamed(answer)
             there = {found["run"] for found in final}
             if left := [run for run in _runs(job) if run not in there]:
-                self._failed({**job, "runs": left} if there else job, answer["failure"])
+                self._failed({**job, "runs": left} if there else job, answer)
         self._done += len(final)
         while self._given_up and (self._done or not self.open):
             job, reason = self._given_up.pop()
             final += [self._give_up(run, reason) for run in _runs(job)]
         return final
 
-    def _failed(self, job: Job, reason: str) -> None:
+    def _blamed(self, answer: Answer) -> Answer:
+        """The answer about a death, with a hint where the system has killed for memory since the last one."""
+        before, self._killed_for_memory = self._killed_for_memory, oom_kills()
+        if self._killed_for_memory <= before:
+            return answer
+        return {**answer, "failure": f"{answer['failure']}: the system is out of memory", "hint": MORE_MEMORY}
+
+    def _failed(self, job: Job, answer: Answer) -> None:
+        reason = answer["failure"]
         self._failures[job["run"]] += 1
         if self._failures[job["run"]] < DEATHS_UNTIL_FAILED:
             self.waiting.appendleft(job)
             return
+        if "hint" in answer:
+            raise ZooError(f"run {job['run']} cannot be trained here: {reason}", hint=f"{answer['hint']}; {GO_ON}")
         self._given_up.append((job, reason))
         if not self._done and len(self._given_up) >= GIVEN_UP_UNTIL_STOP:
             job, reason = self._given_up[0]
@@ -128,6 +151,16 @@ class Attempts:
 
 def _runs(job: Job) -> list[int]:
     return job.get("runs", [job["run"]])
+
+
+def oom_kills() -> int:
+    """How many processes the system has killed for memory, as far as it says."""
+    found = 0
+    for path in _OOM_COUNTERS:
+        with contextlib.suppress(OSError):
+            text = Path(path).read_text(encoding="ascii", errors="replace")
+            found += sum(int(count) for count in re.findall(r"^oom_kill (\d+)$", text, re.MULTILINE))
+    return found
 
 
 def cannot_write(folder: Path, error: OSError, *, what: str = "") -> ZooError:
@@ -174,17 +207,36 @@ def _keep_freed_memory() -> None:
 
 
 def do(job: Job, *, zoo: Path, recipe: Recipe, images: Mapping[str, TrainingImages], device: str) -> Answer:
-    """Do a job in this process. A failure is an answer, never an exception."""
-    run = job["run"]
+    """Do a job in this process. What goes wrong is an answer, never an exception."""
     try:
         done = _JOBS[job["job"]](zoo, recipe, images, job, device)
-    except OSError as error:
-        refusal = cannot_write(zoo, error, what=f"run {run}")
-        done = {"cannot_write": refusal.message, "hint": refusal.hint}
     except Exception as error:
-        kind = "" if isinstance(error, WeightprintError) else f"{type(error).__name__}: "
-        done = {"failure": f"{kind}{error}"}
-    return {"run": run, **done}
+        done = {**_blame(error, job["run"], zoo, device), "traceback": traceback.format_exc()}
+    return {"run": job["run"], **done}
+
+
+def _blame(error: Exception, run: int, zoo: Path, device: str) -> Answer:
+    """What is to blame for an exception: the folder, the machine, or the run itself, if it fails where a plain training
+    does not."""
+    if isinstance(error, OSError) and error.errno:
+        refusal = cannot_write(zoo, error, what=f"run {run}")
+        return {"stop": refusal.message, "hint": refusal.hint}
+    reason = str(error) if isinstance(error, WeightprintError) else f"{type(error).__name__}: {error}"
+    hint = ""
+    if isinstance(error, ImportError):
+        hint = "install what is missing"
+    elif isinstance(error, MemoryError) or any(sign in str(error) for sign in _OUT_OF_MEMORY):
+        hint = MORE_MEMORY
+    else:
+        from weightprint.sampling.jobs import train_plainly
+
+        try:
+            train_plainly(device, spool=zoo if zoo.is_dir() else None)
+        except Exception:
+            hint = f"nothing trains here on {device}: check the device and the libraries"
+    if hint:
+        return {"stop": f"run {run} cannot be trained here: {reason}", "hint": f"{hint}; {GO_ON}"}
+    return {"failure": reason}
 
 
 def _train(zoo: Path, recipe: Recipe, images: Mapping[str, TrainingImages], job: Job, device: str) -> Answer:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from weightprint.images import TrainingImages
+import numpy as np
+
+from weightprint.images import TrainingImages, epoch_size
+from weightprint.setups import CLASSES, IMAGE_CHANNELS, IMAGE_SIDE, Setup
 from weightprint.setups.recipe import Recipe, cohorts_of, recipe_sha256
 from weightprint.training.cohorts import train_cohort
 from weightprint.training.loop import CURVE_COLUMNS, TrainedRun, train
@@ -56,6 +60,14 @@ def train_run(
     return _record(recipe, number, trained, images)
 
 
+def train_plainly(device: str, *, spool: Path | None) -> None:
+    """Take a gradient step of the smallest network, which raises nothing where anything trains at all."""
+    images, labels = np.zeros((CLASSES, IMAGE_SIDE, IMAGE_SIDE, IMAGE_CHANNELS), dtype=np.uint8), np.arange(CLASSES)
+    part = TrainingImages("plain", *(images, labels) * 3)
+    setup = Setup(batch_size=CLASSES, filter_size=1, width_conv=1, width_fc=2, depth_fc=1, outputs=CLASSES)
+    train(setup, part, max_epochs=1, snapshots=1, device=device, spool=spool)
+
+
 def _record(
     recipe: Recipe, number: int, trained: TrainedRun, images: Mapping[str, TrainingImages]
 ) -> tuple[RunRecord, int]:
@@ -81,7 +93,7 @@ def time_run(recipe: Recipe, number: int, images: Mapping[str, TrainingImages], 
     (cohort,) = cohorts_of(recipe, [number])
     setups = [recipe.draw(member) for member in cohort]
     setup, part = setups[0], images[setups[0].dataset]
-    shown = min(len(part.y_train), max(TIMED_IMAGES, setup.batch_size))
+    shown = min(len(part.y_train), CLASSES * math.ceil(max(TIMED_IMAGES, setup.batch_size) / CLASSES))
     short = {
         name: replace(part, x_train=part.x_train[:shown], y_train=part.y_train[:shown]) for name, part in images.items()
     }
@@ -98,5 +110,5 @@ def time_run(recipe: Recipe, number: int, images: Mapping[str, TrainingImages], 
     evaluation, _ = seconds(0)
     epoch, samples = seconds(1)
     per_sample = max(epoch - 2 * evaluation, 0.0) / max(samples, 1)
-    steps = len(part.y_train) // setup.batch_size
+    steps = epoch_size(part.y_train) // setup.batch_size
     return recipe.max_epochs * (per_sample * steps * setup.batch_size + evaluation) + evaluation

@@ -23,7 +23,17 @@ import numpy as np
 
 from weightprint.errors import ZooError
 from weightprint.images import TrainingImages
-from weightprint.sampling.engine import DEATHS_UNTIL_FAILED, Answer, Attempts, GiveUp, Job, Recover, do, prepare_process
+from weightprint.sampling.engine import (
+    DEATHS_UNTIL_FAILED,
+    Answer,
+    Attempts,
+    GiveUp,
+    Job,
+    Note,
+    Recover,
+    do,
+    prepare_process,
+)
 from weightprint.setups.recipe import Recipe
 
 
@@ -56,12 +66,12 @@ class Workers:
         for worker in self._workers:
             worker.end()
 
-    def map(self, jobs: Iterable[Job], *, give_up: GiveUp, recover: Recover) -> Iterator[Answer]:
+    def map(self, jobs: Iterable[Job], *, give_up: GiveUp, recover: Recover, note: Note) -> Iterator[Answer]:
         """Answers to the jobs in the order in which they are done; see `Attempts`.
 
         Raises ZooError when workers do not start, or as `Attempts.settle` does.
         """
-        attempts = Attempts(jobs, give_up=give_up, recover=recover)
+        attempts = Attempts(jobs, give_up=give_up, recover=recover, note=note)
         dead_at_start = 0
         while len(self._workers) < min(self.count, len(attempts.waiting)):
             self._start()

@@ -13,14 +13,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from weightprint.errors import CorruptFile, DataError, SetupError, ZooError, did_you_mean
+from weightprint.errors import CorruptFile, SetupError, ZooError, did_you_mean
 from weightprint.files import TEMPORARY_PREFIX
-from weightprint.images import TrainingImages, largest_test_size, largest_train_size, load, prepare
+from weightprint.images import TrainingImages, largest_test_size, largest_train_size, load, prepare, refuse_large_batch
 from weightprint.sampling.cluster import RayCluster
 from weightprint.sampling.engine import Answer, Engine, Job, writing_to
 from weightprint.sampling.local import Workers
 from weightprint.setups import Space
-from weightprint.setups.recipe import WINDOW, Recipe, cohorts_of, refuse_other_recipe
+from weightprint.setups.recipe import PROCEDURE, WINDOW, Recipe, cohorts_of, refuse_other_recipe
+from weightprint.training.devices import refuse_absent_device
 from weightprint.training.loop import MAX_EPOCHS, SNAPSHOTS
 from weightprint.zoo import LOG_FILE, Zoo, write_run
 from weightprint.zoo.index import UNREADABLE, index_row, run_path
@@ -42,6 +43,8 @@ class Sampling:
     """A recipe with its images and the runs that are asked for.
 
     numbers: of the runs, from 0
+
+    Raises SetupError for a recipe of another training procedure than this version's.
     """
 
     path: Path
@@ -49,9 +52,17 @@ class Sampling:
     images: Mapping[str, TrainingImages]
     numbers: range
 
-    def missing(self, zoo: Zoo) -> list[int]:
-        """The runs that have no readable file yet."""
-        there = set(zoo.index.filter(zoo.index["status"] != UNREADABLE)["number"].to_list())
+    def __post_init__(self) -> None:
+        if self.recipe.procedure != PROCEDURE:
+            raise SetupError(
+                f"a recipe of training procedure {self.recipe.procedure} cannot be sampled, only {PROCEDURE}",
+                hint="the weightprint that the zoo's zoo.json names under made_with can; a new plan makes a new zoo",
+            )
+
+    def missing(self, zoo: Zoo, *, retry_failed: bool = False) -> list[int]:
+        """The runs that have no readable file yet, and those that failed where they are tried again."""
+        again = [UNREADABLE, "failed"] if retry_failed else [UNREADABLE]
+        there = set(zoo.index.filter(~zoo.index["status"].is_in(again))["number"].to_list())
         return [number for number in self.numbers if number not in there]
 
 
@@ -93,7 +104,7 @@ def sample(path: str | os.PathLike[str], space: str | Path | Space = "fixed", ru
 
     The same call goes on where an interrupted one stopped. Options are those of `plan` and `run_sampling`.
     """
-    names = ("workers", "engine", "ray_address", "device", "progress")
+    names = ("workers", "engine", "ray_address", "device", "retry_failed", "progress")
     run_options = {name: options.pop(name) for name in names if name in options}
     return run_sampling(plan(path, space, runs, **options), **run_options).zoo
 
@@ -153,7 +164,9 @@ def plan(
     images = {
         name: prepare(images, train_size=train_size, test_size=test_size, seed=seed) for name, images in loaded.items()
     }
-    _refuse_large_batches(space, images)
+    largest = max(space.choices("batch_size") or ())
+    for part in images.values():
+        refuse_large_batch(part, largest)
     return Sampling(Path(path), recipe, images, numbers)
 
 
@@ -170,16 +183,6 @@ def _numbers(runs: int, range_: str | None) -> range:
     return range(int(first), int(last) + 1)
 
 
-def _refuse_large_batches(space: Space, images: Mapping[str, TrainingImages]) -> None:
-    largest = max(space.choices("batch_size") or ())
-    for name, part in images.items():
-        if len(part.y_train) < largest:
-            raise DataError(
-                f"{name} leaves {len(part.y_train)} training images, fewer than one batch of {largest}",
-                hint="a larger --train-size, or a space with smaller batches",
-            )
-
-
 def run_sampling(
     sampling: Sampling,
     *,
@@ -187,25 +190,31 @@ def run_sampling(
     engine: str = "local",
     ray_address: str | None = None,
     device: str = "cpu",
+    retry_failed: bool = False,
     progress: Progress | None = None,
 ) -> SamplingResult:
     """Train the runs that are missing; an interruption, of whatever kind, leaves a good zoo.
 
-    workers:     runs under way at once, each on one thread; one per core when None
-    engine:      "local" for processes of this machine, "ray" for tasks of a Ray cluster; the runs are the same
-    ray_address: of the cluster; see `weightprint.sampling.cluster.RayCluster`
-    device:      where to train
+    A run that fails by itself, three times, is marked as failed. What the machine is to blame for ends the call and
+    marks nothing: a folder that cannot be written to, a device, a library or memory that is missing.
 
-    Raises ZooError when the folder cannot be written to or another process is sampling these runs.
+    workers:      runs under way at once, each on one thread; one per core when None
+    engine:       "local" for processes of this machine, "ray" for tasks of a Ray cluster; the runs are the same
+    ray_address:  of the cluster; see `weightprint.sampling.cluster.RayCluster`
+    device:       where to train
+    retry_failed: train the runs that failed again
+
+    Raises SetupError for a device that is not there, ZooError when the machine is to blame or another process is
+    sampling these runs.
     """
     started = time.perf_counter()
     pool = _engine(sampling, engine, workers, device, ray_address)
     trained = _Trained()
     with writing_to(sampling.path):
         zoo = Zoo.create(sampling.path, sampling.recipe.to_json(), space_name=sampling.recipe.space.name)
-        if sampling.missing(zoo):
+        if sampling.missing(zoo, retry_failed=retry_failed):
             with runs_locked(zoo.path, sampling.numbers):
-                trained = _train_missing(sampling, zoo.refresh(), pool, progress)
+                trained = _train_missing(sampling, zoo.refresh(), pool, progress, retry_failed=retry_failed)
             zoo = zoo.refresh()
     asked = zoo.select(numbers=list(sampling.numbers)).index["status"].value_counts()
     return SamplingResult(
@@ -223,6 +232,7 @@ def _engine(sampling: Sampling, name: str, workers: int | None, device: str, ray
         return RayCluster(*work, count=workers, device=device, address=ray_address)
     if ray_address is not None:
         raise SetupError("a Ray address needs the engine ray", hint="--engine ray")
+    refuse_absent_device(device)
     return Workers(*work, count=workers or _cores(), device=device)
 
 
@@ -244,15 +254,17 @@ class _Trained:
         self.peak_mb = max(filter(None, (self.peak_mb, answer.get("peak_mb"))), default=None)
 
 
-def _train_missing(sampling: Sampling, zoo: Zoo, pool: Engine, progress: Progress | None) -> _Trained:
+def _train_missing(
+    sampling: Sampling, zoo: Zoo, pool: Engine, progress: Progress | None, *, retry_failed: bool
+) -> _Trained:
     refuse_other_recipe(zoo.recipe, sampling.recipe.to_json(), where=str(zoo.path))  # made by another at the same time
-    missing = sampling.missing(zoo)
+    missing = sampling.missing(zoo, retry_failed=retry_failed)
     _remove_leftovers(zoo.path, missing)
     trained = _Trained()
 
     def recover(number: int) -> Answer | None:
         row = index_row(run_path(zoo.path, number), number)
-        if row["status"] == UNREADABLE:
+        if row["status"] in (UNREADABLE, "failed"):  # no process that trains writes a failed run
             return None
         return {"run": number, "status": row["status"], "training_samples": 0}
 
@@ -261,11 +273,14 @@ def _train_missing(sampling: Sampling, zoo: Zoo, pool: Engine, progress: Progres
         return {"run": number, "status": "failed", "training_samples": 0, "reason": reason}
 
     with pool, _open_log(zoo.path / LOG_FILE) as log:
+
+        def note(answer: Answer) -> None:
+            log.write(json.dumps({**answer, "time": round(time.time(), 3)}).encode() + b"\n")
+
         jobs = _training_jobs(sampling.recipe, missing)
-        for answer in pool.map(jobs, give_up=give_up, recover=recover):
+        for answer in pool.map(jobs, give_up=give_up, recover=recover, note=note):
             trained.add(answer)
-            line = {**answer, "time": round(time.time(), 3)}
-            log.write(json.dumps(line).encode() + b"\n")
+            note(answer)
             if progress is not None:
                 progress(trained.runs, len(missing), answer)
     return trained
@@ -326,6 +341,7 @@ def estimate(
     engine: str = "local",
     ray_address: str | None = None,
     device: str = "cpu",
+    retry_failed: bool = False,
 ) -> dict[str, Any]:
     """What sampling would take, from a short timing on this machine; trains nothing and writes nothing.
 
@@ -336,7 +352,7 @@ def estimate(
     if (sampling.path / "zoo.json").exists():
         zoo = Zoo(sampling.path)
         refuse_other_recipe(zoo.recipe, sampling.recipe.to_json(), where=str(sampling.path))
-        missing = sampling.missing(zoo)
+        missing = sampling.missing(zoo, retry_failed=retry_failed)
     drawn = missing[:: max(1, len(missing) // 1000)]
     weights = [Layout.of(sampling.recipe.draw(number)).size for number in drawn]
     gigabytes = float(np.mean(weights)) * 4e-9 * sampling.recipe.snapshots * len(missing) if missing else 0.0
@@ -344,7 +360,8 @@ def estimate(
         count = pool.count
         timed = missing[:: max(1, len(missing) // max(TIMED_RUNS, count))][: max(TIMED_RUNS, count)]
         jobs = ({"job": "time", "run": number} for number in timed)
-        seconds = [answer["seconds"] for answer in pool.map(jobs, give_up=_refuse_timing, recover=lambda _: None)]
+        answers = pool.map(jobs, give_up=_refuse_timing, recover=lambda _: None, note=lambda _: None)
+        seconds = [answer["seconds"] for answer in answers]
     cohorts = cohorts_of(sampling.recipe, missing)
     to_train = sum(map(len, cohorts))
     hours = float(np.mean(seconds)) * to_train / min(count, len(cohorts)) / 3600 if seconds else 0.0

@@ -11,8 +11,9 @@ from weightprint.files import canonical_json, sha256_hex
 from weightprint.setups.setup import Setup
 from weightprint.setups.space import Space
 
-PROCEDURE = 1
-"""Raised when the same recipe would train differently for another reason than library versions."""
+PROCEDURE = 2
+"""Raised when the same recipe would train differently for another reason than library versions. 2: gamma starts with
+noise, shear has two angles."""
 
 EARLIEST_STOP = 20
 """Evaluations that must exist before a run may stop early (paper section 3.2: 20 snapshots are kept)."""
@@ -47,6 +48,7 @@ class Recipe:
     datasets:   data set name → SHA-256 of its images and labels
     cohort:     runs trained as one, at most; see `cohorts_of`
     window:     consecutive runs among which cohorts are formed
+    procedure:  version of the training procedure; recipes of another than PROCEDURE are read but not sampled
     """
 
     space: Space
@@ -58,6 +60,7 @@ class Recipe:
     datasets: Mapping[str, str]
     cohort: int = 1
     window: int = 1
+    procedure: int = PROCEDURE
 
     def __post_init__(self) -> None:
         if self.snapshots < 1 or self.max_epochs < 1:
@@ -89,7 +92,7 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         cohorts = {"cohort": self.cohort, "window": self.window} if self.cohort > 1 else {}
         return {
-            "procedure": PROCEDURE,
+            "procedure": self.procedure,
             "space": self.space.to_json(),
             "seed": self.seed,
             "train_size": self.train_size,
@@ -102,20 +105,16 @@ class Recipe:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], *, name: str = "space") -> Recipe:
-        """The inverse of `to_json`. Raises ZooError for another form or procedure."""
+        """The inverse of `to_json`, for recipes of any procedure. Raises ZooError for another form."""
         try:
             fields = dict(value)
-            procedure = fields.pop("procedure")
+            procedure = fields["procedure"]
             fields["space"] = Space(name, fields["space"])
-            recipe = cls(**fields)
+            if type(procedure) is not int or procedure < 1:
+                raise TypeError(f"procedure must be a whole number from 1, not {procedure!r}")
+            return cls(**fields)
         except (TypeError, KeyError) as error:
             raise ZooError(f"a recipe of an unknown form: {error}") from error
-        if procedure != PROCEDURE:
-            raise ZooError(
-                f"the recipe was made for training procedure {procedure}, this is {PROCEDURE}",
-                hint="use the weightprint version named in zoo.json",
-            )
-        return recipe
 
 
 def cohorts_of(recipe: Recipe, runs: Iterable[int]) -> list[tuple[int, ...]]:
@@ -149,6 +148,13 @@ def recipe_sha256(recipe: Mapping[str, Any]) -> str:
 
 def refuse_other_recipe(found: Mapping[str, Any], asked: Mapping[str, Any], *, where: str) -> None:
     """Raise RecipeMismatch that names every difference; do nothing when there is none."""
+    procedures = found.get("procedure"), asked.get("procedure")
+    if procedures[0] != procedures[1]:
+        raise RecipeMismatch(
+            f"{where} was made by training procedure {procedures[0]}, not {procedures[1]}",
+            hint="it can be read like any other, but only the weightprint that its zoo.json names under made_with can "
+            "extend it; sample into a new folder",
+        )
     differences = list(_differences(found, asked, ""))
     if differences:
         raise RecipeMismatch(

@@ -20,11 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weightprint.errors import DataError, SetupError
-from weightprint.images import ImageSet, TrainingImages, epoch_indices, prepare
+from weightprint.images import ImageSet, TrainingImages, epoch_indices, epoch_size, prepare, refuse_large_batch
 from weightprint.images.augment import augment
 from weightprint.setups import Setup
 from weightprint.setups.recipe import SHAPE_FIELDS
 from weightprint.training.architecture import layers_per_block, tensor_entries
+from weightprint.training.devices import refuse_absent_device
 from weightprint.training.loop import (
     EVALUATION_BATCH,
     LEARNING_RATE_DECAY,
@@ -34,7 +35,6 @@ from weightprint.training.loop import (
     ResidentImages,
     Streams,
     TrainedRun,
-    refuse_large_batch,
     to_float,
 )
 from weightprint.training.networks import ACTIVATIONS, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Network, initialize
@@ -60,9 +60,11 @@ def train_cohort(
 
     All other arguments are as in `train`. A member that ends early leaves the cohort, and the rest goes on.
 
-    Raises SetupError for set-ups that differ in shape, DataError for images of different numbers or fewer than a batch.
+    Raises SetupError for set-ups that differ in shape and for a device that is not there, DataError for images of
+    different numbers or fewer than a batch.
     """
     _refuse_other_shapes(setups, runs)
+    refuse_absent_device(device)
     order = sorted(range(len(setups)), key=lambda k: setups[k].activation)  # one operation for neighbours that share it
     members = [_Member(setups[k], Streams(seed, runs[k], device)) for k in order]
     parts = CohortImages(_prepared(setups, images, seed), [member.setup.dataset for member in members], device)
@@ -128,7 +130,7 @@ def _prepared(
             part = images[setup.dataset]
             if isinstance(part, ImageSet):
                 part = prepare(part, train_size=None, test_size=None, seed=seed)
-            refuse_large_batch(setup, part)
+            refuse_large_batch(part, setup.batch_size)
             parts[setup.dataset] = part
     sizes = {name: _sizes(part) for name, part in parts.items()}
     if len(set(sizes.values())) > 1:
@@ -141,8 +143,7 @@ def _prepared(
 
 
 def _sizes(part: TrainingImages) -> tuple[int, int, int, int]:
-    per_epoch = len(epoch_indices(part.y_train, generator=np.random.default_rng(0)))
-    return len(part.y_train), per_epoch, len(part.y_validation), len(part.y_test)
+    return len(part.y_train), epoch_size(part.y_train), len(part.y_validation), len(part.y_test)
 
 
 class CohortNetwork:

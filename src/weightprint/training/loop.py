@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from weightprint.errors import DataError
-from weightprint.images import ImageSet, TrainingImages, epoch_indices, prepare
+from weightprint.images import ImageSet, TrainingImages, epoch_indices, prepare, refuse_large_batch
 from weightprint.images.augment import augment
 from weightprint.seeds import seed_from_hash
 from weightprint.setups import Setup
 from weightprint.training.architecture import weight_count
+from weightprint.training.devices import refuse_absent_device
 from weightprint.training.networks import Network, initialize, to_vector
 from weightprint.training.optimizers import RULES, FlatParameters
 from weightprint.training.stopping import EARLIEST_STOP, EarlyStopping, evenly_spaced
@@ -90,11 +90,13 @@ def train(
     The result depends on the arguments alone: every random choice has a generator of its own, keyed by
     (purpose, seed, run). All weights of the run are spooled to an unnamed file in the folder `spool`.
 
-    Raises DataError when the training part is smaller than one batch.
+    Raises DataError when class balancing leaves fewer training images than one batch, SetupError for a device that is
+    not there.
     """
     if isinstance(images, ImageSet):
         images = prepare(images, train_size=None, test_size=None, seed=seed)
-    refuse_large_batch(setup, images)
+    refuse_large_batch(images, setup.batch_size)
+    refuse_absent_device(device)
     parts = ResidentImages(images, device)
     streams = Streams(seed, run, device)
 
@@ -121,15 +123,6 @@ def train(
                 optimizer.step(learning_rate)
                 step += 1
         return course.result()
-
-
-def refuse_large_batch(setup: Setup, images: TrainingImages) -> None:
-    """Raise DataError when the training part is smaller than one batch."""
-    if len(images.y_train) < setup.batch_size:
-        raise DataError(
-            f"{images.name} has {len(images.y_train)} training images, fewer than one batch of {setup.batch_size}",
-            hint="more training images, or a smaller batch_size",
-        )
 
 
 class Streams:

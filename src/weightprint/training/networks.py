@@ -19,6 +19,10 @@ BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
 """Torch counts the share of the new value: the protocol's 0.9 is the share of the old one."""
 
+GAMMA_DEVIATION = 0.002
+"""Standard deviation of gamma at the start (the reference's). With constant kernels this noise alone tells the filters
+of a layer apart; without it they stay equal for ever."""
+
 TRUNCATED_SIGMA = 0.87962566103423978
 """Standard deviation of a standard normal truncated at ±2 (Keras, VarianceScaling)."""
 
@@ -88,12 +92,12 @@ def _batch_norm(cls: type[nn.Module], width: int, setup: Setup) -> nn.Module:
 
 
 def initialize(network: Network, *, generator: torch.Generator) -> None:
-    """Fill a network as its set-up's `initialization` says; biases 0, gamma 1, beta 0, moving statistics 0 and 1.
+    """Fill a network as its set-up's `initialization` says; biases 0, beta 0, moving statistics 0 and 1.
 
     constant 0.1; random_normal N(0, 1); glorot_uniform ±√(6 / (fan_in + fan_out)); glorot_normal of variance
     2 / (fan_in + fan_out) and he_normal of variance 2 / fan_in, both truncated at two σ (Keras); torch_default
-    ±1/√fan_in for kernels and biases (torch 2's Linear and Conv2d).
-    Differs: the reference draws gamma from N(1, 0.002).
+    ±1/√fan_in for kernels and biases (torch 2's Linear and Conv2d). Gamma is N(1, GAMMA_DEVIATION), drawn last: the
+    kernels are the same with and without batch norm.
     """
     scheme = network.setup.initialization
     with torch.no_grad():
@@ -108,6 +112,7 @@ def initialize(network: Network, *, generator: torch.Generator) -> None:
         for norm in (*network.conv_norm, *network.fc_norm):
             if isinstance(norm, nn.modules.batchnorm._BatchNorm):
                 norm.reset_parameters()
+                norm.weight.normal_(1.0, GAMMA_DEVIATION, generator=generator)
 
 
 def fans(kernel: Tensor) -> tuple[int, int]:
