@@ -37,6 +37,8 @@ app.command(bench)
 app.command(study)
 app.command(compare)
 
+RETRY_HINT = "to try failed runs again: the same sample command with --retry-failed; log.jsonl says what went wrong"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Exit code 0, 1 (could not do it) or 2 (bad usage)."""
