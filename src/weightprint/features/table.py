@@ -99,9 +99,9 @@ def _texture(source: Source) -> Table:
 
 
 def _anatomy(source: Source) -> Table:
-    from weightprint.features.roles import role_statistics
+    from weightprint.features.anatomy import anatomy
 
-    return _narrow(*role_statistics(source.weights, source.layout))
+    return _narrow(*anatomy(source.weights, source.layout))
 
 
 def _raw(source: Source) -> Table:

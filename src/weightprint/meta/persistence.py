@@ -16,7 +16,6 @@ import platform
 import re
 import secrets
 import shutil
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,7 @@ def save_meta(meta: MetaClassifier, path: str | os.PathLike[str]) -> Path:
         files |= {f"{number}-{name}": data for name, data in head.fitted.files().items()}
         heads.append(
             {
-                "target": {**asdict(head.target), "classes": list(head.target.classes)},
+                "target": {**vars(head.target), "classes": list(head.target.classes)},
                 "scale": list(head.scale),
                 "train_runs": list(head.train_runs),
                 "class_counts": head.class_counts,
@@ -65,7 +64,7 @@ def save_meta(meta: MetaClassifier, path: str | os.PathLike[str]) -> Path:
         "together": list(meta.together),
         "view": meta.view.to_json(),
         "features": {"name": meta.features, "version": features_named(meta.features).version},
-        "learner": {"name": meta.learner.name, "version": meta.learner.version, "settings": asdict(meta.learner)},
+        "learner": {"name": meta.learner.name, "version": meta.learner.version, "settings": vars(meta.learner)},
         "seed": meta.seed,
         "heads": heads,
         "train_kin": list(meta.train_kin_),

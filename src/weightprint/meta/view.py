@@ -92,10 +92,8 @@ class View:
 
     def to_json(self) -> dict[str, Any]:
         """The fields, as `from_json` takes them."""
-        listed = {"snapshots": self.snapshots, "without": list(self.without)}
-        if not isinstance(self.snapshots, str):
-            listed["snapshots"] = list(self.snapshots)
-        return {**vars(self), **listed}
+        snapshots = self.snapshots if isinstance(self.snapshots, str) else list(self.snapshots)
+        return {**vars(self), "snapshots": snapshots, "without": list(self.without)}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> View:

@@ -43,7 +43,7 @@ class Estimator:
         from sklearn.base import clone
 
         rows = np.asarray(examples.rows, np.float64)
-        known = ~np.isnan(rows).all(axis=0)
+        known: npt.NDArray[np.bool_] = np.logical_not(np.isnan(rows).all(axis=0))
         rows, names = rows[:, known], tuple(n for n, kept in zip(examples.names, known, strict=True) if kept)
         means = np.nanmean(rows, axis=0)
         fitted = clone(self.estimator, safe=False)

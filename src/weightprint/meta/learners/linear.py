@@ -54,7 +54,7 @@ class Linear:
     def fit(self, examples: Examples, *, seed: int) -> FittedLinear:
         clock = Clock(self.max_seconds)
         raw = np.asarray(examples.rows, np.float64)
-        known = ~np.isnan(raw).all(axis=0)
+        known: npt.NDArray[np.bool_] = np.logical_not(np.isnan(raw).all(axis=0))
         names = tuple(name for name, kept in zip(examples.names, known, strict=True) if kept)
         scaler = RankScaler.fit(raw[:, known])
         rows = scaler.transform(raw[:, known])
