@@ -5,7 +5,7 @@ import torch
 from weightprint.errors import MetaError
 from weightprint.features.anatomy import anatomy, layers_of
 from weightprint.features.permutation import permute_units
-from weightprint.meta.layer_trees import role_statistics
+from weightprint.features.anatomy import anatomy as role_statistics
 from weightprint.setups import Setup
 from weightprint.training.networks import from_vector
 from weightprint.zoo.layout import Layout, Tensor

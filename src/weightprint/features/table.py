@@ -101,7 +101,9 @@ def _texture(source: Source) -> Table:
 def _anatomy(source: Source) -> Table:
     from weightprint.features.anatomy import anatomy
 
-    return _narrow(*anatomy(source.weights, source.layout))
+    rows, names = anatomy(source.weights, source.layout)
+    kept = [i for i, name in enumerate(names) if not name.startswith("shape/")]  # those are what `shapes` reads
+    return _narrow(rows[:, kept], tuple(names[i] for i in kept))
 
 
 def _raw(source: Source) -> Table:
@@ -115,11 +117,13 @@ def _numbers(count: int) -> tuple[str, ...]:
 
 
 def _shapes(source: Source) -> Table:
-    """The length of the weight vector, the number of tensors and their shapes."""
+    """The length of the weight vector, the number of tensors and their shapes, by name and by role."""
+    from weightprint.features.anatomy import shapes
+
     facts: dict[str, float] = {"weights": source.layout.size, "tensors": len(source.layout)}
     for tensor in source.layout:
         facts.update({f"{tensor.name}.{axis}": side for axis, side in enumerate(tensor.shape)})
-    return _row(facts)
+    return _row(facts | {f"shape/{name}": value for name, value in shapes(source.layout).items()})
 
 
 def _fields(source: Source) -> Table:
@@ -153,9 +157,9 @@ FEATURES: dict[str, Features] = {
     for features in (
         Features("statistics", 2, _statistics, slices=True),
         Features("texture", 2, _texture, whole=False, slices=True, shortest=50),
-        Features("anatomy", 2, _anatomy),
+        Features("anatomy", 3, _anatomy),
         Features("raw", 1, _raw, slices=True, shortest=32),
-        Features("shapes", 1, _shapes, weights=False, per_run=True),
+        Features("shapes", 2, _shapes, weights=False, per_run=True),
         Features("fields", 1, _fields, weights=False, per_run=True),
         Features("nothing", 1, _nothing, weights=False, per_run=True),
     )
