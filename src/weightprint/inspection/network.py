@@ -1,0 +1,88 @@
+"""A checkpoint file as a network: what meta-classifiers and facts read of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from weightprint.errors import CheckpointError
+from weightprint.features.anatomy import anatomy_of
+from weightprint.features.table import Table
+from weightprint.formats.checkpoints import open_checkpoint
+from weightprint.formats.layout import layout_of, tensor_reader, weight_vector
+from weightprint.formats.named_tensors import Checkpoint
+from weightprint.zoo.layout import Layout, Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """One checkpoint, opened; tensors are read when asked for.
+
+    It is what meta-classifiers read (`weightprint.zoo.readable.Readable`): a single snapshot of a run of which nothing
+    is known.
+    """
+
+    checkpoint: Checkpoint
+    layout: Layout
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Network:
+        """Raises CheckpointError for what is no checkpoint; see `weightprint.formats`."""
+        checkpoint = open_checkpoint(path)
+        layout = layout_of(checkpoint.tensors, graph=checkpoint.graph, flatten_order=checkpoint.flatten_order)
+        return cls(checkpoint, layout)
+
+    @property
+    def name(self) -> str:
+        return Path(self.checkpoint.path).name
+
+    @property
+    def identity(self) -> str:
+        return f"file {Path(self.checkpoint.path).resolve()}"
+
+    kin = identity
+    status = "complete"
+    converged = None
+    checksum = None
+    cache = None
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        return {}
+
+    @property
+    def measurements(self) -> Sequence[Mapping[str, Any]]:
+        return ({},)
+
+    @property
+    def weights(self) -> npt.NDArray[np.float32]:
+        """All weights at once, float32 [1, P]."""
+        return weight_vector(self.checkpoint.tensors, self.layout)
+
+    @cached_property
+    def read(self) -> Callable[[Tensor], npt.NDArray[np.float32]]:
+        """A tensor of the layout → its values, float32 [1, *shape]."""
+        return tensor_reader(self.checkpoint.tensors)
+
+    @cached_property
+    def anatomy(self) -> Table:
+        """One row: float32 [1, F]. Raises CheckpointError when a weight is NaN or infinite."""
+
+        def read(tensor: Tensor) -> npt.NDArray[np.float32]:
+            values = self.read(tensor)
+            if not np.isfinite(values).all():
+                raise CheckpointError(
+                    f"{self.checkpoint.path}: {tensor.source} holds NaN or infinite weights",
+                    hint="the training diverged or the file is damaged: nothing can be told from it",
+                )
+            return values
+
+        rows, names = anatomy_of(read, 1, self.layout)
+        return Table(rows.astype(np.float32), names)
