@@ -217,11 +217,25 @@ class PickleReader:
         items, self._stack = self._stack, self._marks.pop()
         return items
 
+    def _gather(self, kind: Callable[[list[Any]], Any]) -> None:
+        items = self._since_mark()
+        self._stack.append(kind(items))
+
     def _drop(self) -> None:
         if self._stack:
             self._stack.pop()
         else:
             self._since_mark()
+
+    def _drop_marked(self) -> None:
+        self._since_mark()
+
+    def _skip_frame(self) -> None:
+        self._take(8)
+
+    def _protocol(self) -> None:
+        if self._unsigned(1) > 5:
+            raise CheckpointError("a pickle of a protocol after 5", hint="save it with pickle_protocol=2")
 
     def _tuple(self, length: int) -> None:
         items = tuple(self._stack[-length:])
@@ -349,11 +363,11 @@ def _instructions() -> list[Callable[[PickleReader], None]]:
     R = PickleReader
     push: Callable[[Any], Callable[[R], None]] = lambda value: lambda r: r._stack.append(value)  # noqa: E731
     table: dict[bytes, Callable[[R], None]] = {
-        b"\x80": lambda r: None if r._unsigned(1) <= 5 else _unknown(r),
-        b"\x95": lambda r: None if r._unsigned(8) >= 0 else None,  # FRAME
+        b"\x80": R._protocol,
+        b"\x95": R._skip_frame,
         b"(": R._mark,
         b"0": R._drop,
-        b"1": lambda r: None if r._since_mark() is not None else None,
+        b"1": R._drop_marked,
         b"2": lambda r: r._stack.append(r._stack[-1]),
         b"N": push(None),
         b"\x88": push(True),
@@ -382,9 +396,9 @@ def _instructions() -> list[Callable[[PickleReader], None]]:
         b"\x98": R._outside_buffer,
         b"a": lambda r: r._append([r._stack.pop()]),
         b"e": lambda r: r._append(r._since_mark()),
-        b"l": lambda r: r._stack.append(r._since_mark()),
+        b"l": lambda r: r._gather(list),
         b"]": lambda r: r._stack.append([]),
-        b"t": lambda r: r._stack.append(tuple(r._since_mark())),
+        b"t": lambda r: r._gather(tuple),
         b")": push(()),
         b"\x85": lambda r: r._tuple(1),
         b"\x86": lambda r: r._tuple(2),
@@ -395,7 +409,7 @@ def _instructions() -> list[Callable[[PickleReader], None]]:
         b"u": lambda r: r._set_items(r._since_mark()),
         b"\x8f": lambda r: r._stack.append([]),  # EMPTY_SET: a list here
         b"\x90": lambda r: r._append(r._since_mark()),
-        b"\x91": lambda r: r._stack.append(r._since_mark()),
+        b"\x91": lambda r: r._gather(list),
         b"c": lambda r: r._name(r._line(), r._line()),
         b"\x93": R._stacked_name,
         b"R": R._reduce,

@@ -83,7 +83,9 @@ def read_stream(path: Path, file: FileMap) -> Checkpoint:
     places: dict[str, tuple[int, int]] = {}
     storages: dict[str, Storage] = {}
 
-    def storage(identity: Any) -> Storage:
+    def storage(identity: Any) -> Any:
+        if isinstance(identity, tuple) and len(identity) == 4 and identity[0] == "module":
+            return identity[1]  # a module's class, saved with its source
         kind, key, count = _storage_id(identity)
         if key not in storages:
             storages[key] = Storage(key, storage_dtype(kind), count, _loader(file, places, key), order)
