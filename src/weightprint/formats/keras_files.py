@@ -11,7 +11,7 @@ from typing import Any
 from weightprint.errors import CheckpointError
 from weightprint.formats.archives import Archive
 from weightprint.formats.file_maps import FileMap
-from weightprint.formats.hdf5 import Tree, file_tree, read_tree
+from weightprint.formats.hdf5 import Tree, read_tree
 from weightprint.formats.keras_graph import flatten_order, model_layers, store_paths
 from weightprint.formats.named_tensors import Checkpoint, Collector, Graph, Layer
 from weightprint.formats.plain import parsed_json, plain
@@ -26,7 +26,7 @@ _NORM_WORDS = ("gamma", "beta", "moving_mean", "moving_variance")
 
 def read_keras_h5(path: Path, file: FileMap) -> Checkpoint:
     """A .h5 file of Keras; raises CheckpointError for a damaged one, or an HDF5 file without weights."""
-    tree = file_tree(path, file, _ATTRIBUTES)
+    tree = read_tree(path, file, _ATTRIBUTES)
     top = tree.attributes[""]
     if any(name.startswith(("layers/", "_layer_checkpoint_dependencies/")) for name in tree.datasets):
         return _keras_3(path, tree, None, "keras_weights_h5", {})
@@ -67,6 +67,8 @@ def read_keras_h5(path: Path, file: FileMap) -> Checkpoint:
 
 def read_keras_v3(path: Path, archive: Archive) -> Checkpoint:
     """A .keras archive; raises CheckpointError for a damaged one, or one without weights."""
+    if WEIGHTS_ENTRY not in archive.entries:
+        raise CheckpointError(f"a Keras archive without {WEIGHTS_ENTRY}", hint="fetch the file again")
     model = parsed_json(archive.read(CONFIG_ENTRY), CONFIG_ENTRY) if CONFIG_ENTRY in archive.entries else {}
     declared: dict[str, Any] = {}
     if "metadata.json" in archive.entries:
@@ -75,8 +77,11 @@ def read_keras_v3(path: Path, archive: Archive) -> Checkpoint:
     if isinstance(model, dict):
         declared["model_config"] = plain(model)
         _declare_training(declared, model.get("compile_config"))
-    data = archive.read(WEIGHTS_ENTRY)
-    return _keras_3(path, read_tree(data, data, _ATTRIBUTES), model, "keras_v3", declared)
+    if not archive.is_stored(WEIGHTS_ENTRY):
+        raise CheckpointError(f"its {WEIGHTS_ENTRY} is compressed, which Keras does not do", hint="save it with Keras")
+    archive.read(WEIGHTS_ENTRY)  # for its checksum
+    start, length = archive.place(WEIGHTS_ENTRY)
+    return _keras_3(path, read_tree(path, archive.file, _ATTRIBUTES, start, length), model, "keras_v3", declared)
 
 
 def keras_role(word: str, kind: str, name: str, rank: int) -> tuple[str, str]:
