@@ -240,7 +240,7 @@ def _attribute(onnx: Any, attribute: Any) -> Any:
     value = onnx.helper.get_attribute_value(attribute)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    return plain(list(value) if not isinstance(value, (int, float, str)) else value)
+    return plain(value if value is None or isinstance(value, (int, float, str)) else list(value))
 
 
 def _parsed(text: str) -> Any:

@@ -197,6 +197,14 @@ class PickledArray(Buildable):
         self.stored = Stored(shape, kind.name, load)
 
 
+def _array_of_bytes(args: tuple[Any, ...]) -> PickledArray:
+    """numpy._core.numeric._frombuffer(bytes, dtype, shape, order), protocol 5"""
+    data, dtype, shape, order = args
+    array = PickledArray(())
+    array.build((1, shape, dtype, order == "F", data))
+    return array
+
+
 def _scalar(args: tuple[Any, ...]) -> Any:
     kind, data = args[0], args[1] if len(args) > 1 else b""
     if not isinstance(kind, PickledDType) or kind.dtype is None or len(data) != kind.dtype.itemsize:
@@ -232,5 +240,6 @@ TENSOR_BUILDERS: dict[str, Builder] = {
     "torch.device": _device,
     **{f"numpy.{core}.multiarray._reconstruct": PickledArray for core in ("core", "_core")},
     **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
+    **{f"numpy.{core}.numeric._frombuffer": _array_of_bytes for core in ("core", "_core")},
     "numpy.dtype": PickledDType,
 }
