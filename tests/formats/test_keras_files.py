@@ -43,7 +43,7 @@ def model():
 @pytest.fixture(scope="module")
 def files(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("keras")
-    for name in ("a.h5", "a.keras"):
+    for name in ("a.keras", "a.h5"):  # in this order: saving as .h5 takes the optimizer out of what .keras writes
         model.save(folder / name)
     model.save_weights(folder / "a.weights.h5")
     return folder
@@ -79,6 +79,10 @@ def test_every_weight_in_the_models_order_with_its_kind_and_axes(model, files, n
     assert "a_late_name/kernel" in names
     assert checkpoint.flatten_order == "hwc"
     assert any("optimizer state" in s.reason for s in checkpoint.skipped)
+
+
+def test_a_file_of_weights_alone_still_names_its_optimizer(files):
+    assert open_checkpoint(files / "a.weights.h5").declared["optimizer"] == {"rule": "rmsprop", "learning_rate": 0.25}
 
 
 @pytest.mark.parametrize("name", ["a.h5", "a.keras"])
