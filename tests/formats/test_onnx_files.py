@@ -178,7 +178,9 @@ def test_data_in_a_file_beside_the_model(tmp_path):
 def test_data_outside_the_models_folder_are_never_read(tmp_path, trick):
     folder = tmp_path / "model"
     folder.mkdir()
-    (tmp_path / "a.data").write_bytes(external(folder / "a.onnx", str(tmp_path / "a.data") if trick[0] == "/" else trick))
+    (tmp_path / "a.data").write_bytes(
+        external(folder / "a.onnx", str(tmp_path / "a.data") if trick[0] == "/" else trick)
+    )
     (folder / "link").symlink_to(tmp_path / "a.data")
     with pytest.raises(CheckpointError, match="it refers to"):
         open_checkpoint(folder / "a.onnx")

@@ -142,6 +142,7 @@ def _keras_3(path: Path, tree: Tree, model: Any, form: str, declared: dict[str, 
         elif group.endswith("vars") and number.isdigit():
             groups.setdefault(group.removesuffix("vars").rstrip("/"), []).append(source)
     order = {group: number for number, group in enumerate(known)}
+    configurations = {layer.name: layer.attributes for layer in layers}
     collector = Collector()
     named: dict[str, list[str]] = {}
     rank = {group: order[owner] if (owner := _owner(group, order)) else len(order) for group in groups}
@@ -157,8 +158,7 @@ def _keras_3(path: Path, tree: Tree, model: Any, form: str, declared: dict[str, 
         label = "/".join(part for part in (layer, rest) if part) or "model"
         sources = sorted(groups[group], key=lambda source: int(source.rpartition("/")[2]))
         held = [tree.datasets[source] for source in sources]
-        configuration = next((one.attributes for one in layers if one.name == layer), {})
-        words = _variable_words(rest or kind, configuration, held)
+        words = _variable_words(rest or kind, configurations.get(layer, {}), held)
         for source, word, stored in zip(sources, words, held, strict=True):
             name = f"{label}/{word}"
             if isinstance(stored, str):
