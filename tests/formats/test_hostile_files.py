@@ -125,17 +125,17 @@ def deep(levels):
 @pytest.mark.parametrize(
     "data",
     [
-        deep(50_000),
+        deep(20_000),
         b"\x80\x02]q\x00h\x00a.",  # a list in itself
         b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s.",  # a dictionary in itself
-        b"\x80\x02K\x00" + b"2\x86" * 50_000 + b".",  # 2 ** 50,000 leaves by sharing
+        b"\x80\x02K\x00" + b"2\x86" * 20_000 + b".",  # 2 ** 20,000 leaves by sharing
         b"\x80\x02}K\x00" + b"2\x86" * 60 + b"K\x01s.",  # the same as a dictionary's key
         b"\x80\x02K\x00r\xff\xff\xff\xff.",  # a memo that claims four billion places
         b"\x80\x02\x8b\xff\xff\xff\x7f" + b"\x01" * 100 + b".",  # a number of two gigabytes
         b"\x80\x02X\xff\xff\xff\xff.",
         b"\x80\x04\x8d" + b"\xff" * 8 + b".",
         b"\x80\x05\x96" + b"\xff" * 8 + b".",
-        b"\x80\x02" + b"(" * 50_000 + b".",
+        b"\x80\x02" + b"(" * 20_000 + b".",
         b"\x80\x02" + b"cbuiltins\nlist\nq\x00]q\x01(" + b"K\x00" * 9000 + b"e0" + b"h\x00h\x01\x85R0" * 9000 + b".",
     ],
     ids=["deep", "list", "dict", "shared", "key", "memo", "long", "text", "text8", "bytes8", "marks", "copies"],
