@@ -18,6 +18,7 @@ FLOW = [
     ["training"],
     ["zoo"],
     ["sampling"],
+    ["formats"],
     ["features"],
     ["meta"],
     ["study"],

@@ -1,6 +1,7 @@
 """Keras's files, written by Keras: weights turned into canonical order, layers and training told."""
 
 import os
+from itertools import pairwise
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
@@ -43,7 +44,7 @@ def model():
 @pytest.fixture(scope="module")
 def files(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("keras")
-    for name in ("a.h5", "a.keras"):
+    for name in ("a.keras", "a.h5"):  # in this order: saving as .h5 takes the optimizer out of what .keras writes
         model.save(folder / name)
     model.save_weights(folder / "a.weights.h5")
     return folder
@@ -81,6 +82,10 @@ def test_every_weight_in_the_models_order_with_its_kind_and_axes(model, files, n
     assert any("optimizer state" in s.reason for s in checkpoint.skipped)
 
 
+def test_a_file_of_weights_alone_still_names_its_optimizer(files):
+    assert open_checkpoint(files / "a.weights.h5").declared["optimizer"] == {"rule": "rmsprop", "learning_rate": 0.25}
+
+
 @pytest.mark.parametrize("name", ["a.h5", "a.keras"])
 def test_layers_wiring_and_training(files, name):
     checkpoint = open_checkpoint(files / name)
@@ -90,7 +95,7 @@ def test_layers_wiring_and_training(files, name):
         *("Flatten", "Dense", "Dense"),
     ]
     wiring = checkpoint.graph.wiring
-    assert all(inputs == (before,) for (before, _), (_, inputs) in zip(wiring, wiring[1:], strict=False))
+    assert all(inputs == (before,) for (before, _), (_, inputs) in pairwise(wiring))
     assert layers["first"].attributes["activation"] == "relu"
     assert layers["first"].tensors == ("first/kernel", "first/bias")
     assert layers["block/inner_conv"].tensors == ("block/inner_conv/kernel", "block/inner_conv/bias")
@@ -128,7 +133,11 @@ def test_a_functional_model_with_a_branch_tells_what_follows_what(tmp_path):
             "sum": ("left", "right"),
             "end": ("sum",),
         }
-        assert [t.name for t in checkpoint.tensors if t.kind == "kernel"] == ["left/kernel", "right/kernel", "end/kernel"]
+        assert [t.name for t in checkpoint.tensors if t.kind == "kernel"] == [
+            "left/kernel",
+            "right/kernel",
+            "end/kernel",
+        ]
 
 
 def test_recurrent_and_attention_weights_have_their_place(tmp_path):
@@ -188,5 +197,7 @@ def test_a_dataset_that_claims_terabytes_is_refused(tmp_path, compression):
 def test_without_h5py_one_sentence_names_the_extra(files, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
     for name in ("a.h5", "a.keras", "a.weights.h5"):
-        with pytest.raises(CheckpointError, match=r'Keras \(HDF5\) files are read with h5py: pip install "weightprint\[formats\]"$'):
+        with pytest.raises(
+            CheckpointError, match=r'Keras \(HDF5\) files are read with h5py: pip install "weightprint\[formats\]"$'
+        ):
             open_checkpoint(files / name)

@@ -1,5 +1,7 @@
 """Arrays of numpy: the direction of kernels is told from biases, from the chain of sizes, or not at all."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from weightprint.formats.directions import told_roles
 def test_kernels_of_both_directions_come_out_the_same(tmp_path):
     rng = np.random.default_rng(0)
     sizes = (12, 8, 8, 3)
-    kernels = [rng.normal(size=(o, i)) for i, o in zip(sizes, sizes[1:], strict=False)]
+    kernels = [rng.normal(size=(o, i)) for i, o in pairwise(sizes)]
     biases = [rng.normal(size=o) for o in sizes[1:]]
     rows = {f"W{n}": k.T for n, k in enumerate(kernels)} | {f"b{n}": b[None] for n, b in enumerate(biases)}
     columns = {f"W{n}": k for n, k in enumerate(kernels)} | {f"b{n}": b[:, None] for n, b in enumerate(biases)}
@@ -55,14 +57,16 @@ def test_what_cannot_be_told_is_said():
 
 @given(sizes=st.lists(st.integers(2, 40), min_size=3, max_size=6, unique=True), output_first=st.booleans())
 def test_any_chain_of_unequal_sizes_is_told(sizes, output_first):
-    pairs = list(zip(sizes, sizes[1:], strict=False))
+    pairs = list(pairwise(sizes))
     shapes = {f"layer{n}": (o, i) if output_first else (i, o) for n, (i, o) in enumerate(pairs)}
     roles, _ = told_roles(shapes)
     assert {axes for _, axes in roles.values()} == {"oi" if output_first else "io"}
 
 
 def test_python_objects_are_not_unpickled(tmp_path):
-    np.savez(tmp_path / "a.npz", W=np.ones((3, 2)), history=np.array([{"loss": 1}], dtype=object), names=np.array(["a"]))
+    np.savez(
+        tmp_path / "a.npz", W=np.ones((3, 2)), history=np.array([{"loss": 1}], dtype=object), names=np.array(["a"])
+    )
     checkpoint = open_checkpoint(tmp_path / "a.npz")
     assert [s.name for s in checkpoint.skipped] == ["history", "names"]
     assert [t.name for t in checkpoint.tensors] == ["W"]

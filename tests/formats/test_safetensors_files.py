@@ -46,7 +46,11 @@ def test_float32_is_a_view_of_the_file(tmp_path):
 
 def test_layers_whose_names_are_only_sorted_come_in_the_order_of_their_numbers(tmp_path):
     save_file({f"{i}.weight": torch.ones(2, 2) for i in (0, 2, 10)}, tmp_path / "a.safetensors")
-    assert [t.name for t in open_checkpoint(tmp_path / "a.safetensors").tensors] == ["0.weight", "2.weight", "10.weight"]
+    assert [t.name for t in open_checkpoint(tmp_path / "a.safetensors").tensors] == [
+        "0.weight",
+        "2.weight",
+        "10.weight",
+    ]
 
 
 def sharded(folder, save, suffix):

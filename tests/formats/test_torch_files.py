@@ -30,7 +30,11 @@ def lenet():
     torch.manual_seed(0)
     return nn.Sequential(
         OrderedDict(
-            conv1=nn.Conv2d(1, 6, 5), bn=nn.BatchNorm2d(6), flat=nn.Flatten(), fc=nn.Linear(3456, 10), norm=nn.LayerNorm(10)
+            conv1=nn.Conv2d(1, 6, 5),
+            bn=nn.BatchNorm2d(6),
+            flat=nn.Flatten(),
+            fc=nn.Linear(3456, 10),
+            norm=nn.LayerNorm(10),
         )
     )
 
@@ -177,7 +181,9 @@ def test_a_pickled_module_is_refused_with_lines_that_convert_it(tmp_path, zipped
     monkeypatch.chdir(tmp_path)
     module = lenet()
     torch.save({"model": module, "epoch": 3} if wrapped else module, "m.pt", _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match=r"m.pt: a pickled module of the class torch.nn.modules.container") as error:
+    with pytest.raises(
+        CheckpointError, match=r"m.pt: a pickled module of the class torch.nn.modules.container"
+    ) as error:
         open_checkpoint("m.pt")
     lines = [line.strip() for line in error.value.hint.splitlines()[1:]]
     assert len(lines) == 2
@@ -208,7 +214,13 @@ def test_torchscript_tensors_are_those_of_the_state_dict(tmp_path):
         np.testing.assert_array_equal(checkpoint[name].read(), tensor.numpy())
     assert checkpoint["2.weight"].axes == "iohw"
     assert checkpoint.graph.wiring is None
-    assert [layer.type for layer in checkpoint.graph.layers] == ["Conv2d", "ReLU", "ConvTranspose2d", "Flatten", "Linear"]
+    assert [layer.type for layer in checkpoint.graph.layers] == [
+        "Conv2d",
+        "ReLU",
+        "ConvTranspose2d",
+        "Flatten",
+        "Linear",
+    ]
 
 
 def test_quantised_tensors_are_named_and_skipped(tmp_path):

@@ -32,7 +32,9 @@ class Archive:
             raise CheckpointError(f"a zip archive of {len(entries):,} entries; at most {2 * MAX_TENSORS:,} are read")
         stored, unfolded = sum(e.compress_size for e in entries), sum(e.file_size for e in entries)
         if stored > file.size:
-            raise CheckpointError("a zip archive whose entries overlap", hint="no program writes such a file by accident")
+            raise CheckpointError(
+                "a zip archive whose entries overlap", hint="no program writes such a file by accident"
+            )
         if unfolded > unfolded_limit(stored):
             raise CheckpointError(
                 f"a zip archive of {stored:,} bytes that would unfold to {unfolded:,}",

@@ -14,7 +14,7 @@ The format is told from the content, not from the file's suffix:
 | format | what is read |
 |---|---|
 | safetensors | single files; shards by their `*.safetensors.index.json` |
-| PyTorch | .pt, .pth, .bin, .ckpt: zip archives, legacy streams, TorchScript archives, pickles of numpy arrays; shards by index |
+| PyTorch | .pt, .pth, .bin, .ckpt: archives, legacy streams, TorchScript, pickles of numpy arrays; shards |
 | numpy | .npz, without unpickling |
 | Keras | .h5 (models and weights), .weights.h5, .keras; needs h5py |
 | ONNX | .onnx; needs onnx |

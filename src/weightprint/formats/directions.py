@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 
 _KERNEL_WORD = re.compile(r"(?<![a-z])(weights?|kernels?|coefs?|w|theta)(?![a-z])", re.IGNORECASE)
 _BIAS_WORD = re.compile(r"(?<![a-z])(bias(es)?|b|intercepts?)(?![a-z])", re.IGNORECASE)
@@ -73,10 +74,10 @@ def _biases(kernels: list[str], shapes: Shapes, roles: Mapping[str, tuple[str, s
     """Kernel → its bias, for those that have one."""
     named = {_BIAS_WORD.sub("*", name): name for name, (kind, _) in roles.items() if kind == "bias"}
     found = {name: named[_KERNEL_WORD.sub("*", name)] for name in kernels if _KERNEL_WORD.sub("*", name) in named}
-    order = list(shapes)
-    for name, after in zip(order, order[1:], strict=False):
-        free = after not in kernels and roles[after][0] in ("bias", "other") and after not in found.values()
-        if name in kernels and name not in found and free and vector_length(shapes[after]) in shapes[name]:
+    order, taken, open_ = list(shapes), set(found.values()), set(kernels) - set(found)
+    for name, after in pairwise(order):
+        free = after in roles and roles[after][0] in ("bias", "other") and after not in taken
+        if name in open_ and free and vector_length(shapes[after]) in shapes[name]:
             found[name] = after
     return found
 
@@ -90,7 +91,7 @@ def _output_first(shape: tuple[int, ...], length: int | None) -> bool | None:
 
 def _chain(shapes: list[tuple[int, ...]]) -> bool | None:
     """Whether (output, input) or (input, output) makes one layer fit the next; None where both or neither do."""
-    pairs = list(zip(shapes, shapes[1:], strict=False))
+    pairs = list(pairwise(shapes))
     output_first = all(a[0] == b[1] for a, b in pairs)
     output_last = all(a[1] == b[0] for a, b in pairs)
     return None if output_first == output_last else output_first

@@ -81,7 +81,11 @@ def read_folder(path: Path, open_file: Any) -> Checkpoint:
             raise CheckpointError(
                 f"a folder without any of {', '.join((*SINGLES, *INDEXES))}",
                 hint="give the checkpoint file itself"
-                + (": a TensorFlow SavedModel is not read, save it as .keras" if (path / "saved_model.pb").exists() else ""),
+                + (
+                    ": a TensorFlow SavedModel is not read, save it as .keras"
+                    if (path / "saved_model.pb").exists()
+                    else ""
+                ),
             )
         inside(path, name)
         found = open_file(path / name)

@@ -1,7 +1,7 @@
 """Run as a program of its own: lists or reads an HDF5 file for `hdf5`, so that a hostile one can harm nothing.
 
     python -I hdf5_reading.py SEARCH list FILE START LENGTH PREFIX...     → JSON on stdout
-    python -I hdf5_reading.py SEARCH read FILE START LENGTH DATASET       → the dataset's bytes, little-endian, on stdout
+    python -I hdf5_reading.py SEARCH read FILE START LENGTH DATASET       → its bytes, little-endian, on stdout
 
 SEARCH: further folders in which modules are looked for, after the interpreter's own.
 
@@ -9,6 +9,7 @@ libhdf5 is C, and a damaged file can make it loop, allocate or crash; here it do
 and outside of the caller. Of this package nothing is imported: the program has to start quickly.
 """
 
+import importlib
 import io
 import json
 import os
@@ -134,8 +135,7 @@ def main(arguments: list) -> int:
     sys.path.extend(search.split(os.pathsep))
     limited()
     try:
-        import h5py
-
+        h5py = importlib.import_module("h5py")
         with h5py.File(Window(path, int(start), int(length)), "r") as root:
             if task == "list":
                 result = json.dumps(listing(h5py, root, tuple(rest))).encode()

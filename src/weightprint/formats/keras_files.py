@@ -13,7 +13,7 @@ from weightprint.formats.archives import Archive
 from weightprint.formats.file_maps import FileMap
 from weightprint.formats.hdf5 import Tree, read_tree
 from weightprint.formats.keras_graph import flatten_order, model_layers, store_paths
-from weightprint.formats.named_tensors import Checkpoint, Collector, Graph, Layer
+from weightprint.formats.named_tensors import Checkpoint, Collector, Graph, Layer, Stored
 from weightprint.formats.plain import parsed_json, plain
 
 WEIGHTS_ENTRY, CONFIG_ENTRY = "model.weights.h5", "config.json"
@@ -142,6 +142,7 @@ def _keras_3(path: Path, tree: Tree, model: Any, form: str, declared: dict[str, 
         elif group.endswith("vars") and number.isdigit():
             groups.setdefault(group.removesuffix("vars").rstrip("/"), []).append(source)
     order = {group: number for number, group in enumerate(known)}
+    configurations = {layer.name: layer.attributes for layer in layers}
     collector = Collector()
     named: dict[str, list[str]] = {}
     rank = {group: order[owner] if (owner := _owner(group, order)) else len(order) for group in groups}
@@ -157,17 +158,19 @@ def _keras_3(path: Path, tree: Tree, model: Any, form: str, declared: dict[str, 
         label = "/".join(part for part in (layer, rest) if part) or "model"
         sources = sorted(groups[group], key=lambda source: int(source.rpartition("/")[2]))
         held = [tree.datasets[source] for source in sources]
-        configuration = next((one.attributes for one in layers if one.name == layer), {})
-        words = _variable_words(rest or kind, configuration, held)
+        words = _variable_words(rest or kind, configurations.get(layer, {}), held)
         for source, word, stored in zip(sources, words, held, strict=True):
             name = f"{label}/{word}"
             if isinstance(stored, str):
                 collector.skip(name, stored)
                 continue
-            role, axes = keras_role(word, rest or kind, name, len(stored.shape))
+            role, axes = keras_role(word, f"{kind}/{rest}", name, len(stored.shape))
             collector.add(name, stored, source=source, kind=role, axes=axes)
             named.setdefault(layer, []).append(name)
     _skip_optimizer(collector, optimizer)
+    rule = tree.attributes.get("optimizer/vars", {}).get("name")
+    if isinstance(rule, str) and "optimizer" not in declared:
+        declared = {**declared, "optimizer": {"rule": rule.lower().replace("_", ""), **_learning_rate(tree)}}
     return collector.checkpoint(
         path, form, declared=declared, graph=_graph(layers, named), flatten_order=flatten_order(layers)
     )
@@ -214,6 +217,14 @@ def _declare_training(declared: dict[str, Any], training: Any) -> None:
         config = plain(optimizer.get("config"))
         rule = str(optimizer.get("class_name", "")).rpartition(">")[2]
         declared["optimizer"] = {"rule": rule.lower() or None, **(config if isinstance(config, dict) else {})}
+
+
+def _learning_rate(tree: Tree) -> dict[str, float]:
+    """The learning rate among a Keras 3 optimizer's variables: the second one, after the count of its steps."""
+    stored = tree.datasets.get("optimizer/vars/1")
+    if not isinstance(stored, Stored) or stored.shape or stored.dtype != "float32":
+        return {}
+    return {"learning_rate": float(stored.load())}
 
 
 def _skip_optimizer(collector: Collector, sources: list[str]) -> None:

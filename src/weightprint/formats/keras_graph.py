@@ -21,7 +21,7 @@ def model_layers(model: Any) -> list[Layer]:
 
 
 def flatten_order(layers: list[Layer]) -> str:
-    """"chw" where the model's layers keep channels first, "hwc" (Keras's default) otherwise."""
+    """ "chw" where the model's layers keep channels first, "hwc" (Keras's default) otherwise."""
     return "chw" if any(layer.attributes.get("data_format") == "channels_first" for layer in layers) else "hwc"
 
 
@@ -43,7 +43,7 @@ def store_paths(model: Any, prefix: str = "layers", depth: int = 0) -> Iterator[
 
 
 def snake_case(name: str) -> str:
-    """"Conv2DTranspose" → "conv2d_transpose", as Keras does it."""
+    """ "Conv2DTranspose" → "conv2d_transpose", as Keras does it."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 

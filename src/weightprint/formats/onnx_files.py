@@ -168,7 +168,7 @@ class _GraphReader:
             kind = "kernel"
         elif operation in ("LSTM", "GRU", "RNN") and position in (1, 2, 3):
             kind = "bias" if position == 3 else "kernel"
-        elif operation in ("Conv", "ConvTranspose", "Gemm") and position == 2 or self._is_added(node, position, shape):
+        elif (operation in _LINEAR and position == 2) or self._is_added(node, position, shape):
             return ("bias", vector_axes(shape)) if vector_length(shape) is not None else ("other", "")
         stored_axes = [""] * rank
         for axis, letter in zip(value.order, axes, strict=False):

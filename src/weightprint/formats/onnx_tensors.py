@@ -72,9 +72,7 @@ class TensorReader:
             )
         return Stored(shape, dtype, load)
 
-    def _external(
-        self, tensor: Any, shape: tuple[int, ...], dtype: str, length: int
-    ) -> Callable[[], np.ndarray]:
+    def _external(self, tensor: Any, shape: tuple[int, ...], dtype: str, length: int) -> Callable[[], np.ndarray]:
         where = {entry.key: entry.value for entry in tensor.external_data}
         location = where.get("location", "")
         if location not in self._maps:

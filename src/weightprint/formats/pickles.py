@@ -19,15 +19,17 @@ from weightprint.formats.limits import MAX_PICKLE_STEPS
 _DAMAGED = "it is cut short or damaged: fetch it again"
 _LONGEST_NUMBER = 1024
 
-_RUNS_CODE = frozenset(
-    """os posix nt subprocess sys shutil socket pty commands ctypes _ctypes importlib runpy code codeop marshal pickle
+_MODULES_THAT_RUN_CODE = """
+    os posix nt subprocess sys shutil socket pty commands ctypes _ctypes importlib runpy code codeop marshal pickle
     _pickle cloudpickle dill multiprocessing concurrent threading _thread asyncio signal webbrowser urllib http ftplib
     smtplib requests tempfile zipimport pip imp site timeit pdb bdb profile cProfile trace gc inspect platform
-    distutils setuptools pydoc atexit""".split()
-)
-_RUNS_CODE_BUILTINS = frozenset(
-    "eval exec execfile compile open __import__ input breakpoint globals locals vars setattr delattr".split()
-)
+    distutils setuptools pydoc atexit
+"""
+_BUILTINS_THAT_RUN_CODE = """
+    eval exec execfile compile open __import__ input breakpoint globals locals vars setattr delattr
+"""
+_RUNS_CODE = frozenset(_MODULES_THAT_RUN_CODE.split())
+_RUNS_CODE_BUILTINS = frozenset(_BUILTINS_THAT_RUN_CODE.split())
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,10 @@ class PickleReader:
     def _unsigned(self, length: int) -> int:
         return int.from_bytes(self._take(length), "little")
 
+    def _byte(self) -> int:
+        self.stop += 1
+        return self._data[self.stop - 1]
+
     def _line(self) -> str:
         start = self.stop
         for end in range(start, min(len(self._data), start + (1 << 16))):
@@ -234,7 +240,7 @@ class PickleReader:
         self._take(8)
 
     def _protocol(self) -> None:
-        if self._unsigned(1) > 5:
+        if self._byte() > 5:
             raise CheckpointError("a pickle of a protocol after 5", hint="save it with pickle_protocol=2")
 
     def _tuple(self, length: int) -> None:
@@ -360,40 +366,39 @@ def _unknown(reader: PickleReader) -> None:
 
 def _instructions() -> list[Callable[[PickleReader], None]]:
     """What each opcode does, by its byte; the letters are those of Python's pickle format."""
-    R = PickleReader
-    push: Callable[[Any], Callable[[R], None]] = lambda value: lambda r: r._stack.append(value)  # noqa: E731
-    table: dict[bytes, Callable[[R], None]] = {
-        b"\x80": R._protocol,
-        b"\x95": R._skip_frame,
-        b"(": R._mark,
-        b"0": R._drop,
-        b"1": R._drop_marked,
+    push: Callable[[Any], Callable[[PickleReader], None]] = lambda value: lambda r: r._stack.append(value)  # noqa: E731
+    table: dict[bytes, Callable[[PickleReader], None]] = {
+        b"\x80": PickleReader._protocol,
+        b"\x95": PickleReader._skip_frame,
+        b"(": PickleReader._mark,
+        b"0": PickleReader._drop,
+        b"1": PickleReader._drop_marked,
         b"2": lambda r: r._stack.append(r._stack[-1]),
         b"N": push(None),
         b"\x88": push(True),
         b"\x89": push(False),
         b"F": lambda r: r._stack.append(float(r._line())),
         b"G": lambda r: r._unpacked(">d"),
-        b"I": R._whole_line,
-        b"L": R._whole_line,
+        b"I": PickleReader._whole_line,
+        b"L": PickleReader._whole_line,
         b"J": lambda r: r._unpacked("<i"),
-        b"K": lambda r: r._stack.append(r._unsigned(1)),
+        b"K": lambda r: r._stack.append(r._byte()),
         b"M": lambda r: r._stack.append(r._unsigned(2)),
-        b"\x8a": lambda r: r._number(r._unsigned(1)),
+        b"\x8a": lambda r: r._number(r._byte()),
         b"\x8b": lambda r: r._number(r._unsigned(4)),
-        b"S": R._quoted_line,
+        b"S": PickleReader._quoted_line,
         b"T": lambda r: r._old_text(r._unsigned(4)),
-        b"U": lambda r: r._old_text(r._unsigned(1)),
+        b"U": lambda r: r._old_text(r._byte()),
         b"V": lambda r: r._stack.append(r._line()),
         b"X": lambda r: r._text(r._unsigned(4)),
-        b"\x8c": lambda r: r._text(r._unsigned(1)),
+        b"\x8c": lambda r: r._text(r._byte()),
         b"\x8d": lambda r: r._text(r._unsigned(8)),
         b"B": lambda r: r._bytes(r._unsigned(4)),
-        b"C": lambda r: r._bytes(r._unsigned(1)),
+        b"C": lambda r: r._bytes(r._byte()),
         b"\x8e": lambda r: r._bytes(r._unsigned(8)),
         b"\x96": lambda r: r._bytes(r._unsigned(8)),
-        b"\x97": R._outside_buffer,
-        b"\x98": R._outside_buffer,
+        b"\x97": PickleReader._outside_buffer,
+        b"\x98": PickleReader._outside_buffer,
         b"a": lambda r: r._append([r._stack.pop()]),
         b"e": lambda r: r._append(r._since_mark()),
         b"l": lambda r: r._gather(list),
@@ -404,30 +409,30 @@ def _instructions() -> list[Callable[[PickleReader], None]]:
         b"\x86": lambda r: r._tuple(2),
         b"\x87": lambda r: r._tuple(3),
         b"}": lambda r: r._stack.append({}),
-        b"d": R._dictionary,
+        b"d": PickleReader._dictionary,
         b"s": lambda r: r._set_items([r._stack.pop(-2), r._stack.pop()]),
         b"u": lambda r: r._set_items(r._since_mark()),
         b"\x8f": lambda r: r._stack.append([]),  # EMPTY_SET: a list here
         b"\x90": lambda r: r._append(r._since_mark()),
         b"\x91": lambda r: r._gather(list),
         b"c": lambda r: r._name(r._line(), r._line()),
-        b"\x93": R._stacked_name,
-        b"R": R._reduce,
+        b"\x93": PickleReader._stacked_name,
+        b"R": PickleReader._reduce,
         b"\x81": lambda r: r._new_object(False),
         b"\x92": lambda r: r._new_object(True),
-        b"o": R._object,
-        b"i": R._instance,
-        b"b": R._build,
+        b"o": PickleReader._object,
+        b"i": PickleReader._instance,
+        b"b": PickleReader._build,
         b"P": lambda r: r._persistent_id(r._line()),
         b"Q": lambda r: r._persistent_id(r._stack.pop()),
-        b"\x82": R._extension,
-        b"\x83": R._extension,
-        b"\x84": R._extension,
+        b"\x82": PickleReader._extension,
+        b"\x83": PickleReader._extension,
+        b"\x84": PickleReader._extension,
         b"g": lambda r: r._stack.append(r._memo[int(r._line())]),
-        b"h": lambda r: r._stack.append(r._memo[r._unsigned(1)]),
+        b"h": lambda r: r._stack.append(r._memo[r._byte()]),
         b"j": lambda r: r._stack.append(r._memo[r._unsigned(4)]),
         b"p": lambda r: _remember(r, int(r._line())),
-        b"q": lambda r: _remember(r, r._unsigned(1)),
+        b"q": lambda r: _remember(r, r._byte()),
         b"r": lambda r: _remember(r, r._unsigned(4)),
         b"\x94": lambda r: _remember(r, len(r._memo)),
     }

@@ -32,31 +32,34 @@ def roles_of_names(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[str
     for name, shape in shapes.items():
         module, _, leaf = name.rpartition(".")
         modules.setdefault(module, {})[leaf] = shape
-    return {name: _role(*_parts(name), modules[name.rpartition(".")[0]]) for name in shapes}
+    scales = {module: _is_norm(tensors) for module, tensors in modules.items()}
+    roles = {}
+    for name, shape in shapes.items():
+        module, _, leaf = name.rpartition(".")
+        roles[name] = _role(module, leaf, shape, scales[module])
+    return roles
 
 
-def _parts(name: str) -> tuple[str, str]:
-    module, _, leaf = name.rpartition(".")
-    return module, leaf
+def _is_norm(tensors: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a module with these tensors scales and shifts, so that its bias is a beta."""
+    if any(name in tensors for name in ("running_mean", "moving_mean", "gamma")):
+        return True
+    return any(len(shape) == 1 for name, shape in tensors.items() if _WEIGHT.search(name))
 
 
-def _role(module: str, leaf: str, beside: Mapping[str, tuple[int, ...]]) -> tuple[str, str]:
-    rank = len(beside[leaf])
-    scales = any(other in beside for other in ("running_mean", "moving_mean", "gamma")) or any(
-        len(shape) == 1 for other, shape in beside.items() if _WEIGHT.search(other)
-    )
+def _role(module: str, leaf: str, shape: tuple[int, ...], scales: bool) -> tuple[str, str]:
+    rank = len(shape)
     if rank == 1 and leaf in _NAMED:
         return _NAMED[leaf], "o"
-    if _EMBEDDING.search(f"{module}.{leaf}") and not _BIAS.search(leaf):
-        # a linear layer in a patch embedding is a layer like any other
-        if not (rank in (3, 4, 5) and leaf == "weight"):
-            return "other", ""
+    is_patch_convolution = leaf == "weight" and rank in (3, 4, 5)
+    if _EMBEDDING.search(f"{module}.{leaf}") and not _BIAS.search(leaf) and not is_patch_convolution:
+        return "other", ""
     if leaf == "kernel" and rank in KERAS_AXES:
         return "kernel", KERAS_AXES[rank]
     if _WEIGHT.search(leaf):
         if rank in TORCH_AXES:
             return "kernel", TORCH_AXES[rank]
-        if rank == 1 and not _ACTIVATION.search(module) and beside[leaf] != (1,):
+        if rank == 1 and not _ACTIVATION.search(module) and shape != (1,):
             return "gamma", "o"
         return "other", ""
     if _BIAS.search(leaf) and rank == 1:

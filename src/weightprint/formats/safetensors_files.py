@@ -79,7 +79,7 @@ def stored_tensors(file: FileMap) -> tuple[dict[str, Stored], dict[str, Any]]:
 
 
 def flatten_order(metadata: dict[str, Any], names: Any) -> str | None:
-    """"chw" for tensors written by PyTorch or named as it names them, "hwc" for Keras's and Flax's, else None."""
+    """ "chw" for tensors written by PyTorch or named as it names them, "hwc" for Keras's and Flax's, else None."""
     writer = metadata.get("format")
     if writer in ("tf", "flax", "keras") or any(name.endswith("kernel") for name in names):
         return "hwc"
@@ -98,7 +98,8 @@ def _tensor(file: FileMap, name: str, entry: Any, start: int) -> Stored:
         )
     if dtype in STORED_AS and last - first != math.prod(shape) * stored_dtype(dtype).itemsize:
         raise CheckpointError(
-            f"tensor {name!r} of shape {list(shape)} does not fit its {last - first:,} bytes", hint="the file is damaged"
+            f"tensor {name!r} of shape {list(shape)} does not fit its {last - first:,} bytes",
+            hint="the file is damaged",
         )
     return Stored(shape, dtype, lambda: file.array(start + first, shape, dtype))
 

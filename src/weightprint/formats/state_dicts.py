@@ -104,8 +104,10 @@ def find_state_dicts(top: Any) -> Found:
         elif not isinstance(value, (Stored, PickledArray)):
             declared[name] = plain(value)
     if not candidates:
-        raise pickled_object(modules[0]) if modules else CheckpointError(
-            "it holds no weights", hint="give the file that holds the trained network"
+        raise (
+            pickled_object(modules[0])
+            if modules
+            else CheckpointError("it holds no weights", hint="give the file that holds the trained network")
         )
     for key in USUAL_KEYS:
         if key in candidates:
@@ -234,5 +236,3 @@ def optimizer_rule(slots: set[str], group: Mapping[str, Any]) -> str | None:
     if rule == "adam or adamw" and "decoupled_weight_decay" in group:
         return "adamw" if group["decoupled_weight_decay"] else "adam"
     return rule
-
-

@@ -14,9 +14,9 @@ from weightprint.formats.plain import plain
 from weightprint.formats.roles import roles_of_names
 
 _ATTRIBUTES = (
-    "stride padding dilation groups kernel_size transposed padding_mode eps momentum p negative_slope alpha "
-    "in_channels out_channels in_features out_features"
-).split()
+    *("stride", "padding", "dilation", "groups", "kernel_size", "transposed", "padding_mode", "eps", "momentum", "p"),
+    *("negative_slope", "alpha", "in_channels", "out_channels", "in_features", "out_features"),
+)
 
 
 def scripted_modules(path: Path, top: Any) -> Checkpoint:
