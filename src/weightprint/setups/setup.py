@@ -18,6 +18,9 @@ INITIALIZATIONS = ("constant", "random_normal", "glorot_uniform", "glorot_normal
 
 IMAGE_SIDE = 32
 IMAGE_CHANNELS = 3
+IMAGE_FORMS = {"32x32x3": (IMAGE_SIDE, IMAGE_CHANNELS), "28x28x1": (28, 1)}
+"""Name of a form of images → (side, channels)."""
+
 CLASSES = 10
 """Every data set has ten classes; an output layer may be wider (protocol: 20, of which 10 are used)."""
 
