@@ -9,6 +9,7 @@ from weightprint.images.sets import (
     largest_test_size,
     largest_train_size,
     load,
+    part_name,
     prepare,
     refuse_large_batch,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "largest_test_size",
     "largest_train_size",
     "load",
+    "part_name",
     "prepare",
     "refuse_large_batch",
 ]

@@ -97,14 +97,14 @@ class ImageSet:
         Raises DataError for anything else: floats, channels first, labels out of range, a class without images.
         """
         source = source or name
-        arrays: list[np.ndarray] = []
+        arrays: dict[str, np.ndarray] = {}
         for part, images, labels in (("train", x_train, y_train), ("test", x_test, y_test)):
             images, labels = np.asarray(images), np.asarray(labels)
             check_images(images, f"{source}: x_{part}")
             labels = to_labels(labels, f"{source}: y_{part}")
             count_classes(labels, len(images), f"{source}: y_{part}")
-            arrays += [FORMS[form](images), labels]
-        return cls(name, *arrays, form=form)
+            arrays |= {f"x_{part}": FORMS[form](images), f"y_{part}": labels}
+        return cls(name, **arrays, form=form)
 
     @property
     def sha256(self) -> str:
@@ -201,6 +201,11 @@ def largest_train_size(images: ImageSet) -> int:
 def largest_test_size(images: ImageSet) -> int:
     """The largest class-balanced `test_size` of a data set: ten times its smallest class."""
     return _largest(np.bincount(images.y_test, minlength=CLASSES).tolist())
+
+
+def part_name(dataset: str, form: str) -> str:
+    """What images of a data set are called where several forms lie side by side: "mnist", "mnist/28x28x1"."""
+    return dataset if form == "32x32x3" else f"{dataset}/{form}"
 
 
 def epoch_indices(labels: NDArray[np.int64], *, generator: np.random.Generator) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """What is drawn: set-ups, the spaces they are drawn from, and recipes of zoos."""
 
+from weightprint.setups.everyday import EverydaySetup, EverydaySpace
 from weightprint.setups.recipe import Recipe
 from weightprint.setups.setup import (
     ACTIVATIONS,
@@ -26,6 +27,8 @@ __all__ = [
     "OPTIMIZERS",
     "SPACES",
     "Choice",
+    "EverydaySetup",
+    "EverydaySpace",
     "Range",
     "Recipe",
     "Setup",

@@ -8,7 +8,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from weightprint.errors import SetupError, did_you_mean
 
@@ -63,6 +63,8 @@ class Setup:
     dropout: float = 0.5
     outputs: int = 20
     weight_decay: float = 0.0
+
+    image_form: ClassVar[str] = "32x32x3"
 
     def __post_init__(self) -> None:
         for name in FIELDS:

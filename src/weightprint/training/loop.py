@@ -16,7 +16,7 @@ from torch import Tensor
 from weightprint.images import ImageSet, TrainingImages, epoch_indices, prepare, refuse_large_batch
 from weightprint.images.augment import augment
 from weightprint.seeds import seed_from_hash
-from weightprint.setups import Setup
+from weightprint.setups import EverydaySetup, Setup
 from weightprint.training.architecture import weight_count
 from weightprint.training.devices import refuse_absent_device
 from weightprint.training.networks import Network, initialize, to_vector
@@ -57,7 +57,7 @@ class TrainedRun:
     training_samples: images that went through gradient steps
     """
 
-    setup: Setup
+    setup: Setup | EverydaySetup
     status: str
     reason: str
     weights: np.ndarray

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-
 MOMENTUM = 0.95
 """Of the paper's momentum rule."""
 

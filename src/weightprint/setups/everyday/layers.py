@@ -89,7 +89,9 @@ def _plain(setup: EverydaySetup) -> tuple[list[Layer], int, int]:
             padding = setup.filter_size // 2 if padded else 0
             side += 2 * padding - setup.filter_size + 1
             if side < 1:
-                raise SetupError(f"{name} has a window that does not fit on its map", hint="padding same, or fewer layers")
+                raise SetupError(
+                    f"{name} has a window that does not fit on its map", hint="padding same, or fewer layers"
+                )
             found.append(_convolution(setup, name, (width, channels, setup.filter_size), side, 1, padding, reads))
             channels, reads = width, (name,)
         if is_pooled(side):

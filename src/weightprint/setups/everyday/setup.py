@@ -85,7 +85,7 @@ class EverydaySetup:
     norm:                before every activation: none, batch, or layer normalisation
     biases:              of all layers, of the output alone, or of none
     dropout_conv:        share dropped after each pool while training
-    dropout:             share dropped after each hidden fully connected layer (residual: of the averages) while training
+    dropout:             share dropped after each hidden fully connected layer while training; residual: of the means
     activation:          after every layer but the output
     initialization:      of the kernels
     truncated:           whether normal kernels are truncated at two standard deviations, as Keras does
@@ -155,21 +155,22 @@ class EverydaySetup:
 
     def input_scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """(mean, deviation) per channel: inputs are (pixels in [0, 1] - mean) / deviation."""
-        channels = 3 if self.image_form == "32x32x3" else 1
+        mean: tuple[float, ...]
+        deviation: tuple[float, ...]
         if self.scaling == "unit":
             mean, deviation = (0.0,), (1.0,)
         elif self.scaling == "symmetric":
             mean, deviation = (0.5,), (0.5,)
         else:
             mean, deviation = _TUTORIALS.get(self.dataset, _IMAGENET)
-        if channels == 1:
+        if self.image_form == "28x28x1":  # green stands for the luma
             return mean[1 % len(mean) :][:1], deviation[1 % len(deviation) :][:1]
         return (mean * 3)[:3], (deviation * 3)[:3]
 
     @classmethod
     def describes(cls, properties: Mapping[str, Any]) -> bool:
         """Whether a run's properties are those of such a set-up."""
-        return EVERYDAY_FIELDS <= properties.keys()
+        return properties.keys() >= EVERYDAY_FIELDS
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EverydaySetup:

@@ -60,10 +60,11 @@ GREY_PERCENTS = {"digits": 60, "clothing": 70, "natural": 30, "other": 50}
 BATCH_PERCENTS = {4: 8, 8: 8, 10: 5, 16: 12, 20: 4, 32: 18, 50: 5, 64: 18, 100: 5, 128: 10, 200: 2, 256: 5}
 
 STEPS = (300, 30_000)
-WORK = 220_000_000_000
+WORK = 180_000_000_000
 MOST_IMAGES = 2_000_000
+LEAST_STEPS = 50
 """Steps are drawn between two bounds, uniformly in their logarithm, and cut where they would take more multiply-adds
-than WORK or show the network more than MOST_IMAGES images."""
+than WORK or show the network more than MOST_IMAGES images, but not below LEAST_STEPS."""
 
 SNAPSHOTS = 8
 TEST_SIZE = 500
@@ -123,9 +124,13 @@ class EverydaySpace:
         if setup.initialization == "torch_default" or draws.uniform("bias_initialization", 0, 1) < 0.2:
             setup = dataclasses.replace(setup, bias_initialization="torch_default")
         setup = draw_architecture(draws, setup)
-        shown = max(MOST_IMAGES // setup.batch_size, 1)
-        steps = cut_steps(setup, work=self.work, least=min(50, self.steps[0]))
-        return dataclasses.replace(setup, steps=min(steps, shown))
+        steps = min(cut_steps(setup, work=self.work), MOST_IMAGES // setup.batch_size)
+        return dataclasses.replace(setup, steps=max(steps, self.least_steps))
+
+    @property
+    def least_steps(self) -> int:
+        """The fewest steps that a run can have."""
+        return min(LEAST_STEPS, self.steps[0])
 
     @property
     def _dataset_percents(self) -> dict[str, int]:
@@ -161,6 +166,7 @@ class EverydaySpace:
             "image_form": {kind: {"28x28x1": grey, "32x32x3": 100 - grey} for kind, grey in GREY_PERCENTS.items()},
             "batch_size": {str(size): percent for size, percent in BATCH_PERCENTS.items()},
             "most_images": MOST_IMAGES,
+            "least_steps": self.least_steps,
             "largest": {"multiply_adds": LARGEST_MULTIPLY_ADDS, "weights": LARGEST_WEIGHTS},
         }
 

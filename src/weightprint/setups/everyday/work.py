@@ -5,8 +5,6 @@ Everything is counted, never timed, so that how long a run is depends on its set
 
 from __future__ import annotations
 
-import math
-
 from weightprint.setups.everyday.layers import layers, multiply_adds, weight_count
 from weightprint.setups.everyday.setup import EverydaySetup
 from weightprint.setups.setup import IMAGE_FORMS
@@ -45,6 +43,6 @@ def run_work(setup: EverydaySetup, snapshots: int) -> int:
     return setup.steps * step_work(setup) + snapshots * evaluation_work(setup)
 
 
-def cut_steps(setup: EverydaySetup, *, work: float, least: int) -> int:
-    """The steps of a set-up, fewer where they would take more than `work` multiply-adds, but at least `least`."""
-    return max(min(setup.steps, math.floor(work / step_work(setup))), least)
+def cut_steps(setup: EverydaySetup, *, work: int) -> int:
+    """The steps of a set-up, fewer where they would take more than `work` multiply-adds."""
+    return min(setup.steps, work // step_work(setup))

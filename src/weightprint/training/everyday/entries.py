@@ -22,10 +22,10 @@ _NORM_TENSORS = {
 
 
 def everyday_entries(setup: EverydaySetup) -> list[dict[str, Any]]:
-    """Layers in forward order, each with kernel, bias and, where it is normalised, beta, gamma and moving statistics."""
+    """Layers in forward order, each with kernel, bias and, where normalised, beta, gamma and moving statistics."""
     entries: list[dict[str, Any]] = []
 
-    def add(name: str, kind: str, part: str, shape: tuple[int, ...], source: str, axes: str) -> None:
+    def add(name: str, kind: str, part: str, shape: tuple[int, ...], source: str, axes: str, **more: Any) -> None:
         offset = entries[-1]["offset"] + math.prod(entries[-1]["shape"]) if entries else 0
         entries.append(
             {
@@ -37,12 +37,16 @@ def everyday_entries(setup: EverydaySetup) -> list[dict[str, Any]]:
                 "source": source,
                 "axes": axes,
                 "tied_to": None,
+                **more,
             }
         )
 
     for layer in layers(setup):
         source = module_of(layer.name)
-        add(layer.name, "kernel", layer.part, layer.shape, f"{source}.weight", "oihw"[: len(layer.shape)])
+        wiring: dict[str, Any] = {"reads": list(layer.reads)}
+        if layer.flattened:
+            wiring["flatten"] = {"order": setup.flatten, "size": list(layer.flattened)}
+        add(layer.name, "kernel", layer.part, layer.shape, f"{source}.weight", "oihw"[: len(layer.shape)], **wiring)
         if layer.bias:
             add(layer.name, "bias", layer.part, layer.shape[:1], f"{source}.bias", "o")
         for kind, attribute in _NORM_TENSORS[setup.norm] if layer.normed else ():

@@ -15,12 +15,13 @@ from weightprint.images import TrainingImages
 from weightprint.images.augment import add_noise, adjust_brightness_and_contrast, augment, draw_colors, draw_warps, warp
 from weightprint.setups.everyday import EverydaySetup
 from weightprint.setups.setup import IMAGE_FORMS
+from weightprint.training.devices import refuse_absent_device
 from weightprint.training.everyday.networks import EverydayNetwork, initialize, to_vector
 from weightprint.training.loop import CURVE_COLUMNS, Streams, TrainedRun
 from weightprint.training.optimizers import RULES, FlatParameters, Momentum, Optimizer
 
 MOST_EVALUATED = 500
-"""Images of each part that an evaluation looks at: the first ones, which are one of each class in turn."""
+"""Training and validation images that an evaluation looks at: the first ones, which are one of each class in turn."""
 
 EVALUATION_BATCH = 250
 
@@ -42,17 +43,22 @@ def train_everyday(
     (purpose, seed, run). Raises DataError for images of another form, or fewer than one batch.
     """
     _refuse_images(setup, images)
+    refuse_absent_device(device)
     streams = Streams(seed, run, device)
     network = EverydayNetwork(setup)
     initialize(network, generator=streams.initialization)
     network.to(device)
     flat = FlatParameters(network.parameters())
     optimizer = _rule(setup, flat)
-    parts = [
-        (torch.from_numpy(x[:MOST_EVALUATED]).to(device), torch.from_numpy(y[:MOST_EVALUATED]).to(device))
-        for x, y in (images.train, images.validation, images.test)
+    pixels, labels, *others = (
+        torch.from_numpy(array).to(device) for part in (images.train, images.validation, images.test) for array in part
+    )
+    x_validation, y_validation, x_test, y_test = others
+    measured_on = [
+        (pixels[:MOST_EVALUATED], labels[:MOST_EVALUATED]),
+        (x_validation[:MOST_EVALUATED], y_validation[:MOST_EVALUATED]),
+        (x_test, y_test),
     ]
-    pixels, labels = (torch.from_numpy(array).to(device) for array in images.train)
 
     kept = snapshot_steps(setup.steps, snapshots)
     vectors: list[np.ndarray] = []
@@ -62,7 +68,7 @@ def train_everyday(
     for step in range(setup.steps + 1):  # before the step of this number
         if step in kept:
             vector = to_vector(network)
-            measured = [number for part in parts for number in _evaluate(network, *part)]
+            measured = [number for part in measured_on for number in _evaluate(network, *part)]
             if not (torch.isfinite(vector).all() and all(map(math.isfinite, measured))):
                 status, reason = "diverged", f"not finite after {step} steps"
                 break
