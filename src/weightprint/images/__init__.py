@@ -12,6 +12,7 @@ from weightprint.images.sets import (
     part_name,
     prepare,
     refuse_large_batch,
+    refuse_other_form,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "part_name",
     "prepare",
     "refuse_large_batch",
+    "refuse_other_form",
 ]

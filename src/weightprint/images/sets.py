@@ -226,6 +226,16 @@ def epoch_size(labels: NDArray[np.int64]) -> int:
     return len(counts) * int(counts.min(initial=len(labels)))
 
 
+def refuse_other_form(images: TrainingImages, form: str) -> None:
+    """Raise DataError unless the images have the side and the channels of a form."""
+    side, channels = IMAGE_FORMS[form]
+    if images.x_train.shape[1:] != (side, side, channels):
+        raise DataError(
+            f"{images.name} has images of {list(images.x_train.shape[1:])}, expected {[side, side, channels]}",
+            hint=f"load them with form={form!r}",
+        )
+
+
 def refuse_large_batch(images: TrainingImages, batch_size: int) -> None:
     """Raise DataError when the class-balanced images of an epoch are fewer than one batch."""
     size = epoch_size(images.y_train)

@@ -27,8 +27,9 @@ from weightprint.images import (
 from weightprint.sampling.cluster import RayCluster
 from weightprint.sampling.engine import Answer, Engine, Job, writing_to
 from weightprint.sampling.local import Workers
-from weightprint.setups.everyday import EverydaySpace
+from weightprint.setups.everyday import EverydaySetup, EverydaySpace
 from weightprint.setups.everyday import space as everyday
+from weightprint.setups.everyday.work import run_work
 from weightprint.setups.recipe import PROCEDURE, WINDOW, Recipe, cohorts_of, refuse_other_recipe
 from weightprint.setups.space import AnySpace, Space
 from weightprint.training.devices import refuse_absent_device
@@ -384,7 +385,7 @@ def estimate(
         answers = pool.map(jobs, give_up=_refuse_timing, recover=lambda _: None, note=lambda _: None)
         seconds = [answer["seconds"] for answer in answers]
     cohorts = cohorts_of(sampling.recipe, missing)
-    to_train = sum(map(len, cohorts))
+    to_train = sum(map(len, cohorts)) * _relative_work(sampling.recipe, drawn, timed)
     hours = float(np.mean(seconds)) * to_train / min(count, len(cohorts)) / 3600 if seconds else 0.0
     return {
         "dry_run": True,
@@ -397,6 +398,16 @@ def estimate(
         "workers": count,
         "timed_runs": len(seconds),
     }
+
+
+def _relative_work(recipe: Recipe, drawn: Sequence[int], timed: Sequence[int]) -> float:
+    """How much more the runs of `drawn` take on average than those of `timed`, where set-ups say what they take."""
+
+    def mean_work(numbers: Sequence[int]) -> float:
+        setups = map(recipe.draw, numbers)
+        return float(np.mean([run_work(s, recipe.snapshots) if isinstance(s, EverydaySetup) else 1.0 for s in setups]))
+
+    return mean_work(drawn) / mean_work(timed) if timed else 1.0
 
 
 def _refuse_timing(number: int, reason: str) -> dict[str, Any]:

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weightprint.errors import DataError
-from weightprint.images import TrainingImages
+from weightprint.images import ImageSet, TrainingImages, prepare, refuse_other_form
 from weightprint.images.augment import add_noise, adjust_brightness_and_contrast, augment, draw_colors, draw_warps, warp
 from weightprint.setups.everyday import EverydaySetup
-from weightprint.setups.setup import IMAGE_FORMS
+from weightprint.setups.everyday.space import SNAPSHOTS
 from weightprint.training.devices import refuse_absent_device
 from weightprint.training.everyday.networks import EverydayNetwork, initialize, to_vector
 from weightprint.training.loop import CURVE_COLUMNS, Streams, TrainedRun
@@ -28,11 +28,11 @@ EVALUATION_BATCH = 250
 
 def train_everyday(
     setup: EverydaySetup,
-    images: TrainingImages,
+    images: ImageSet | TrainingImages,
     *,
     seed: int = 0,
     run: int = 0,
-    snapshots: int = 8,
+    snapshots: int = SNAPSHOTS,
     device: str = "cpu",
 ) -> TrainedRun:
     """Train one network for the steps of its set-up; evaluate and keep its weights at `snapshot_steps`.
@@ -42,7 +42,14 @@ def train_everyday(
     The result depends on the arguments alone: every random choice has a generator of its own, keyed by
     (purpose, seed, run). Raises DataError for images of another form, or fewer than one batch.
     """
-    _refuse_images(setup, images)
+    if isinstance(images, ImageSet):
+        images = prepare(images, train_size=None, test_size=None, seed=seed)
+    refuse_other_form(images, setup.image_form)
+    if len(images.y_train) < setup.batch_size:
+        raise DataError(
+            f"{images.name} has {len(images.y_train)} training images, fewer than one batch of {setup.batch_size}",
+            hint="more training images",
+        )
     refuse_absent_device(device)
     streams = Streams(seed, run, device)
     network = EverydayNetwork(setup)
@@ -128,20 +135,6 @@ def _rule(setup: EverydaySetup, flat: FlatParameters) -> Optimizer:
     rule = RULES["rmsprop_keras" if setup.optimizer == "rmsprop" else setup.optimizer]
     further = {"momentum": setup.momentum} if issubclass(rule, Momentum) else {}
     return rule(flat.values, flat.gradients, weight_decay=setup.weight_decay, **further)
-
-
-def _refuse_images(setup: EverydaySetup, images: TrainingImages) -> None:
-    side, channels = IMAGE_FORMS[setup.image_form]
-    if images.x_train.shape[1:] != (side, side, channels):
-        raise DataError(
-            f"{images.name} has images {list(images.x_train.shape[1:])}, expected {[side, side, channels]}",
-            hint=f"the set-up's image_form is {setup.image_form}",
-        )
-    if len(images.y_train) < setup.batch_size:
-        raise DataError(
-            f"{images.name} has {len(images.y_train)} training images, fewer than one batch of {setup.batch_size}",
-            hint="more training images",
-        )
 
 
 def _batches(count: int, size: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
