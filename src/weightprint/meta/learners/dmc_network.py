@@ -9,16 +9,17 @@ from torch import Tensor, nn
 
 KERNEL = 5
 BLOCKS = ((8,), (16,), (32, 64), (128, 256))
-"""Channels of the convolutions; a max pool of 2 ends each block."""
+"""Channels of the first convolutions; a max pool of 2 stands between two blocks."""
 DEEP_LAYERS, DEEP_CHANNELS = 6, 256
 LONGEST_DEEP = 50
-"""Of the six convolutions that follow, one is preceded by a pool while the length is above this; a pool ends them."""
+"""Each of the six deep convolutions that follow is preceded by a pool while the length is above this; a pool ends
+them."""
 LONGEST = 40_000
 """Slices above this have the large network."""
 LARGE_BLOCKS = ((8,), (16,), (32,), (64,), *((128,),) * 5, (128, 256), (256, 256), (256, 256))
-"""The same for the large network: fifteen convolutions, twelve pools."""
-SHORTEST = 32
-"""Five pools halve the length: a shorter slice would leave nothing."""
+"""Channels of the large network; a pool ends each block: fifteen convolutions, twelve pools."""
+SHORTEST = 16
+"""At least four pools halve the length: a shorter slice would leave nothing."""
 UNITS = (1024, 1024, 1024, 1024, 64)
 
 
@@ -78,15 +79,13 @@ def layers(length: int) -> list[tuple[int, int]]:
     found = [(channels, int(i == len(block) - 1)) for block in blocks for i, channels in enumerate(block)]
     if length > LONGEST:
         return found
-    length >>= len(BLOCKS)
+    length >>= len(BLOCKS) - 1
+    pools = []  # before each deep convolution
     for _ in range(DEEP_LAYERS):
-        if length > LONGEST_DEEP:
-            channels, pools = found[-1]
-            found[-1] = channels, pools + 1
-            length //= 2
-        found.append((DEEP_CHANNELS, 0))
-    found[-1] = DEEP_CHANNELS, 1
-    return found
+        pools.append(int(length > LONGEST_DEEP))
+        length >>= pools[-1]
+    found[-1] = BLOCKS[-1][-1], pools[0]
+    return [*found, *((DEEP_CHANNELS, pooled) for pooled in (*pools[1:], 1))]
 
 
 class Dropout(nn.Module):
@@ -108,7 +107,8 @@ def _glorot_normal(weight: Tensor, generator: torch.Generator) -> None:
 
     Source: Glorot and Bengio, AISTATS 2010; the cut as in TensorFlow's initialiser of that name (protocol: section 1).
     """
-    fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(weight)
-    deviation = math.sqrt(2 / (fan_in + fan_out)) / 0.87962566103423978
+    field = math.prod(weight.shape[2:])  # 1 for a fully connected layer
+    fans = field * (weight.shape[0] + weight.shape[1])
+    deviation = math.sqrt(2 / fans) / 0.87962566103423978
     with torch.no_grad():
         nn.init.trunc_normal_(weight, 0.0, deviation, -2 * deviation, 2 * deviation, generator=generator)
