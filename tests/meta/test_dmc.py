@@ -11,7 +11,7 @@ from weightprint.errors import MetaError
 from weightprint.meta import build, load_meta
 from weightprint.meta.learners import dmc_draws
 from weightprint.meta.learners.base import Vectors
-from weightprint.meta.learners.dmc import DMCLearner, settle
+from weightprint.meta.learners.dmc import settle
 from weightprint.meta.learners.dmc_draws import Draws
 from weightprint.meta.learners.dmc_network import SHORTEST, DeepMetaClassifier, Dropout, layers
 
@@ -202,6 +202,12 @@ def test_a_planted_signal_is_learnt_in_seconds(zoo):
     assert meta.facts_["losses"][-1] < meta.facts_["losses"][0]
 
 
+def test_whole_vectors_of_one_length_are_learnt(zoo):
+    train, test = zoo.split()
+    meta = quick(slice_length="all", snapshots=(3, 4), epochs=5, batch_size=16).fit(train)
+    assert meta.evaluate(test)["per_run"]["accuracy"] > 0.6
+
+
 def test_moving_statistics_are_those_of_the_final_weights():
     net = network(128)
     x = torch.randn(64, 128, generator=torch.Generator().manual_seed(0)) * 0.1
@@ -212,19 +218,6 @@ def test_moving_statistics_are_those_of_the_final_weights():
     assert torch.allclose(norm.running_mean, first.mean(dim=(0, 2, 3)), atol=1e-5)
     assert torch.allclose(norm.running_var, first.var(dim=(0, 2, 3)), rtol=1e-3)
     assert (norm.momentum, norm.training) == (0.1, False)
-
-
-def test_the_global_random_state_is_not_touched(few):
-    torch.manual_seed(5)
-    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    quick(epochs=1).fit(few)
-    assert torch.equal(before, torch.get_rng_state())
-    assert np.array_equal(numpy_before, np.random.get_state()[1])  # noqa: NPY002
-
-
-def test_other_seeds_give_other_fits(few):
-    one, other = (quick(epochs=1, seed=seed).fit(few).predict_proba(few, slices=1) for seed in (0, 1))
-    assert not np.array_equal(one, other)
 
 
 def draws_of(zoo, goals, *, part="all", length=128, classes=0):
@@ -270,43 +263,6 @@ def test_batches_are_the_same_however_many_are_cut_at_once(few, monkeypatch):
             np.testing.assert_array_equal(slices, whole[batch])
 
 
-def test_weights_beyond_the_memory_limit_are_read_again(few, monkeypatch):
-    train, test = few.split()
-    kept = quick().fit(train).predict_proba(test)
-    monkeypatch.setattr(dmc_draws, "KEPT_BYTES", 0)
-    np.testing.assert_array_equal(quick().fit(train).predict_proba(test), kept)
-
-
-def test_evaluation_leaves_the_network_as_it_is(few):
-    meta = quick(epochs=1).fit(few)
-    state = meta.heads_["optimizer"].fitted.network.state_dict()
-    before = {name: tensor.clone() for name, tensor in state.items()}
-    meta.predict_proba(few)
-    assert all(torch.equal(before[name], tensor) for name, tensor in state.items())
-
-
-def test_whole_vectors_of_one_length_are_learnt(zoo, tmp_path):
-    train, test = zoo.split()
-    meta = quick(slice_length="all", snapshots=(3, 4), epochs=5, batch_size=16).fit(train)
-    assert meta.evaluate(test)["per_run"]["accuracy"] > 0.6
-    meta.save(tmp_path / "x.meta")
-    np.testing.assert_array_equal(load_meta(tmp_path / "x.meta").predict_proba(test), meta.predict_proba(test))
-
-
-def test_whole_vectors_of_several_lengths_are_one_clear_error(mixed_zoo, few):
-    with pytest.raises(MetaError, match="whole vectors of one length.*--slice-length 5000"):
-        quick(slice_length="all").fit(mixed_zoo)
-    with pytest.raises(MetaError, match="whole vectors of one length"):
-        quick(slice_length="all", epochs=1).fit(few).predict(mixed_zoo)
-
-
-def test_a_number_is_regressed_with_the_absolute_error(zoo):
-    """A planted mean tells the learning rate."""
-    train, test = zoo.split()
-    meta = quick(target="learning_rate", epochs=6, batch_size=32, dropout=0.0).fit(train)
-    assert meta.evaluate(test)["per_run"]["kendall_tau"]["value"] > 0.3
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_fit_on_a_gpu_reads_like_one_on_the_processor(zoo, tmp_path):
     train, test = zoo.split()
@@ -314,11 +270,3 @@ def test_a_fit_on_a_gpu_reads_like_one_on_the_processor(zoo, tmp_path):
     assert meta.evaluate(test)["per_run"]["accuracy"] > 0.7
     meta.save(tmp_path / "x.meta")
     np.testing.assert_allclose(load_meta(tmp_path / "x.meta").predict_proba(test), meta.predict_proba(test), atol=1e-4)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_a_network_from_a_gpu_is_read_where_there_is_none(few):
-    fitted = quick(epochs=1).fit(few).heads_["optimizer"].fitted
-    restored = DMCLearner(device="cuda").restore(fitted.files(), fitted.facts)
-    rows = few[0].weights[:, :128]
-    np.testing.assert_array_equal(restored.outputs(rows, ()), fitted.outputs(rows, ()))

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from weightprint.errors import CorruptFile, MetaError
 from weightprint.files import canonical_json, sha256_hex
 from weightprint.meta import build, load_meta
-from weightprint.meta.learners import dmc, dmc_checkpoint, dmc_network
+from weightprint.meta.learners import dmc, dmc_checkpoint, dmc_draws, dmc_network
 from weightprint.meta.learners.dmc import DMCLearner, chance_loss, settle
 from weightprint.meta.learners.dmc_network import DeepMetaClassifier
 from weightprint.meta.persistence import META_FILE
@@ -152,6 +152,66 @@ def test_a_loss_that_is_no_number_any_more_is_one_clear_error(few, monkeypatch):
     monkeypatch.setattr(dmc.F, "cross_entropy", lambda found, wanted: found.sum() * math.nan)
     with pytest.raises(MetaError, match="no number any more after 0 steps .*learning_rate"):
         quick().fit(few)
+
+
+def test_the_global_random_state_is_not_touched(few):
+    torch.manual_seed(5)
+    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    quick(epochs=1).fit(few)
+    assert torch.equal(before, torch.get_rng_state())
+    assert np.array_equal(numpy_before, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_other_seeds_give_other_fits(few):
+    one, other = (quick(epochs=1, seed=seed).fit(few).predict_proba(few, slices=1) for seed in (0, 1))
+    assert not np.array_equal(one, other)
+
+
+def test_weights_beyond_the_memory_limit_are_read_again(few, monkeypatch):
+    train, test = few.split()
+    kept = quick().fit(train).predict_proba(test)
+    monkeypatch.setattr(dmc_draws, "KEPT_BYTES", 0)
+    np.testing.assert_array_equal(quick().fit(train).predict_proba(test), kept)
+
+
+def test_evaluation_leaves_the_network_as_it_is(few):
+    meta = quick(epochs=1).fit(few)
+    state = meta.heads_["optimizer"].fitted.network.state_dict()
+    before = {name: tensor.clone() for name, tensor in state.items()}
+    meta.predict_proba(few)
+    assert all(torch.equal(before[name], tensor) for name, tensor in state.items())
+
+
+@pytest.mark.parametrize("slice_length", [64, "all"])
+def test_a_fit_that_was_saved_reads_the_same(few, tmp_path, slice_length):
+    train, test = few.split()
+    meta = quick(slice_length=slice_length).fit(train)
+    meta.save(tmp_path / "x.meta")
+    loaded = load_meta(tmp_path / "x.meta")
+    np.testing.assert_array_equal(loaded.predict_proba(test), meta.predict_proba(test))
+    assert loaded.facts_ == meta.facts_
+
+
+def test_whole_vectors_of_several_lengths_are_one_clear_error(mixed_zoo, few):
+    with pytest.raises(MetaError, match="whole vectors of one length.*--slice-length 5000"):
+        quick(slice_length="all").fit(mixed_zoo)
+    with pytest.raises(MetaError, match="whole vectors of one length"):
+        quick(slice_length="all", epochs=1).fit(few).predict(mixed_zoo)
+
+
+def test_a_number_is_regressed_with_the_absolute_error(zoo):
+    """A planted mean tells the learning rate."""
+    train, test = zoo.split()
+    meta = quick(target="learning_rate", epochs=6, batch_size=32, dropout=0.0).fit(train)
+    assert meta.evaluate(test)["per_run"]["kendall_tau"]["value"] > 0.3
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_network_from_a_gpu_is_read_where_there_is_none(few):
+    fitted = quick(epochs=1).fit(few).heads_["optimizer"].fitted
+    restored = DMCLearner(device="cuda").restore(fitted.files(), fitted.facts)
+    rows = few[0].weights[:, :64]
+    np.testing.assert_array_equal(restored.outputs(rows, ()), fitted.outputs(rows, ()))
 
 
 def test_bfloat16_is_asked_for_and_learns_too(zoo):
@@ -315,6 +375,26 @@ def test_a_damaged_file_is_one_clear_error(few, unfinished):
     edit(unfinished, {"epoch": 0, "nonsense": 1})
     with pytest.raises(CorruptFile, match="does not hold what a fit needs"):
         quick(checkpoint=unfinished).fit(few)
+
+
+def test_no_damage_of_a_byte_is_taken_for_a_state(few, unfinished):
+    """Refused, or of no consequence, as in a space of the header."""
+    with open(unfinished, "rb") as file:
+        data = file.read()
+    wanted = weights_of(quick(checkpoint=unfinished).fit(few))
+    generator = np.random.default_rng(0)
+    header = 8 + int.from_bytes(data[:8], "little")
+    refused = 0
+    for place in (*generator.integers(0, header, 30), *generator.integers(header, len(data), 10)):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << generator.integers(0, 8)
+        with open(unfinished, "wb") as file:
+            file.write(damaged)
+        try:
+            assert weights_of(quick(checkpoint=unfinished).fit(few)) == wanted
+        except (MetaError, CorruptFile):
+            refused += 1
+    assert refused >= 35
 
 
 def test_files_of_others_are_neither_read_nor_replaced(few, tmp_path):
