@@ -202,6 +202,7 @@ def test_a_planted_signal_is_learnt_in_seconds(zoo):
     assert meta.facts_["losses"][-1] < meta.facts_["losses"][0]
 
 
+@pytest.mark.slow
 def test_whole_vectors_of_one_length_are_learnt(zoo):
     train, test = zoo.split()
     meta = quick(slice_length="all", snapshots=(3, 4), epochs=5, batch_size=16).fit(train)
