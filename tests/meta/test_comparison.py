@@ -51,3 +51,31 @@ def test_splits_are_pooled_and_settings_stay_unfitted(zoo):
     assert [s["split_seed"] for s in document["splits"]] == [0, 1]
     mean = np.mean([s["values"]["svm"] for s in document["splits"]])
     assert document["models"][0]["value"] == pytest.approx(mean)
+
+
+def test_kin_of_training_runs_judge_nothing_and_are_counted(fitted, zoo, twin):
+    document = compare(fitted, twin, slices=2)
+    assert document["n_runs"] == 15  # the kin of the test runs alone
+    assert [m["excluded"] for m in document["models"]] == [{"kin": 45}, {"kin": 45}]
+    assert document["n_not_common"] == 0
+
+
+class Mixed:
+    """Two zoos of one seed as one. A split tests the numbers of one that leave a certain rest by 4, and of the other
+    all that are even."""
+
+    def __init__(self, zoo, twin):
+        self.zoo, self.twin = zoo, twin
+
+    def split(self, *, split_seed):
+        train, test = self.zoo.split(split_seed=split_seed)
+        odd, even = ([run for run in self.twin if run.number % 2 == rest] for rest in (1, 0))
+        return [*train, *odd], [*test, *even]
+
+
+def test_kin_are_left_out_of_every_split(zoo, twin):
+    document = compare_splits({"m": majority()}, Mixed(zoo, twin), split_seeds=[0, 2])
+    # In split 0 the numbers 2, 6, … are tested in one zoo and trained on in the other; in split 2 it is 0, 4, …
+    assert [s["n_runs"] for s in document["splits"]] == [30, 30]
+    assert document["n_runs"] == 60
+    assert document["models"][0]["excluded"] == {"kin": 15}

@@ -141,3 +141,45 @@ def test_sets_need_their_library(zoo, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "mapie.classification", None)
     with pytest.raises(MetaError, match=r"need the library MAPIE \(pip install 'weightprint\[conformal\]'\)"):
         conformal_sets(svm(), *zoo.split())
+
+
+def test_averages_are_not_taken_over_kin_of_training_runs(fitted, twin):
+    document = by_slices(fitted["svm"], twin, counts=(1,))
+    assert (document["n_runs"], document["excluded"]) == (15, {"kin": 45})
+
+
+def test_a_temperature_is_not_judged_by_kin_of_the_runs_that_set_it(zoo, twin):
+    train, test = zoo.split()
+    learn, validation = split_validation(train, "optimizer")
+    meta = svm().fit(learn)
+    document = calibrate(meta, validation, twin, slices=1, draws=20)
+    assert (document["n_runs"], document["excluded"]) == (15, {"kin": 45})
+    assert calibrate(meta, validation, test, slices=1, draws=20)["excluded"] == {}
+    with pytest.raises(MetaError, match="no test run is left: all 15 are validation runs or share random streams"):
+        calibrate(meta, test, twin.split()[1], draws=20)
+
+
+def test_sets_are_not_made_for_kin_of_training_runs_and_kin_share_a_fold(zoo, twin, monkeypatch):
+    pytest.importorskip("mapie")
+    train, _ = zoo.split()
+    both = [*train, *(run for run in twin if run.kin in {r.kin for r in train})]
+    fitted = []
+    fit = type(svm()).fit
+    monkeypatch.setattr(type(svm()), "fit", lambda self, runs: fitted.append(list(runs)) or fit(self, runs))
+    document = conformal_sets(svm(), both, twin, levels=(0.8,), count=3, slices=1)
+    assert (document["n_train_runs"], document["n_runs"], document["excluded"]) == (90, 15, {})
+    assert [len({run.kin for run in runs}) for runs in fitted] == [len(runs) / 2 for runs in fitted]
+    alone = conformal_sets(svm(), train, twin, levels=(0.8,), count=3, slices=1)
+    assert (alone["n_train_runs"], alone["n_runs"], alone["excluded"]) == (45, 15, {"kin": 45})
+
+
+def test_a_class_of_one_kin_alone_has_no_sets(zoo, twin):
+    pytest.importorskip("mapie")
+    train, test = zoo.split()
+    rare = [run for run in train if run.properties["optimizer"] == "adam"][1:]
+    kept = [run for run in train if run not in rare]
+    (only,) = [run for run in kept if run.properties["optimizer"] == "adam"]
+    with pytest.raises(MetaError, match="optimizer 'adam' has one training run"):
+        conformal_sets(svm(), kept, test)
+    with pytest.raises(MetaError, match="optimizer 'adam' has training runs of one kin alone"):
+        conformal_sets(svm(), [*kept, twin[only.number]], test)

@@ -95,3 +95,28 @@ def test_candidates_of_one_target_are_needed(zoo):
         pick({}, zoo)
     with pytest.raises(MetaError, match="at least 2 folds"):
         pick({"a": majority()}, zoo, count=1)
+
+
+def test_kin_share_a_fold(zoo, twin):
+    runs = [*zoo, *twin]
+    fold = folds(runs, "optimizer", 4)
+    assert fold[:60].tolist() == fold[60:].tolist()
+    assert np.ptp(np.bincount(fold)) <= 2
+    learn, validation = split_validation(runs, "optimizer")
+    assert {run.kin for run in learn}.isdisjoint({run.kin for run in validation})
+    assert len(learn) + len(validation) == 120
+    pairs = [zoo[0], twin[0]]
+    with pytest.raises(MetaError, match="2 runs, which share their random streams, cannot be split"):
+        split_validation(pairs, "optimizer")
+    with pytest.raises(MetaError, match="at least 2 folds of the training runs, not 1"):
+        pick({"a": majority()}, pairs)
+
+
+def test_no_candidate_is_judged_by_kin_of_what_it_was_fitted_on(zoo, twin, monkeypatch):
+    fitted = []
+    fit = type(majority()).fit
+    monkeypatch.setattr(type(majority()), "fit", lambda self, runs: fitted.append(list(runs)) or fit(self, runs))
+    document = pick({"one": majority()}, [*zoo, *twin], count=4).document
+    assert document["n_runs"] == 120  # every run is judged: none was left out because its kin was trained on
+    for runs in fitted:
+        assert len({run.kin for run in runs}) == len(runs) / 2 == 45

@@ -64,26 +64,25 @@ def _order(truth: npt.NDArray, predicted: npt.NDArray, counts: npt.NDArray[np.fl
     found = np.zeros(len(counts))
     order = np.argsort(truth, kind="stable")
     drawn = np.ascontiguousarray(counts.T[order])
-    reads = [_below(r) for r in range(size + 1)]
+    below = [_path(r, size, -1) for r in range(size + 1)]  # nodes that together hold the ranks 1 … r
+    above = [_path(r, size, 1) for r in range(size + 1)]  # nodes that hold the rank r
     starts = np.flatnonzero(np.r_[True, np.diff(truth[order]) != 0, True])
     for first, last in pairwise(starts):
-        for k in range(first, last):
+        tied = range(first, last)
+        for k in tied:
             r = rank[order[k]]
-            smaller, not_larger = tree[reads[r - 1]].sum(axis=0), tree[reads[r]].sum(axis=0)
+            smaller, not_larger = tree[below[r - 1]].sum(axis=0), tree[below[r]].sum(axis=0)
             found += drawn[k] * (smaller - (before - not_larger))
-        for k in range(first, last):
-            r = rank[order[k]]
-            while r <= size:
-                tree[r] += drawn[k]
-                r += r & -r
+        for k in tied:
+            tree[above[rank[order[k]]]] += drawn[k]
             before += drawn[k]
     return 2 * found
 
 
-def _below(r: int) -> list[int]:
-    """The nodes of the tree that together hold the ranks 1 … r."""
+def _path(r: int, size: int, direction: int) -> npt.NDArray[np.intp]:
+    """The nodes of the tree met from the rank r on, downwards (−1) or upwards (1)."""
     nodes = []
-    while r > 0:
+    while 0 < r <= size:
         nodes.append(r)
-        r -= r & -r
-    return nodes
+        r += direction * (r & -r)
+    return np.array(nodes, np.intp)

@@ -158,7 +158,7 @@ def _of_values(answers: pl.DataFrame) -> dict[str, Any]:
         at = np.array([place[run] for run in split["run"]])
         orders.append((at, split["truth"].to_numpy(), split["answer"].to_numpy()))
     once = np.ones((1, n))
-    ordered = [o for o in orders if np.isfinite(kendall.tau(o[1], o[2], once[:, o[0]])[0])]
+    ordered = [o for o in orders if np.ptp(o[1]) > 0 and np.ptp(o[2]) > 0]
     several = [o for o in orders if len(o[0]) > 1]
 
     def tau(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

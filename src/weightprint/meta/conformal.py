@@ -39,7 +39,8 @@ def conformal_sets(
 
     meta:   settings; clones are fitted on all snapshots of all folds of the training runs but one, and on all folds
     levels: the shares of runs whose set is to hold the true class
-    count:  of folds
+    count:  of folds; kin share one
+    test:   those that are training runs or their kin are left out
 
     A class is in a run's set when its score there is not among the worst of the scores that training runs got from the
     models that had not seen them (Romano, Sesia and Candès, "Classification with valid and adaptive coverage", NeurIPS
@@ -49,7 +50,7 @@ def conformal_sets(
     Returns a JSON-ready document: "levels" with coverage and its exact (Clopper–Pearson) interval, overall and per
     class, the mean set size, how many sets have which size, and "confident_errors": sets of one wrong class. "sets" are
     the classes of each test run at each level. Raises MetaError without the library, when the target is a number, or
-    when a class has a single training run.
+    when a class has a single training run (kin count as one).
     """
     try:
         from mapie.classification import CrossConformalClassifier
@@ -58,11 +59,13 @@ def conformal_sets(
     from sklearn.model_selection import PredefinedSplit
 
     target, learn, judged, excluded = _members(meta, train, test)
-    n, classes = len(learn), len(target.classes)
+    n = len(learn)
     truth = [np.array([_class(target, m) for m in part], np.intp) for part in (learn, judged)]
-    scarce = [target.classes[c] for c in np.flatnonzero(np.bincount(truth[0], minlength=classes) < 2)]
+    kin = np.array([m.run.kin for m in learn])
+    scarce = [label for c, label in enumerate(target.classes) if len(set(kin[truth[0] == c])) < 2]
     if scarce:
-        raise MetaError(f"{target.name} {scarce[0]!r} has one training run: its fold would leave none to learn from")
+        runs = "one training run" if len(set(kin)) == n else "training runs of one kin alone"
+        raise MetaError(f"{target.name} {scarce[0]!r} has {runs}: its fold would leave none to learn from")
     least = min(levels) if levels else 0
     if not levels or least <= 0 or max(levels) >= 1:
         raise MetaError(f"levels must lie between 0 and 1, not {list(levels)}")
@@ -75,7 +78,7 @@ def conformal_sets(
             hint="a lower level",
         )
     reader = _SnapshotReader(meta, [*learn, *judged], target, slices, seed)
-    fold = folds([m.run for m in learn], target.name, min(count, n), seed=seed)
+    fold = folds([m.run for m in learn], target.name, min(count, len(set(kin))), seed=seed)
     conformal = CrossConformalClassifier(
         reader, confidence_level=[1 - alpha for alpha in alphas], conformity_score="lac", cv=PredefinedSplit(fold)
     )
