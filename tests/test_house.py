@@ -20,6 +20,7 @@ FLOW = [
     ["sampling"],
     ["formats"],
     ["features"],
+    ["evaluation"],
     ["meta"],
     ["study"],
     ["report"],

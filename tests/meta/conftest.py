@@ -110,6 +110,15 @@ def zoo() -> MemoryZoo:
 
 
 @pytest.fixture(scope="session")
+def twin() -> MemoryZoo:
+    """A second zoo of the same seed: its run i is kin of run i of `zoo`."""
+    other = memory_zoo()
+    for run in other:
+        run.identity = f"twin:{run.number}"
+    return other
+
+
+@pytest.fixture(scope="session")
 def few() -> MemoryZoo:
     """Runs enough where a deep network is fitted and nothing has to be learnt."""
     return memory_zoo(16)

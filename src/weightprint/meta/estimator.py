@@ -14,9 +14,10 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, clone
 
 from weightprint.errors import CorruptFile, MetaError, did_you_mean
+from weightprint.evaluation import scores as evaluation
 from weightprint.features import store
 from weightprint.features.table import Table, features_named
-from weightprint.meta import evaluation, targets
+from weightprint.meta import targets
 from weightprint.meta.learners.base import Examples, Fitted, Learner, Vectors
 from weightprint.meta.targets import CLASSIFICATION, Target
 from weightprint.meta.view import Member, Snapshots, Trained, View, choose, describe, report_corrupt

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import MetaError
-from weightprint.meta.evaluation import wilson
+from weightprint.evaluation.intervals import wilson
 from weightprint.meta.layer_trees import LayerTrees, role_statistics
 from weightprint.meta.targets import CLASSIFICATION, Target
 from weightprint.seeds import seed_from_hash

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import MetaError
-from weightprint.meta.evaluation import bootstrap_share
+from weightprint.evaluation.intervals import bootstrap_share
 from weightprint.study.budgets import Budget
 from weightprint.study.cells import Cell
 from weightprint.study.plans import Facts, Planned

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from weightprint.meta.evaluation import bootstrap_share, wilson
+from weightprint.evaluation.intervals import bootstrap_share, wilson
 from weightprint.study.cells import Cells
 from weightprint.study.plans import COLUMNS, Planned, later_half
 from weightprint.study.table import FeatureTable

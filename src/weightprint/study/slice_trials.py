@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from weightprint.errors import MetaError
+from weightprint.evaluation.intervals import bootstrap_share
 from weightprint.meta import build
 from weightprint.meta.base import Reading
-from weightprint.meta.evaluation import bootstrap_share
 from weightprint.study.cells import Cell
 from weightprint.study.plans import Planned
 from weightprint.study.trials import score_of

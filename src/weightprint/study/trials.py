@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import MetaError
+from weightprint.evaluation.intervals import Interval, bootstrap_share, wilson
+from weightprint.evaluation.scores import regression_scores
 from weightprint.meta import build
 from weightprint.meta.base import WHOLE
-from weightprint.meta.evaluation import Interval, bootstrap_share, regression_scores, wilson
 from weightprint.meta.rows import deal_folds
 from weightprint.meta.targets import CLASSIFICATION, Target
 from weightprint.meta.trees import Statistics, Trees

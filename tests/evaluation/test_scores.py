@@ -1,48 +1,21 @@
 import json
-import math
 
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
-from hypothesis import strategies as st
 
-from weightprint.meta.evaluation import (
-    bootstrap_share,
+from weightprint.evaluation.answers import table
+from weightprint.evaluation.intervals import wilson
+from weightprint.evaluation.kendall import tau_ceiling
+from weightprint.evaluation.scores import (
+    accuracy_interval,
     classification_scores,
     length_note,
+    read_classes,
     regression_scores,
-    tau_ceiling,
-    wilson,
+    scores,
+    share_interval,
 )
-
-
-def test_wilson_agrees_with_known_values():
-    # Newcombe, Statistics in Medicine 17 (1998), 857–872, table I.
-    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
-    assert wilson(0, 20) == pytest.approx((0, 0.1611), abs=5e-5)
-    assert wilson(29, 29) == pytest.approx((0.8830, 1), abs=5e-5)
-    assert wilson(0, 0) == (0, 1)
-
-
-@given(st.integers(1, 200), st.data())
-def test_wilson_agrees_with_scipy(n, data):
-    k = data.draw(st.integers(0, n))
-    expected = scipy.stats.binomtest(k, n).proportion_ci(method="wilson")
-    assert wilson(k, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
-
-
-def test_the_bootstrap_draws_runs_not_slices():
-    hits = np.array([100.0, 0, 100, 0])  # four runs, each wholly right or wrong
-    low, high = bootstrap_share(hits, np.full(4, 100.0))
-    assert low == 0
-    assert high == 1
-
-
-def test_bootstrap_intervals_repeat():
-    hits, totals = np.arange(10.0), np.full(10, 10.0)
-    assert bootstrap_share(hits, totals) == bootstrap_share(hits, totals)
 
 
 def test_classification_scores_take_the_mean_probability_of_a_run():
@@ -51,7 +24,7 @@ def test_classification_scores_take_the_mean_probability_of_a_run():
     assert found["per_run"]["accuracy"] == 1
     assert found["per_slice"] == {
         "accuracy": pytest.approx(1 / 3),
-        "interval": pytest.approx([1 / 3, 1 / 3]),
+        "interval": pytest.approx(list(wilson(2 / 3, 2))),  # two runs that agree are no certainty
         "n_runs": 2,
     }
     assert found["confusion"] == [[0, 0], [0, 2]]
@@ -74,23 +47,12 @@ def test_regression_scores_agree_with_scikit_learn_and_scipy():
         assert low < found[measure]["value"] < high or measure == "tau_ceiling"
 
 
-@given(st.lists(st.integers(0, 4), min_size=2, max_size=30))
-def test_the_tau_ceiling_is_what_a_perfect_order_without_ties_reaches(truth):
-    truth = np.array(truth)
-    if len(set(truth.tolist())) < 2:
-        assert tau_ceiling(truth) == 0
-        return
-    perfect = truth + np.arange(len(truth)) / 1000
-    assert tau_ceiling(truth) == pytest.approx(scipy.stats.kendalltau(truth, perfect).statistic)
-
-
 def test_what_is_not_defined_is_null_in_json():
     found = regression_scores(np.array([0.5]), np.array([0.4]))
     assert found["r2"]["value"] is None
     assert found["kendall_tau"] == {"value": None, "interval": None}
     assert found["mae"]["value"] == pytest.approx(0.1)
     json.dumps(found, allow_nan=False)
-    assert math.isnan(tau_ceiling(np.array([1.0])))
 
 
 def test_differing_lengths_come_with_a_note():
@@ -98,3 +60,33 @@ def test_differing_lengths_come_with_a_note():
     note = length_note([10, 25])
     assert note["lengths_differ"]
     assert "10 to 25 weights" in note["note"]
+
+
+def test_scores_of_a_table_are_those_of_what_it_was_made_of():
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 3, 20)
+    outputs = [generator.dirichlet([1, 1, 1], size=(2, 5)) for _ in truth]
+    runs = [f"run {i}" for i in range(20)]
+    answers = table(runs, truth, classes="abc", reads="slice", **read_classes(truth, outputs))
+    found = scores(answers)
+    assert (found.pop("classes"), found.pop("class_counts")) == (["a", "b", "c"], np.bincount(truth).tolist())
+    assert found == classification_scores(truth, outputs, 3, local=True)
+    json.dumps(found, allow_nan=False)
+    values = generator.normal(size=(2, 20))
+    assert scores(table(runs, *values))["per_run"] == regression_scores(*values)
+
+
+def test_a_table_of_answers_alone_has_no_score_of_readings():
+    found = scores(table(["x", "y"], [0, 1], [0, 0], classes=[32, 64]))
+    assert found["per_run"]["accuracy"] == 0.5
+    assert not {"per_slice", "per_snapshot"} & set(found)
+
+
+def test_an_interval_is_wilsons_where_runs_are_right_or_wrong_and_the_bootstraps_between():
+    right = np.array([1.0] * 9 + [0])
+    assert accuracy_interval(right) == wilson(9, 10)
+    assert accuracy_interval(np.full(10, 0.5)) == wilson(5, 10)  # nothing varies
+    mixed = np.array([1.0] * 5 + [2 / 3] * 5)
+    low, high = accuracy_interval(mixed)
+    assert 2 / 3 < low < mixed.mean() < high < 1
+    assert share_interval(10 * right, np.full(10, 10.0)) != wilson(9, 10)

@@ -5,15 +5,12 @@ Per run: the mean probabilities of a run, or those of one of its snapshots, neve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from weightprint.errors import MetaError
-from weightprint.meta.base import MetaClassifier, Reading
-from weightprint.meta.targets import CLASSIFICATION
+from weightprint.evaluation.intervals import wilson
 from weightprint.seeds import seed_from_hash
 
 BINS = 10
@@ -26,63 +23,6 @@ TEMPERATURES = (0.05, 20.0)
 """Between which the temperature is looked for; a few validation runs that are all right would ask for 0."""
 
 _TINY = 1e-12
-
-
-def calibrate(
-    meta: MetaClassifier,
-    validation: Any,
-    test: Any,
-    *,
-    slices: int = 10,
-    one_snapshot: bool = False,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """How well calibrated a fitted classifier is on test runs, as it is and with a temperature from validation runs.
-
-    validation:   runs that it was not fitted on; see `weightprint.meta.selection.split_validation`
-    one_snapshot: judge by one random snapshot of each run instead of the mean over its snapshots
-
-    Returns a JSON-ready document: "temperature", and `calibration_scores` of test runs "before" and "after".
-    Probabilities are those for equally frequent classes as long as the fit balanced them. Raises MetaError when it
-    regresses, or when one of both has no unseen run.
-    """
-    probabilities, truth = run_probabilities(meta, validation, slices=slices, one_snapshot=one_snapshot, seed=seed)
-    found = temperature(probabilities, truth)
-    n_validation = len(truth)
-    probabilities, truth = run_probabilities(meta, test, slices=slices, one_snapshot=one_snapshot, seed=seed)
-    return {
-        "property": meta.target,
-        "model": meta.name,
-        "unit": "snapshot, one per run" if one_snapshot else "run",
-        "n_validation_runs": n_validation,
-        "n_runs": len(truth),
-        "temperature": found,
-        "before": calibration_scores(probabilities, truth, draws=draws, seed=seed),
-        "after": calibration_scores(tempered(probabilities, found), truth, draws=draws, seed=seed),
-    }
-
-
-def run_probabilities(
-    meta: MetaClassifier, zoo: Any, *, slices: int = 10, one_snapshot: bool = False, seed: int = 0
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
-    """Class probabilities [N, C] and class numbers [N] of the runs of a zoo that `meta` was not fitted on."""
-    meta._check_fitted()
-    if meta.target_.kind != CLASSIFICATION:
-        raise MetaError(f"{meta.target} is a number: there are no probabilities to calibrate")
-    readings, _ = meta.read_unseen(zoo, slices=slices)
-    rows = [_of_one_snapshot(r, seed) if one_snapshot else r.mean for r in readings]
-    return np.array(rows), np.array([meta.target_.encode(r.labels[0]) for r in readings], np.intp)
-
-
-def draw_snapshot(identity: str, snapshots: Sequence[int], seed: int) -> int:
-    """One of a run's snapshots; depends on the run and the seed alone."""
-    return snapshots[seed_from_hash("one snapshot", seed, identity) % len(snapshots)]
-
-
-def _of_one_snapshot(reading: Reading, seed: int) -> npt.NDArray[np.float64]:
-    number = draw_snapshot(reading.run.identity, reading.snapshots, seed)
-    return reading.outputs[reading.snapshots.index(number)].mean(axis=0)
 
 
 def temperature(probabilities: npt.NDArray[np.float64], truth: npt.NDArray[np.intp]) -> float:
@@ -126,8 +66,6 @@ def calibration_scores(
     confidences gets on as many runs: mean, 95 % interval) and a "p_value" (how often the null is as large).
     "bins" are the points of a reliability diagram: only bins that have a run, with a Wilson interval.
     """
-    from weightprint.meta.evaluation import wilson
-
     n = len(truth)
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == truth
