@@ -55,12 +55,12 @@ def test_what_is_made_again_has_the_same_bytes(zoo, tmp_path):
     assert made_again == {name: content for name, content in files(zoo).items() if name in made_again}
 
 
-def test_a_dry_run_weighs_each_run_by_what_it_will_take(tmp_path):
-    few, many = (plan(tmp_path / "zoo", SPACE, runs, **HOW) for runs in (4, 400))
-    some, most = (estimate(sampling, workers=1) for sampling in (few, many))
-    assert most["hours"] > 20 * some["hours"] > 0
-    assert not most["upper_bound"]
-    assert most["missing"] == 400
+def test_a_dry_run_says_hours_and_gigabytes(tmp_path):
+    document = estimate(plan(tmp_path / "zoo", SPACE, 400, **HOW), workers=1)
+    assert document["hours"] > 0
+    assert document["gigabytes"] == pytest.approx(400 * 8 * 4e-9 * 115_000, rel=0.2)
+    assert not document["upper_bound"]
+    assert document["missing"] == 400
     assert not (tmp_path / "zoo").exists()
 
 
