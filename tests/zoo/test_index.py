@@ -272,8 +272,26 @@ def test_a_truncated_index_is_made_again(zoo, length):
 )
 def test_an_index_of_another_form_is_made_again(zoo, as_if_large, change):
     first = build_index(zoo)
-    change(pl.read_parquet(zoo / INDEX_FILE)).write_parquet(zoo / INDEX_FILE)
+    index._store_index(zoo, change(pl.read_parquet(zoo / INDEX_FILE)))
     assert build_index(zoo).equals(first)
+
+
+def test_an_index_with_other_values_than_were_written_is_made_again(zoo, as_if_large):
+    """Whoever wrote them: a valid file without the checksum of its bytes."""
+    first = build_index(zoo)
+    pl.read_parquet(zoo / INDEX_FILE).with_columns(converged=False).write_parquet(zoo / INDEX_FILE)
+    assert build_index(zoo).equals(first)
+    data = bytearray((zoo / INDEX_FILE).read_bytes())
+    at = data.index(b"complete")
+    data[at : at + 8] = b"diverged"
+    (zoo / INDEX_FILE).write_bytes(data)
+    assert build_index(zoo).equals(first)
+
+
+def test_the_index_is_a_parquet_file_for_others(zoo):
+    first = build_index(zoo)
+    stored = pl.read_parquet(zoo / INDEX_FILE)
+    assert stored.drop("read_ns", "folder_stamp").equals(first)
 
 
 def test_properties_of_any_kind_can_be_indexed(tmp_path):
