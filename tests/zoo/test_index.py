@@ -1,3 +1,5 @@
+import json
+import math
 import os
 import shutil
 import time
@@ -352,3 +354,46 @@ def test_verifying_tells_how_far_it_is(sampled_zoo):
     calls = []
     Zoo(sampled_zoo).verify(progress=lambda done, runs: calls.append((done, runs)))
     assert calls == [(i, 6) for i in range(1, 7)]
+
+
+def with_metadata(zoo, run, **changes):
+    """Rewrite a run's header with some of its fields changed, or left out where None; its length fits."""
+    path = run_path(zoo, run)
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    metadata = {**json.loads(header["__metadata__"]["weightprint"]), **changes}
+    header["__metadata__"]["weightprint"] = json.dumps({k: v for k, v in metadata.items() if v is not MISSING})
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+
+
+MISSING = object()
+WRONG = [
+    {"test_images": MISSING},
+    {"measurements": ["a", 1]},
+    {"measurements": []},
+    {"status": ["complete"]},
+    {"identity": {"a": 1}},
+    {"reason": "\ud800"},
+    {"properties": [["optimizer", "adam"]]},
+    {"number": 2**70},
+    {"test_images": math.nan},
+    {"layout": [{"shape": ["x"]}]},
+    {"layout": []},
+]
+
+
+@pytest.mark.parametrize("changes", WRONG, ids=lambda changes: "-".join(f"{k}={v!r}"[:40] for k, v in changes.items()))
+def test_a_header_of_another_form_is_an_unreadable_run_with_the_reason(zoo, changes):
+    with_metadata(zoo, 1, **changes)
+    found = build_index(zoo)
+    assert found["status"].to_list() == ["complete", "unreadable", "complete", "complete", "complete"]
+    assert found["reason"][1].startswith(("0000001.safetensors", "layout"))
+
+
+def test_a_property_of_several_kinds_in_one_folder_can_be_indexed(zoo):
+    with_metadata(zoo, 1, properties={"learning_rate": "fast", "optimizer": 3})
+    found = build_index(zoo)
+    assert found["learning_rate"].to_list()[:2] == ["0.1", "fast"]
+    assert found["status"].to_list() == ["complete"] * 5
