@@ -21,7 +21,7 @@ TINY_SPACE = Space(
         "depth_conv": 3,
         "depth_fc": 2,
         "width_conv": 2,
-        "width_fc": 16,
+        "width_fc": 20,  # of six runs one is a test run in the first splits
     },
 )
 TINY = {"train_size": 100, "test_size": 50, "max_epochs": 3, "snapshots": 4}

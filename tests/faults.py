@@ -7,7 +7,7 @@ from pathlib import Path
 
 TINY_TOML = (
     'dataset = ["digits", "shapes"]\nbatch_size = 32\nfilter_size = 3\ndepth_conv = 3\n'
-    "depth_fc = 2\nwidth_conv = 2\nwidth_fc = 16\n"
+    "depth_fc = 2\nwidth_conv = 2\nwidth_fc = 20\n"
 )
 """`TINY_SPACE` of conftest as a file."""
 

@@ -129,7 +129,7 @@ def test_an_interrupt_leaves_a_good_zoo_that_can_be_completed(sampled_zoo, tmp_p
     space = tmp_path / "tiny.toml"
     space.write_text(
         'dataset = ["digits", "shapes"]\nbatch_size = 32\nfilter_size = 3\ndepth_conv = 3\n'
-        "depth_fc = 2\nwidth_conv = 2\nwidth_fc = 16\n"
+        "depth_fc = 2\nwidth_conv = 2\nwidth_fc = 20\n"
     )
     assert Space.from_toml(space) == TINY_SPACE
     zoo = tmp_path / "zoo"

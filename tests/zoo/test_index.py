@@ -1,3 +1,5 @@
+import json
+import math
 import os
 import shutil
 import time
@@ -272,8 +274,26 @@ def test_a_truncated_index_is_made_again(zoo, length):
 )
 def test_an_index_of_another_form_is_made_again(zoo, as_if_large, change):
     first = build_index(zoo)
-    change(pl.read_parquet(zoo / INDEX_FILE)).write_parquet(zoo / INDEX_FILE)
+    index._store_index(zoo, change(pl.read_parquet(zoo / INDEX_FILE)))
     assert build_index(zoo).equals(first)
+
+
+def test_an_index_with_other_values_than_were_written_is_made_again(zoo, as_if_large):
+    """Whoever wrote them: a valid file without the checksum of its bytes."""
+    first = build_index(zoo)
+    pl.read_parquet(zoo / INDEX_FILE).with_columns(converged=False).write_parquet(zoo / INDEX_FILE)
+    assert build_index(zoo).equals(first)
+    data = bytearray((zoo / INDEX_FILE).read_bytes())
+    at = data.index(b"complete")
+    data[at : at + 8] = b"diverged"
+    (zoo / INDEX_FILE).write_bytes(data)
+    assert build_index(zoo).equals(first)
+
+
+def test_the_index_is_a_parquet_file_for_others(zoo):
+    first = build_index(zoo)
+    stored = pl.read_parquet(zoo / INDEX_FILE)
+    assert stored.drop("read_ns", "folder_stamp").equals(first)
 
 
 def test_properties_of_any_kind_can_be_indexed(tmp_path):
@@ -334,3 +354,46 @@ def test_verifying_tells_how_far_it_is(sampled_zoo):
     calls = []
     Zoo(sampled_zoo).verify(progress=lambda done, runs: calls.append((done, runs)))
     assert calls == [(i, 6) for i in range(1, 7)]
+
+
+def with_metadata(zoo, run, **changes):
+    """Rewrite a run's header with some of its fields changed, or left out where None; its length fits."""
+    path = run_path(zoo, run)
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    metadata = {**json.loads(header["__metadata__"]["weightprint"]), **changes}
+    header["__metadata__"]["weightprint"] = json.dumps({k: v for k, v in metadata.items() if v is not MISSING})
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+
+
+MISSING = object()
+WRONG = [
+    {"test_images": MISSING},
+    {"measurements": ["a", 1]},
+    {"measurements": []},
+    {"status": ["complete"]},
+    {"identity": {"a": 1}},
+    {"reason": "\ud800"},
+    {"properties": [["optimizer", "adam"]]},
+    {"number": 2**70},
+    {"test_images": math.nan},
+    {"layout": [{"shape": ["x"]}]},
+    {"layout": []},
+]
+
+
+@pytest.mark.parametrize("changes", WRONG, ids=lambda changes: "-".join(f"{k}={v!r}"[:40] for k, v in changes.items()))
+def test_a_header_of_another_form_is_an_unreadable_run_with_the_reason(zoo, changes):
+    with_metadata(zoo, 1, **changes)
+    found = build_index(zoo)
+    assert found["status"].to_list() == ["complete", "unreadable", "complete", "complete", "complete"]
+    assert found["reason"][1].startswith(("0000001.safetensors", "layout"))
+
+
+def test_a_property_of_several_kinds_in_one_folder_can_be_indexed(zoo):
+    with_metadata(zoo, 1, properties={"learning_rate": "fast", "optimizer": 3})
+    found = build_index(zoo)
+    assert found["learning_rate"].to_list()[:2] == ["0.1", "fast"]
+    assert found["status"].to_list() == ["complete"] * 5

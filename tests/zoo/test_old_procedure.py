@@ -83,4 +83,4 @@ def test_parts_of_one_procedure_merge_and_of_two_do_not(old, tmp_path):
 @pytest.mark.parametrize("procedure", ["2", 0, None, True])
 def test_what_is_no_procedure_is_refused(procedure):
     with pytest.raises(ZooError, match="recipe of an unknown form: procedure"):
-        Recipe.from_json({**Zoo(OLD).recipe, "procedure": procedure})
+        Recipe.from_json({**json.loads((OLD / "zoo.json").read_text())["recipe"], "procedure": procedure})

@@ -206,3 +206,20 @@ def test_another_recipe_is_refused_naming_every_difference(zoo_copy):
 def test_opening_a_zoo_does_not_load_torch(sampled_zoo):
     code = "import sys, weightprint.zoo as z; z.Zoo(sys.argv[1]).verify(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code, str(sampled_zoo)], check=True)
+
+
+@pytest.mark.parametrize(
+    "value", ["[" * 100_000, "NaN", "1e999", '"\\ud800"'], ids=["deep", "nan", "infinite", "surrogate"]
+)
+def test_what_is_no_json_in_a_zoo_file_is_one_clear_error(zoo_copy, value):
+    text = (zoo_copy / "zoo.json").read_text()
+    (zoo_copy / "zoo.json").write_text(text.replace('"space_name": "tiny"', f'"space_name": {value}'))
+    with pytest.raises(CorruptFile, match="zoo.json is not valid JSON"):
+        Zoo(zoo_copy)
+
+
+def test_a_zoo_file_without_what_is_informative_alone_is_read(zoo_copy):
+    header = json.loads((zoo_copy / "zoo.json").read_text())
+    del header["made_with"], header["space_name"]
+    (zoo_copy / "zoo.json").write_text(json.dumps(header))
+    assert Zoo(zoo_copy).info()["made_with"] == {}

@@ -28,13 +28,15 @@ import numpy as np
 import polars as pl
 
 from weightprint.errors import ZooError
-from weightprint.files import canonical_json, write_atomic
+from weightprint.files import canonical_json, sha256_hex, write_atomic
 from weightprint.seeds import seed_from_hash, uniform_from_hash
 from weightprint.setups import CLASSES
 from weightprint.zoo import runfile
 from weightprint.zoo.layout import Layout
 
 INDEX_FILE = "index.parquet"
+CHECKSUM_KEY, CHECKSUM_PREFIX = "checksum", b"weightprint-index-sha256="
+"""Of the Parquet file's own metadata, which lie at its end: the checksum follows the last prefix in the file."""
 RUNS_FOLDER = "runs"
 RUNS_PER_FOLDER = 1000
 UNREADABLE = "unreadable"
@@ -216,10 +218,17 @@ def _read_runs(zoo: Path, files: np.ndarray) -> pl.DataFrame:
     for number, size, mtime_ns, stamp in files.tolist():
         kept = {"file_bytes": size, "file_mtime_ns": mtime_ns, "read_ns": time.time_ns(), "folder_stamp": stamp}
         rows.append(index_row(run_path(zoo, number), number) | kept)
-    return pl.DataFrame(rows, schema_overrides=_STORED, infer_schema_length=None)
+    form: dict[str, Any] = {"schema_overrides": _STORED, "infer_schema_length": None}
+    try:
+        return pl.DataFrame(rows, **form)
+    except (pl.exceptions.PolarsError, TypeError):  # a property is of several kinds
+        return pl.concat([pl.DataFrame([row], **form) for row in rows], how="diagonal_relaxed")
 
 
 _STORED = SCHEMA | _BOOKKEEPING
+
+
+_NO_CHECKSUM = b"0" * 64
 
 
 def _in_order(index: pl.DataFrame) -> pl.DataFrame:
@@ -240,11 +249,17 @@ def _in_order(index: pl.DataFrame) -> pl.DataFrame:
 
 
 def _stored_index(zoo: Path) -> pl.DataFrame:
-    """The index as it was last written; empty when there is none or it is unreadable, since it is derived."""
+    """The index as it was last written; empty when there is none or it is not as it was written, since it is derived.
+
+    The checksum comes first: of a damaged file polars may read other values, panic, or ask for all memory there is.
+    """
     empty = pl.DataFrame(schema=_STORED)
     try:
-        stored = pl.read_parquet(zoo / INDEX_FILE, glob=False)
-    except (OSError, pl.exceptions.PolarsError):
+        data = (zoo / INDEX_FILE).read_bytes()
+        if not _as_written(data):
+            return empty
+        stored = pl.read_parquet(io.BytesIO(data))
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return empty
     if any(stored.schema.get(name) != dtype for name, dtype in _STORED.items()):
         return empty
@@ -255,9 +270,26 @@ def _stored_index(zoo: Path) -> pl.DataFrame:
 
 def _store_index(zoo: Path, index: pl.DataFrame) -> None:
     buffer = io.BytesIO()
-    index.write_parquet(buffer)
+    index.write_parquet(buffer, metadata={CHECKSUM_KEY: f"{CHECKSUM_PREFIX.decode()}{_NO_CHECKSUM.decode()}"})
+    before, checksum, after = _around_checksum(buffer.getvalue())
+    assert checksum == _NO_CHECKSUM  # or polars writes metadata in another way
+    digest = sha256_hex(before, _NO_CHECKSUM, after).encode()
     with contextlib.suppress(OSError):  # a zoo that cannot be written to can still be read; the index is derived
-        write_atomic(zoo / INDEX_FILE, buffer.getvalue())
+        write_atomic(zoo / INDEX_FILE, b"".join((before, digest, after)))
+
+
+def _as_written(data: bytes) -> bool:
+    """Whether an index file's checksum is that of its bytes, with zeros in the checksum's place."""
+    before, checksum, after = _around_checksum(data)
+    return checksum == sha256_hex(before, _NO_CHECKSUM, after).encode()
+
+
+def _around_checksum(data: bytes) -> tuple[memoryview, bytes, memoryview]:
+    """An index file's bytes before its checksum, the checksum, and the bytes after it."""
+    start = data.rfind(CHECKSUM_PREFIX) + len(CHECKSUM_PREFIX)
+    stop = start + len(_NO_CHECKSUM)
+    view = memoryview(data)
+    return view[:start], data[start:stop], view[stop:]
 
 
 def index_row(path: Path, number: int) -> dict[str, Any]:
@@ -268,10 +300,14 @@ def index_row(path: Path, number: int) -> dict[str, Any]:
         weights, weights_conv, weights_fc = _lengths(runfile.layout_of(metadata))
         if metadata["number"] != number:
             raise ZooError(f"{path.name} holds run {metadata['number']}")
+        if metadata["tensors"]["weights"][1] != weights:
+            raise ZooError(f"{path.name} holds {metadata['tensors']['weights'][1]} weights for a layout of {weights}")
     except ZooError as error:
         return row | {"number": number, "identity": "", "status": UNREADABLE, "reason": error.message}
     last = metadata["measurements"][-1] if metadata["measurements"] else {}
-    final = {f"final_{part}_accuracy": last.get(f"{part}_accuracy") for part in ("train", "validation", "test")}
+    final = {
+        f"final_{part}_accuracy": _number(last.get(f"{part}_accuracy")) for part in ("train", "validation", "test")
+    }
     return {
         **{name: _cell(value) for name, value in metadata["properties"].items()},
         **row,
@@ -293,6 +329,10 @@ def index_row(path: Path, number: int) -> dict[str, Any]:
 @lru_cache(maxsize=1024)
 def _lengths(layout: Layout) -> tuple[int, int, int]:
     return layout.size, layout.length("conv"), layout.length("fc")
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if type(value) in (int, float) and abs(value) < math.inf else None
 
 
 def _cell(value: Any) -> Any:

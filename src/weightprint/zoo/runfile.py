@@ -7,7 +7,7 @@ import json
 import math
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -157,7 +157,34 @@ def layout_of(metadata: Mapping[str, Any]) -> Layout:
 
 @lru_cache(maxsize=1024)
 def _layout_from_text(text: str) -> Layout:
-    return Layout.from_json(json.loads(text))
+    entries = json.loads(text)
+    try:
+        for entry in entries:
+            words = [entry[name] for name in ("name", "kind", "part", "source", "axes")]
+            if not (all(type(word) is str for word in words) and _are_counts([entry["offset"], *entry["shape"]])):
+                raise ValueError(f"{entry}")
+        return Layout.from_json(entries)
+    except (TypeError, LookupError, ValueError, AttributeError) as error:
+        raise ZooError(f"layout entries of an unknown form: {error}") from error
+
+
+def _are_counts(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int and 0 <= value < 2**63 for value in values)
+
+
+_FORMS: dict[str, Callable[[Any], bool]] = {
+    "number": lambda value: _are_counts([value]),
+    "identity": lambda value: isinstance(value, str),
+    "status": lambda value: value in STATUSES,
+    "reason": lambda value: isinstance(value, str),
+    "properties": lambda value: isinstance(value, dict),
+    "layout": lambda value: isinstance(value, list),
+    "measurements": lambda value: isinstance(value, list) and all(isinstance(row, dict) for row in value),
+    "curve_columns": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+    "test_images": lambda value: value is None or _are_counts([value]),
+    "sha256": lambda value: isinstance(value, str),
+}
+"""Of each metadata field, whether a value can be what was written."""
 
 
 @contextlib.contextmanager
@@ -189,15 +216,23 @@ def _parse_header(
         raise _corrupt(path, f"{size} bytes are too few for its header")
     text = bytes(rest[:length])
     try:
-        header = json.loads(text)
-        metadata = json.loads(header.pop("__metadata__")[METADATA_KEY])
+        header = json.loads(text, parse_constant=_refuse_constant)
+        metadata = json.loads(header["__metadata__"][METADATA_KEY], parse_constant=_refuse_constant)
+        if b"\\ud" in text.lower():
+            canonical_json([header, metadata]).encode()  # refuses half a surrogate pair, which is no text
+        del header["__metadata__"]
         end = max(entry["data_offsets"][1] for entry in header.values())
         shapes = {name: entry["shape"] for name, entry in header.items()}
         if {name: entry["dtype"] for name, entry in header.items()} != {"weights": "F32", "curve": "F64"}:
             raise ValueError("other tensors than weights in F32 and curve in F64")
         for entry in header.values():
             begin, stop = entry["data_offsets"]
-            if begin < 0 or stop - begin != math.prod(entry["shape"]) * int(entry["dtype"][1:]) // 8:
+            if not (_are_counts(entry["shape"]) and len(entry["shape"]) == 2):
+                raise ValueError(f"a tensor of shape {entry['shape']}")
+            if (
+                not _are_counts([begin, stop])
+                or stop - begin != math.prod(entry["shape"]) * int(entry["dtype"][1:]) // 8
+            ):
                 raise ValueError("a tensor's bytes do not fit its shape")
         if metadata["format"] != RUN_FORMAT:
             raise ZooError(
@@ -206,14 +241,22 @@ def _parse_header(
             )
         if shapes != metadata["tensors"]:
             raise ValueError(f"tensors {shapes} where {metadata['tensors']} were written")
-        missing = {"number", "identity", "status", "reason", "properties", "sha256"} - set(metadata)
-        if missing:
-            raise ValueError(f"no {', '.join(sorted(missing))}")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        wrong = [name for name, is_good in _FORMS.items() if name not in metadata or not is_good(metadata[name])]
+        if wrong:
+            raise ValueError(f"no {', '.join(wrong)} of the right form")
+        if len(metadata["measurements"]) != shapes["weights"][0]:
+            raise ValueError(
+                f"{len(metadata['measurements'])} rows of measurements for {shapes['weights'][0]} snapshots"
+            )
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _corrupt(path, f"its header cannot be read: {error}") from error
     if size != 8 + length + end:
         raise _corrupt(path, f"it has {size} bytes where {8 + length + end} were written")
     return header, metadata, 8 + length
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _corrupt(path: Path, what: str) -> CorruptFile:

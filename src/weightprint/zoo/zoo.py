@@ -15,7 +15,7 @@ import polars as pl
 
 from weightprint import __version__
 from weightprint.errors import CorruptFile, ZooError, did_you_mean
-from weightprint.files import TEMPORARY_PREFIX, write_atomic, write_json
+from weightprint.files import TEMPORARY_PREFIX, canonical_json, write_atomic, write_json
 from weightprint.setups import EverydaySetup, Setup
 from weightprint.setups.recipe import Recipe, recipe_sha256, refuse_other_recipe
 from weightprint.zoo import runfile
@@ -197,11 +197,13 @@ class Zoo:
 
     @property
     def space_name(self) -> str:
-        return self._header.get("space_name", "")
+        name = self._header.get("space_name", "")
+        return name if isinstance(name, str) and name.isprintable() else ""
 
     @property
     def made_with(self) -> dict[str, str]:
-        return self._header["made_with"]
+        versions = self._header.get("made_with")
+        return versions if isinstance(versions, dict) else {}
 
     def __len__(self) -> int:
         return len(self.index)
@@ -363,13 +365,14 @@ def in_test_part(identity: str, test: float = TEST_FRACTION, *, split_seed: int 
 def _read_zoo_file(path: Path) -> dict[str, Any]:
     try:
         header = json.loads((path / ZOO_FILE).read_text(encoding="utf-8"))
+        canonical_json(header).encode()  # refuses what JSON and text do not have: NaN, half a surrogate pair
     except (FileNotFoundError, NotADirectoryError):
         raise ZooError(
             f"{path} is not a zoo: it has no {ZOO_FILE}", hint="make one with `weightprint sample`"
         ) from None
     except OSError as error:
         raise ZooError(f"cannot read {path / ZOO_FILE}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptFile(
             f"{path / ZOO_FILE} is not valid JSON: {error}", hint="restore it; runs are untouched"
         ) from error
