@@ -89,9 +89,9 @@ def test_a_layout_that_cannot_be_is_refused(change, says):
 
 
 FOREIGN = [
-    {"name": "stem/kernel", "kind": "kernel", "part": "conv", "shape": [6, 1, 3, 3], "offset": 0, "source": "stem.weight",
+    {"name": "stem/kernel", "kind": "kernel", "part": "conv", "shape": [6, 1, 3, 3], "offset": 0, "source": "s",
      "axes": "oihw", "tied_to": None, "groups": 3, "reads": []},
-    {"name": "head/kernel", "kind": "kernel", "part": "fc", "shape": [2, 24], "offset": 54, "source": "head.weight",
+    {"name": "head/kernel", "kind": "kernel", "part": "fc", "shape": [2, 24], "offset": 54, "source": "h",
      "axes": "oi", "tied_to": None, "flatten": {"order": "hwc", "size": [6, 2, 2]}, "reads": ["stem"]},
     {"name": "words", "kind": "other", "part": "other", "shape": [5, 4], "offset": 102, "source": "words.weight",
      "axes": "io", "tied_to": None, "role": "embedding"},

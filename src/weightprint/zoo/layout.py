@@ -137,8 +137,7 @@ class Tensor:
 class Layout:
     """The tensors of a weight vector, in order and without gaps.
 
-    Raises ZooError when tensors overlap, leave gaps, repeat a name, or carry an unknown kind, part, role, flatten order or
-    a size that does not fit their shape.
+    Raises ZooError when tensors overlap, leave gaps, repeat a name, or are impossible (`Tensor.problem`).
     """
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
