@@ -99,13 +99,17 @@ class _Units:
 
 def _read_by(source: _Units, kernel: Kernel) -> None:
     """Adds to a layer's features how the next layer's kernel reads its units."""
-    shared, mine, theirs = np.intersect1d(source.numbers, kernel.channels, assume_unique=True, return_indices=True)
+    numbers, powers, sums = kernel.channels, kernel.input_powers.mean(axis=(2, 3)), kernel.input_sums.mean(axis=(2, 3))
+    if kernel.groups > 1 and kernel.groups == kernel.all_units:  # depthwise: each unit reads one
+        numbers, powers, sums = kernel.units, kernel.unit_powers, kernel.unit_sums
+    elif kernel.groups > 1:
+        return
+    shared, mine, theirs = np.intersect1d(source.numbers, numbers, assume_unique=True, return_indices=True)
     if len(shared) < 2:
         return
-    others = {kind: source.others[kind][:, shared] for kind in ("bias", "gamma") if kind in source.others}
-    reading = np.sqrt(kernel.input_powers.mean(axis=(2, 3))[:, theirs])
-    summed = kernel.input_sums.mean(axis=(2, 3))[:, theirs]
-    source.features |= vectors.outgoing(reading, summed, source.norms[:, mine], others)
+    others: Features = {kind: source.others[kind][:, shared] for kind in ("bias", "gamma") if kind in source.others}
+    reading = np.sqrt(powers[:, theirs])
+    source.features |= vectors.outgoing(reading, sums[:, theirs], source.norms[:, mine], others)
 
 
 def _kernel(kernel: Kernel, name: str) -> Features:

@@ -185,8 +185,8 @@ def _spectrum(gram: npt.NDArray[np.float32], ratio: float) -> Features:
     the largest squared singular value is (1 + √r)².
     """
     steps, count = gram.shape[:2]
-    trace = np.trace(gram, axis1=1, axis2=2) / count
-    gram = gram / np.where(trace > 0, trace, 1)[:, None, None]  # eigenvalues have mean 1
+    trace = (np.trace(gram, axis1=1, axis2=2) / count).astype(np.float32)
+    gram = gram / np.where(trace > 0, trace, 1).astype(np.float32)[:, None, None]  # eigenvalues have mean 1
     second = gram @ gram
     fourth = second @ second
     one, two, four = (a.reshape(steps, -1) for a in (gram, second, fourth))
@@ -221,7 +221,7 @@ def inputs(kernel: Kernel) -> Features:
     flat = together.reshape(steps, -1)
     common = dots(flat, flat) / (flat.shape[1] * channels)
     features: Features = {"inputs.common": log10(common)}
-    if channels > FEW_CHANNELS:
+    if kernel.all_channels > FEW_CHANNELS or kernel.groups > 1:
         return features
     features["inputs.all_common"] = log10(np.square(kernel.unit_sums).mean(axis=1) / (channels * area))
     features["inputs.difference"] = log10((1 - common / channels).clip(0))

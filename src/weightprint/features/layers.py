@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.features.numbers import dots
-from weightprint.zoo.layout import NORM_KINDS, Flatten, Layout, Tensor
+from weightprint.zoo.layout import NORM_KINDS, Flatten, Layout, Tensor, map_of
 
 VECTORS = ("bias", *NORM_KINDS)
 """Kinds of tensors with one value per unit."""
@@ -21,11 +20,6 @@ LARGEST_KERNEL = 1 << 21
 
 MOST_UNITS = 512
 """So many units of such a kernel are read; and of any kernel, so many are compared pair by pair."""
-
-IMAGE_SIZES = {64: (1, 8, 8), 256: (1, 16, 16), 784: (1, 28, 28), 1024: (1, 32, 32)} | {
-    3 * side * side: (3, side, side) for side in (8, 16, 24, 28, 32, 48, 64, 96, 224)
-}
-"""Number of inputs → channels, height and width of the image that a first fully connected layer reads."""
 
 Read = Callable[[Tensor], npt.NDArray]
 """A tensor of the layout → its values [T, *shape]."""
@@ -75,7 +69,7 @@ def layers_of(layout: Layout) -> tuple[Layer, ...]:
         others = {kind: tensors[kind] for kind in VECTORS if kind in tensors}
         layer = Layer(name, tensors.get("kernel"), others)
         if layer.kernel is not None:
-            reads = () if before is None else (before.name,)
+            reads: tuple[str, ...] = () if before is None else (before.name,)
             if layer.kernel.reads is not None:
                 reads = layer.kernel.reads
             flatten = flatten_of(layer.kernel, [by_name[r] for r in reads if r in by_name])
@@ -89,23 +83,16 @@ def layers_of(layout: Layout) -> tuple[Layer, ...]:
 def flatten_of(kernel: Tensor, sources: list[Layer]) -> Flatten | None:
     """How a fully connected kernel's inputs were a map: as its layout says, or by the layers it reads from.
 
-    Where the layout says nothing: behind a convolution whose units divide the inputs, places of a square map (of a
-    row where they make no square), and in a first layer the image of that many numbers, channels changing fastest
-    (docs/format.md).
+    Where the layout says nothing, sizes tell (`map_of`), channels changing fastest (docs/format.md).
     """
-    if kernel.flatten is not None or len(kernel.shape) != 2:
+    if kernel.flatten is not None or len(kernel.shape) != 2 or kernel.role is not None:
         return kernel.flatten
-    inputs = kernel.shape[1]
     if not sources:
-        return Flatten("hwc", IMAGE_SIZES[inputs]) if kernel.reads in (None, ()) and inputs in IMAGE_SIZES else None
+        return None if kernel.reads else map_of(kernel.shape[1], None, "hwc")
     source = sources[-1]
-    if source.kernel is None or not source.is_conv or inputs % source.kernel.shape[0]:
+    if source.kernel is None or not source.is_conv:
         return None
-    places = inputs // source.kernel.shape[0]
-    side = math.isqrt(places)
-    if places == 1:
-        return None
-    return Flatten("hwc", (source.kernel.shape[0], *((side, side) if side * side == places else (1, places))))
+    return map_of(kernel.shape[1], source.kernel.shape[0], "hwc")
 
 
 def _fits(layer: Layer, source: Layer) -> bool:
@@ -126,6 +113,7 @@ class Kernel:
     units:    numbers of the units that were read [o]
     channels: numbers of the channels that were read [c]
     all_units, all_channels: how many there are
+    groups: in how many groups the channels fall; `channels` then count those of one
     fan_in, fan_out: inputs of one unit; units that one input reaches, times the window
 
     Sums over the units' inputs and over the units, which most features start from, float64:
@@ -141,6 +129,7 @@ class Kernel:
     channels: npt.NDArray[np.intp]
     all_units: int
     all_channels: int
+    groups: int
     fan_in: int
     fan_out: int
     unit_sums: npt.NDArray[np.float64]
@@ -185,6 +174,7 @@ def kernel_of(layer: Layer, read: Read) -> Kernel:
         some_channels,
         units,
         channels,
+        groups=1 if layer.kernel is None else layer.kernel.groups,
         fan_in=channels * area,
         fan_out=units * (area if layer.is_conv else 1),
         unit_sums=(matrix @ inputs).astype(np.float64),

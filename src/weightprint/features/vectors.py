@@ -124,7 +124,7 @@ def _moving(
     }
     if "bias" in others:
         features["mean~bias"] = correlation(others["moving_mean"], others["bias"])
-    if 1 < kernel.all_channels <= FEW_CHANNELS:
+    if 1 < kernel.all_channels <= FEW_CHANNELS and kernel.groups == 1:
         features |= _channel_means(mean, kernel.values.sum(axis=(3, 4)).astype(np.float64))
     return features
 

@@ -37,6 +37,27 @@ class Flatten:
         return {"order": self.order, "size": list(self.size)}
 
 
+IMAGE_SIZES = {784: (1, 28, 28), 1024: (1, 32, 32)} | {
+    3 * side * side: (3, side, side) for side in (24, 28, 32, 48, 64, 96, 224)
+}
+"""Number of inputs → channels, height and width of the image that a first fully connected layer reads."""
+
+
+def map_of(inputs: int, units: int | None, order: str) -> Flatten | None:
+    """The map behind which a fully connected kernel with so many inputs stands, by sizes alone; None for no map.
+
+    units: of the convolution that it reads, None where it reads the network's input. The places of a map are a
+           square, or one row where their number is no square.
+    """
+    if units is None:
+        return Flatten(order, IMAGE_SIZES[inputs]) if inputs in IMAGE_SIZES else None
+    if units < 1 or inputs % units or inputs <= units:
+        return None
+    places = inputs // units
+    side = math.isqrt(places)
+    return Flatten(order, (units, side, side) if side * side == places else (units, 1, places))
+
+
 @dataclass(frozen=True)
 class Tensor:
     """One tensor's place in the weight vector.
