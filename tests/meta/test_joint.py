@@ -45,8 +45,8 @@ def test_what_is_saved_has_all_heads(joint, zoo, tmp_path):
 def test_each_network_is_read_for_one_head_only(zoo, monkeypatch):
     from weightprint.meta import layer_trees
 
-    calls, read = [], layer_trees.role_statistics
-    monkeypatch.setattr(layer_trees, "role_statistics", lambda *args: calls.append(1) or read(*args))
+    calls, read = [], layer_trees.anatomy
+    monkeypatch.setattr(layer_trees, "anatomy", lambda *args: calls.append(1) or read(*args))
     train, test = zoo.split()
     joint = build("joint", target="optimizer", together=("augmentation", "batch_size"), **SETTINGS).fit(train)
     assert len(calls) == len(train)

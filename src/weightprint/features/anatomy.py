@@ -50,12 +50,18 @@ def anatomy(weights: npt.NDArray, layout: Layout) -> tuple[npt.NDArray[np.float6
 
 def anatomy_of(read: Read, steps: int, layout: Layout) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
     """The same for weights that are read tensor by tensor: `read` gives values [T, *shape] of one of the layout's."""
-    layers = layer_anatomy_of(read, layout)
+    return table(layer_anatomy_of(read, layout), layout, steps)
+
+
+def table(
+    layers: Sequence[tuple[Layer, Features]], layout: Layout, steps: int
+) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
+    """What `anatomy` returns, of layers whose features are known already: their values [T = steps]."""
     columns = by_role(layers) | {f"shape/{name}": np.full(steps, value) for name, value in shapes(layout).items()}
-    table = np.empty((len(columns), steps))
-    for row, value in zip(table, columns.values(), strict=True):
+    found = np.empty((len(columns), steps))
+    for row, value in zip(found, columns.values(), strict=True):
         row[:] = value
-    return table.T.clip(-LARGEST, LARGEST), tuple(columns)
+    return found.T.clip(-LARGEST, LARGEST), tuple(columns)
 
 
 def layer_anatomy(weights: npt.NDArray, layout: Layout) -> list[tuple[Layer, Features]]:

@@ -27,8 +27,9 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import MetaError
+from weightprint.features.anatomy import anatomy
 from weightprint.meta.evaluation import wilson
-from weightprint.meta.layer_trees import LayerTrees, role_statistics
+from weightprint.meta.layer_trees import LayerTrees
 from weightprint.meta.targets import CLASSIFICATION, Target
 from weightprint.seeds import seed_from_hash
 from weightprint.study.budgets import Budget
@@ -163,7 +164,7 @@ def first_kernel(layout: Layout) -> Tensor | None:
 
 def _names_of(kernel: Layout, table: FeatureTable) -> tuple[str, ...]:
     """The columns of the table that depend on the first convolution's kernel alone."""
-    alone = role_statistics(np.ones((1, kernel.size), np.float32), kernel)[1]
+    alone = anatomy(np.ones((1, kernel.size), np.float32), kernel)[1]
     return tuple(name for name in alone if name.startswith("conv first: ") and name in set(table.names))
 
 
