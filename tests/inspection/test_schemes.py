@@ -101,7 +101,7 @@ def test_true_schemes_are_ruled_out_no_more_often_than_their_p_says():
     for seed in range(300):
         values = np.random.default_rng(seed).uniform(-0.05, 0.05, size=(20, 400))
         ruled_out += "torch_default" not in told(values)
-    assert ruled_out <= 4
+    assert ruled_out <= 1
 
 
 @pytest.mark.parametrize("damage", ["rows", "columns", "means", "smooth", "low rank"])

@@ -21,6 +21,9 @@ DEAD = 1e-3
 FEW_WEIGHTS = 1000
 """Kernels with fewer weights fit a distribution too easily: alone they do not say that a layer was never trained."""
 
+NEAR_ONE = 0.01
+"""Scales of a norm that are no farther from 1 may still be as they were drawn."""
+
 _CHUNK = 1 << 22
 _PROBE = 4096
 
@@ -184,7 +187,7 @@ def _count_dead(sizes: npt.NDArray[np.float64] | None) -> int:
 def _norms(layout: Layout, vectors: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, dict[str, Any]]:
     """Of each layer with a norm: least, middle and largest value of each of its vectors, and what is odd about them.
 
-    `untouched`: scales are 1, shifts 0, moving means 0 and variances 1, as before the first step;
+    `untouched`: shifts and moving means are 0, moving variances 1 and scales next to 1, as before the first step;
     `switched_off`: units whose scale is next to 0; `no_variance`: units whose moving variance is not above 0.
     """
     start = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
@@ -194,7 +197,9 @@ def _norms(layout: Layout, vectors: Mapping[str, npt.NDArray[np.float32]]) -> di
         if not held:
             continue
         known: dict[str, Any] = {kind: _three(values) for kind, values in held.items()}
-        known["untouched"] = all(bool((values == start[kind]).all()) for kind, values in held.items())
+        # Some draw the scales around 1, so closely that a step moves them farther.
+        off = {kind: float(np.abs(values - start[kind]).max()) for kind, values in held.items()}
+        known["untouched"] = all(most <= (NEAR_ONE if kind == "gamma" else 0) for kind, most in off.items())
         if "gamma" in held:
             known["switched_off"] = int((np.abs(held["gamma"]) < DEAD).sum())
         if "moving_variance" in held:
@@ -217,7 +222,7 @@ def _initialization(
 
     - `state`: `at initialisation` (every kernel with enough weights fits, no norm was touched), `partly`, `trained`;
       `unknown` where no kernel has FEW_WEIGHTS.
-    - `scheme`: the one that fits most of the untrained layers, or null.
+    - `scheme`: the one that fits most of the untrained layers (of several, most weights), or null.
     - `untrained`: names of the layers whose kernel fits, and has weights enough for that to mean something.
     - `layers`: layer → `scheme` (the most probable), its `p`, `fits` (all schemes that are not ruled out), and
       `bias`: `zeros`, `torch_default` or null.
@@ -230,9 +235,14 @@ def _initialization(
     whole = whole and all(known["untouched"] for known in norms.values())
     if whole:
         untrained = [name for name, schemes in told.items() if schemes]
-    votes = Counter(scheme for name in untrained for scheme in told[name])
-    # Of schemes that fit equally many layers, the one that fits them best.
-    best = max(votes, key=lambda s: (votes[s], sum(told[name].get(s, 0.0) for name in untrained)), default=None)
+    votes = dict.fromkeys(scheme for name in untrained for scheme in told[name])
+    size = {layer.name: layer.kernel.size for layer in layers if layer.kernel is not None}
+
+    def standing(scheme: str) -> tuple[int, int, float]:
+        of = [name for name in untrained if scheme in told[name]]
+        return len(of), sum(size[name] for name in of), sum(told[name][scheme] for name in of)
+
+    best = max(votes, key=standing, default=None)  # of equals the first, fan-in before round numbers
     state = "unknown" if not large else "at initialisation" if whole else "partly" if untrained else "trained"
     return {
         "state": state,
