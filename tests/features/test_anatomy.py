@@ -263,6 +263,15 @@ FREE_OF_SIZE = (
 )
 
 
+def test_of_thousands_of_tiny_layers_some_are_read():
+    layout = stack(*((f"{i}/kernel", "kernel", "fc", (2, 2), {}) for i in range(3000)))
+    found = layer_anatomy(np.random.default_rng(0).normal(size=(1, layout.size)).astype(np.float32), layout)
+    names = [layer.name for layer, _ in found]
+    assert len(names) <= 262
+    assert (names[0], names[-1]) == ("0", "2999")
+    assert names == sorted(names, key=int)
+
+
 def test_relative_features_of_a_fresh_network_do_not_tell_its_width():
     """Relative to their initialisation, narrow and wide layers look alike."""
     tables = []

@@ -28,13 +28,16 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.features import kernels, vectors
-from weightprint.features.layers import Kernel, Layer, Read, kernel_of, layers_of
+from weightprint.features.layers import Kernel, Layer, Read, chosen, kernel_of, layers_of
 from weightprint.features.numbers import Features
 from weightprint.zoo.layout import Layout
 
 NAME = "anatomy"
 VERSION = 2
 """Raised whenever the columns or the numbers in them change: tables of another version are not read."""
+
+MOST_LAYERS = 256
+"""Of networks with more layers, as many chosen ones and those with a role are read."""
 
 LARGEST = 1e9
 """Every feature lies between plus and minus this."""
@@ -76,6 +79,9 @@ def layer_anatomy(weights: npt.NDArray, layout: Layout) -> list[tuple[Layer, Fea
 def layer_anatomy_of(read: Read, layout: Layout) -> list[tuple[Layer, Features]]:
     """The same for weights that are read tensor by tensor."""
     layers = layers_of(layout)
+    if len(layers) > MOST_LAYERS:
+        kept = {*chosen(len(layers), MOST_LAYERS).tolist(), *roles(layers).values()}
+        layers = tuple(layers[i] for i in sorted(kept))
     found: list[tuple[Layer, Features]] = []
     waiting: dict[str, _Units] = {}
     for layer in layers:

@@ -278,4 +278,4 @@ def _bias_scheme(layer: Layer, vectors: Mapping[str, npt.NDArray[np.float32]]) -
         return None
     bounded = float(np.abs(values).max()) <= 1.001 / math.sqrt(fan_in)
     stands = Tensor("bias", "kernel", "fc", (len(values), fan_in), 0, "", "oi")
-    return "torch_default" if bounded and "torch_default" in fitting(stands, values) else None
+    return "torch_default" if bounded and "torch_default" in fitting(stands, values, least=1) else None

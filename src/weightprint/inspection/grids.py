@@ -21,6 +21,8 @@ def grid_of(values: npt.NDArray[np.float32]) -> str | None:
     "few values": at most 256 values in a tensor with four times as many weights, at no equal distances.
     """
     flat = np.ascontiguousarray(values, dtype=np.float32).reshape(-1)
+    if flat.size < LEAST_VALUES:
+        return None
     nonzero = flat[: 1 << 16][flat[: 1 << 16] != 0]
     if nonzero.size < LEAST_VALUES or (nonzero == nonzero[0]).all():
         return None

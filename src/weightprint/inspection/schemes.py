@@ -26,6 +26,9 @@ from weightprint.zoo.layout import Tensor
 LEAST_P = 1e-4
 """A scheme with a smaller p is ruled out: so of a fresh network of twenty layers all fit in 99 of 100 cases."""
 
+LEAST_WEIGHTS = 50
+"""Fewer weights fit nearly everything."""
+
 MOST_WEIGHTS = 50_000
 """So many weights of a kernel are tested, evenly spread over it."""
 
@@ -69,13 +72,14 @@ class Draw:
         return math.inf if self.distribution == "normal" else 2 * self.deviation / _TRUNCATED
 
 
-def fitting(tensor: Tensor, values: npt.NDArray[np.float32]) -> dict[str, float]:
+def fitting(tensor: Tensor, values: npt.NDArray[np.float32], *, least: int = LEAST_WEIGHTS) -> dict[str, float]:
     """The schemes that a kernel's values [*shape] may come from, each with its p, the most probable first.
 
-    "constant" and "orthogonal" hold or do not: their p is 1. Values that are not finite fit nothing.
+    "constant" and "orthogonal" hold or do not: their p is 1. Values that are not finite, or fewer than `least`, fit
+    nothing.
     """
     flat = values.reshape(-1)
-    if flat.size < 2:
+    if flat.size < least:
         return {}
     largest = max(float(flat.max()), -float(flat.min()))
     if not largest < math.inf:
