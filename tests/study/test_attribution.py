@@ -7,7 +7,8 @@ import pytest
 
 from tests.meta.conftest import OPTIMIZERS, SMALL
 from tests.study.conftest import planted_run
-from weightprint.meta.layer_trees import LayerTrees, role_statistics
+from weightprint.features.anatomy import anatomy
+from weightprint.meta.layer_trees import LayerTrees
 from weightprint.report import attribution as report
 from weightprint.report import findings
 from weightprint.study import attribution
@@ -92,7 +93,7 @@ def test_a_mixture_is_read_as_the_mixed_network_would_be(planted):
     kept = np.random.default_rng(0).random((6, len(layout))) < 0.5
     mixture = Mixture(meta, layout, one, other, owner, 1)
     mixed = np.where(kept[:, owner], one, other)
-    np.testing.assert_array_equal(mixture.worth(kept), meta.read_statistics(role_statistics(mixed, layout))[:, 1])
+    np.testing.assert_array_equal(mixture.worth(kept), meta.read_statistics(anatomy(mixed, layout))[:, 1])
 
 
 def test_the_planted_tensor_carries_the_verdict_and_the_others_do_not(found, whole):

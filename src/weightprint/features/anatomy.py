@@ -28,13 +28,16 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.features import kernels, vectors
-from weightprint.features.layers import Kernel, Layer, Read, kernel_of, layers_of
+from weightprint.features.layers import Kernel, Layer, Read, chosen, kernel_of, layers_of
 from weightprint.features.numbers import Features
 from weightprint.zoo.layout import Layout
 
 NAME = "anatomy"
 VERSION = 2
 """Raised whenever the columns or the numbers in them change: tables of another version are not read."""
+
+MOST_LAYERS = 256
+"""Of networks with more layers, as many chosen ones and those with a role are read."""
 
 LARGEST = 1e9
 """Every feature lies between plus and minus this."""
@@ -50,12 +53,18 @@ def anatomy(weights: npt.NDArray, layout: Layout) -> tuple[npt.NDArray[np.float6
 
 def anatomy_of(read: Read, steps: int, layout: Layout) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
     """The same for weights that are read tensor by tensor: `read` gives values [T, *shape] of one of the layout's."""
-    layers = layer_anatomy_of(read, layout)
+    return table(layer_anatomy_of(read, layout), layout, steps)
+
+
+def table(
+    layers: Sequence[tuple[Layer, Features]], layout: Layout, steps: int
+) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
+    """What `anatomy` returns, of layers whose features are known already: their values [T = steps]."""
     columns = by_role(layers) | {f"shape/{name}": np.full(steps, value) for name, value in shapes(layout).items()}
-    table = np.empty((len(columns), steps))
-    for row, value in zip(table, columns.values(), strict=True):
+    found = np.empty((len(columns), steps))
+    for row, value in zip(found, columns.values(), strict=True):
         row[:] = value
-    return table.T.clip(-LARGEST, LARGEST), tuple(columns)
+    return found.T.clip(-LARGEST, LARGEST), tuple(columns)
 
 
 def layer_anatomy(weights: npt.NDArray, layout: Layout) -> list[tuple[Layer, Features]]:
@@ -70,6 +79,9 @@ def layer_anatomy(weights: npt.NDArray, layout: Layout) -> list[tuple[Layer, Fea
 def layer_anatomy_of(read: Read, layout: Layout) -> list[tuple[Layer, Features]]:
     """The same for weights that are read tensor by tensor."""
     layers = layers_of(layout)
+    if len(layers) > MOST_LAYERS:
+        kept = {*chosen(len(layers), MOST_LAYERS).tolist(), *roles(layers).values()}
+        layers = tuple(layers[i] for i in sorted(kept))
     found: list[tuple[Layer, Features]] = []
     waiting: dict[str, _Units] = {}
     for layer in layers:

@@ -295,22 +295,20 @@ def _border(kernel: Kernel, of_place: npt.NDArray[np.float64], ring: int) -> Fea
     within = slice(ring, height - ring), slice(ring, width - ring)
     third = slice(height // 3, height - height // 3), slice(width // 3, width - width // 3)
     places, inner = height * width, (height - 2 * ring) * (width - 2 * ring)
-    inside = of_place[:, within[0], within[1]].mean(axis=(1, 2))
+    inside = of_place[(slice(None), *within)].mean(axis=(1, 2))
     border = (of_place.sum(axis=(1, 2)) - inside * inner) / (places - inner)
     scaled = log10(kernel.scale * np.sqrt(kernel.fan_in * 3))
-    # Sums over the border are those over all places without those inside.
+    is_border = np.ones((height, width), dtype=np.float32)
+    is_border[within] = 0
     maps = kernel.values[0].size // places
-    squares = kernel.squares.reshape(steps, -1)
-    inner_squares = kernel.squares[..., within[0], within[1]].reshape(steps, -1)
-    fourth = (dots(squares, squares) - dots(inner_squares, inner_squares)) / (maps * (places - inner))
-    sums = kernel.values.reshape(steps, maps, places) @ np.ones(places, dtype=np.float32)
-    inner_values = kernel.values[..., within[0], within[1]].reshape(steps, maps, inner)
-    sums -= inner_values @ np.ones(inner, dtype=np.float32)
+    sums = kernel.values.reshape(steps, maps, places) @ is_border.reshape(-1)
+    fourth = (np.square(kernel.squares).reshape(steps, maps, places) @ is_border.reshape(-1)).mean(axis=1)
+    fourth = fourth.astype(np.float64) / (places - inner)
     return {
         "border": log10(border / inside),
-        "centre": log10(of_place[:, third[0], third[1]].mean(axis=(1, 2)) / inside),
+        "centre": log10(of_place[(slice(None), *third)].mean(axis=(1, 2)) / inside),
         "border.scaled": 0.5 * log10(border) + scaled,
         "inside.scaled": 0.5 * log10(inside) + scaled,
-        "border.kurtosis": log10(fourth.clip(0) / np.square(border)),
+        "border.kurtosis": log10(fourth / np.square(border)),
         "border.common": log10(dots(sums, sums) / (maps * (places - inner)) / border),
     }

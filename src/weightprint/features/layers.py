@@ -190,9 +190,6 @@ def _arranged(layer: Layer, read: Read) -> npt.NDArray:
     if tensor is None:
         raise ValueError(f"{layer.name} has no kernel")
     values = read(tensor)
-    axes = [tensor.axes.index(a) for a in "oidhw" if a in tensor.axes]
-    if sorted(axes) == list(range(len(tensor.shape))) != axes:
-        values = values.transpose(0, *(1 + axis for axis in axes))
     steps, units, channels = values.shape[:3]
     if layer.flatten is not None:
         c, h, w = layer.flatten.size

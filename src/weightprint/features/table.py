@@ -157,7 +157,7 @@ FEATURES: dict[str, Features] = {
     for features in (
         Features("statistics", 2, _statistics, slices=True),
         Features("texture", 2, _texture, whole=False, slices=True, shortest=50),
-        Features("anatomy", 3, _anatomy),
+        Features("anatomy", 4, _anatomy),
         Features("raw", 1, _raw, slices=True, shortest=16),
         Features("shapes", 2, _shapes, weights=False, per_run=True),
         Features("fields", 1, _fields, weights=False, per_run=True),

@@ -314,9 +314,8 @@ def _layout(modules: list[_Module], others: list[NamedTensor], order: str) -> La
         name = _free(name, taken)
         taken[name] = None
         offset = tensors[-1].stop if tensors else 0
-        tied = named.get(tensor.tied_to) if tensor.tied_to else None
         axes = tensor.canonical_axes or "x" * len(tensor.canonical_shape)
-        tensors.append(Tensor(name, kind, part, tensor.canonical_shape, offset, tensor.name, axes, tied))
+        tensors.append(Tensor(name, kind, part, tensor.canonical_shape, offset, tensor.name, axes, tensor.tied_to))
         named[tensor.name] = name
         return tensors[-1]
 
@@ -339,7 +338,7 @@ def _layout(modules: list[_Module], others: list[NamedTensor], order: str) -> La
     for tensor in others:
         entry = add(tensor, tensor.name, "other", "other")
         tensors[-1] = replace(entry, role=_role_of(tensor))
-    return Layout(tensors)
+    return Layout([replace(t, tied_to=named[t.tied_to]) if t.tied_to else t for t in tensors])
 
 
 def _role_of(tensor: NamedTensor) -> str | None:

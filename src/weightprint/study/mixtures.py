@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from weightprint.features.anatomy import Features, Layer, anatomy, layers_of
-from weightprint.meta.layer_trees import LayerTrees, roles
+from weightprint.features.anatomy import layer_anatomy, table
+from weightprint.features.layers import Layer, layers_of
+from weightprint.features.numbers import Features
+from weightprint.meta.layer_trees import LayerTrees
 from weightprint.zoo.layout import Layout
 
 TINY = 1e-9
@@ -17,7 +19,7 @@ TINY = 1e-9
 
 @dataclass(frozen=True)
 class Piece:
-    """The tensors on which one layer's anatomy depends: its own and the kernel of the layer after it.
+    """The tensors on which one layer's anatomy depends: its own and the kernel of the first layer that reads it.
 
     layer:   its place and kernel
     columns: of the weight vector, tensor after tensor [K]
@@ -34,9 +36,12 @@ def pieces_of(layout: Layout) -> list[Piece]:
     layers = layers_of(layout)
     found = []
     for i, layer in enumerate(layers):
-        tensors = [t for t in (layer.kernel, *layer.others.values()) if t is not None]
-        if i + 1 < len(layers) and (following := layers[i + 1].kernel) is not None:
-            tensors.append(following)
+        tensors = list(layer.others.values())
+        if layer.kernel is not None:
+            tensors.insert(0, replace(layer.kernel, flatten=layer.flatten, reads=layer.reads))
+        following = next((later for later in layers[i + 1 :] if layer.name in later.reads), None)
+        if following is not None and following.kernel is not None:
+            tensors.append(replace(following.kernel, flatten=following.flatten, reads=(layer.name,)))
         columns = np.concatenate([np.arange(t.offset, t.stop) for t in tensors])
         offsets = np.cumsum([0, *(t.size for t in tensors)])
         moved = [replace(t, offset=int(o), tied_to=None) for t, o in zip(tensors, offsets[:-1], strict=True)]
@@ -69,9 +74,7 @@ class Mixture:
         A layer is read once for each way in which its own weights are mixed, not once for every row.
         """
         found = [(piece.layer, self._features(piece, kept)) for piece in pieces_of(self.layout)]
-        columns = {f"{role}: {name}": v for role, of in roles(found).items() for name, v in of.items()}
-        table = np.column_stack(list(columns.values()))
-        return self.meta.read_statistics((table, tuple(columns)))[:, self.answer]
+        return self.meta.read_statistics(table(found, self.layout, len(kept)))[:, self.answer]
 
     def log_odds(self, kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         """The same as a logarithm of odds, which still moves where a probability is nearly 0 or 1."""
@@ -88,5 +91,5 @@ class Mixture:
         ):  # numpy sums a single network in another order, and the last bit may cross a tree's threshold
             ways = ways.repeat(2, axis=0)
         mixed = np.where(ways[:, number], self.own[piece.columns], self.reference[piece.columns])
-        features = anatomy(mixed, piece.layout)[0][1]
+        features = layer_anatomy(mixed, piece.layout)[0][1]
         return {name: value[row.reshape(-1)] for name, value in features.items()}

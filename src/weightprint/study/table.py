@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import CorruptFile, MetaError
+from weightprint.features.anatomy import anatomy
 from weightprint.features.statistics import FEATURES, align, tensor_statistics, union_names
 from weightprint.files import canonical_json, sha256_hex, write_atomic
-from weightprint.meta.layer_trees import role_statistics
 from weightprint.meta.rows import places, reduced
 from weightprint.meta.trees import Statistics
 from weightprint.zoo import Run, Zoo
 
-READERS: Mapping[str, Callable[..., Statistics]] = {"trees": tensor_statistics, "layer_trees": role_statistics}
+READERS: Mapping[str, Callable[..., Statistics]] = {"trees": tensor_statistics, "layer_trees": anatomy}
 """What a meta-classifier reads of a run's weights [T, P] and their layout."""
 
 
