@@ -4,18 +4,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from weightprint.meta.layer_trees import LayerTrees, role_statistics
+from weightprint.study.mixtures import Mixture
+from weightprint.study.shapley import shapley
 
 from tests.meta.conftest import OPTIMIZERS, SMALL
 from tests.study.conftest import planted_run
-from weightprint.meta.layer_trees import LayerTrees, role_statistics
 from weightprint.report import attribution as report
 from weightprint.report import findings
 from weightprint.study import attribution
 from weightprint.study.attribution import CHECKS, Attribution, run_attribution
 from weightprint.study.cells import Cell, Cells
-from weightprint.study.mixtures import Mixture
 from weightprint.study.plans import Planned, rows
-from weightprint.study.shapley import shapley
 from weightprint.study.table import load_table, read_table
 from weightprint.zoo import Zoo, write_run
 from weightprint.zoo.layout import Layout

@@ -219,7 +219,7 @@ class MetaClassifier(BaseEstimator):
         labelled = [i for i, member in enumerate(members) if member.labels[name]]
         own = [members[i] for i in labelled]
         target = Target.of(name, [member.labels[name] for member in own], measured=measured)
-        goals, scale = _goals(target, [member.labels[name] for member in own])
+        goals, scale = goals_of(target, [member.labels[name] for member in own])
         if self.learner.redraws:
             reading = [member.weights for member in own]
             layouts = [member.layout for member in own]
@@ -524,7 +524,7 @@ def count_classes(runs: Iterable[Readable], target: Target, kept: Iterable[str])
     return list(counts.values())
 
 
-def _goals(target: Target, labels: Sequence[Sequence[Any]]) -> tuple[list[npt.NDArray], tuple[float, float]]:
+def goals_of(target: Target, labels: Sequence[Sequence[Any]]) -> tuple[list[npt.NDArray], tuple[float, float]]:
     """Per run the numbers to learn [T], and the mean and deviation by which values were standardised."""
     goals = [np.array([target.encode(label) for label in of_run]) for of_run in labels]
     if target.kind == CLASSIFICATION:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from weightprint.files import canonical_json, sha256_hex, write_atomic
 
-VERSION = 1
+VERSION = 2
 """Raised when a result of the same settings would mean something else: older files are then computed anew."""
 
 
@@ -18,14 +18,16 @@ VERSION = 1
 class Cell:
     """One result to have.
 
-    kind:     what computes it: a name in `KINDS`
+    kind:     what computes it: "trial", "slices", …
     settings: what it depends on besides the zoo, JSON-ready
+    versions: of the code that it stands on, by name: a result of older code is not found
     cost:     about how long it takes, in any unit; for the time left
     """
 
     kind: str
     settings: Mapping[str, Any]
     cost: float = 1.0
+    versions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,15 @@ class Cells:
     """The results of one zoo in a folder.
 
     folder: where they lie, one JSON file each
-    zoo:    fingerprint of the zoo's runs
+    zoo:    fingerprint of the zoo's runs and what is in them
     """
 
     folder: Path
     zoo: str
 
     def path(self, cell: Cell) -> Path:
-        key = {"version": VERSION, "zoo": self.zoo, "kind": cell.kind, "settings": cell.settings}
+        versions = {"cells": VERSION, **cell.versions}
+        key = {"versions": versions, "zoo": self.zoo, "kind": cell.kind, "settings": cell.settings}
         return self.folder / f"{sha256_hex(canonical_json(key).encode())[:32]}.json"
 
     def get(self, cell: Cell) -> dict[str, Any] | None:
