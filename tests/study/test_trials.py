@@ -91,7 +91,7 @@ def test_what_cannot_be_done_gives_a_reason(table):
 
 def test_layer_trees_find_the_same_footprint_and_statistics_left_out_are_not_read(planted):
     without = ("moving_statistics",)
-    fill(planted, [("anatomy", without)], workers=2)
+    fill(planted, [("anatomy", without)])
     reduced = read_table(planted, "anatomy", without=without)
     assert not any("moving" in name for name in reduced.names)
     assert any("moving" in name for name in read_table(planted, "anatomy").names)

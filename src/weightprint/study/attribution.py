@@ -125,7 +125,7 @@ def _attribute(table: FeatureTable, asked: Attribution) -> dict[str, Any]:
     training, target = training_of(table, asked.target, asked.snapshots, lambda run: not in_test(run), missing)
     if target.kind != CLASSIFICATION:
         raise MetaError(f"{asked.target} is a number: attribution is of classes")
-    table = _distinct(table, training)
+    table = distinct(table, training)
     testing = candidates(table, asked.target, LAST, in_test, missing, kin={one.run.kin for one in training})
     testing = [one for one in testing if one.labels[0] in target.classes]
 
@@ -179,7 +179,7 @@ def _attribute(table: FeatureTable, asked: Attribution) -> dict[str, Any]:
     }
 
 
-def _distinct(table: FeatureTable, training: Sequence[Candidate]) -> FeatureTable:
+def distinct(table: FeatureTable, training: Sequence[Candidate]) -> FeatureTable:
     """The table without columns that repeat an earlier one in all training runs: a layer with two roles counts under
     the first of them."""
     rows = table.features[[one.place for one in training]]
