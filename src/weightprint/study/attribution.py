@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,14 +55,11 @@ AGREEMENT = "agreement of two halves"
 DELETION = ("most attributed replaced", "random ones replaced", "difference")
 CHECKS = (AGREEMENT, *DELETION)
 
-TENSORS: Mapping[str, str] = {
-    **dict.fromkeys(("kernel", "norms", "columns", "sums", "column_sums", "singular", "cosines", "window"), "kernel"),
-    "inputs": "kernel",
-    **dict.fromkeys(("outgoing", "places"), "next kernel"),
-    "variance": "moving_variance",
-    **dict.fromkeys(("mean", "channels"), "moving_mean"),
-}
-"""The first word of a quantity's name → the kind of tensor that it is mostly about, where that is another word."""
+TENSORS = {"variance": "moving_variance", "mean": "moving_mean", "channels": "moving_mean", "outgoing": "next kernel"}
+"""The first word of a quantity's name → the kind of tensor that it is mostly about, where it is not that word."""
+
+OVER_LAYERS = ("mean", "least", "largest")
+"""Stand for a role where a quantity is summed up over layers."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +88,13 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
 
 
 def group_of(column: str) -> str:
-    """The role and the kind of tensor that a column of anatomy is about: "conv first: kernel"."""
+    """What a column of anatomy is about: role and kind of tensor ("conv first: kernel"), "all layers: kernel" where it
+    sums up layers, "shape" for what needs no weights."""
     role, _, quantity = column.partition(": ")
+    if not quantity:
+        return role.partition("/")[0]
     first = re.split(r"[.~]", quantity)[0]
-    return f"{role}: {TENSORS.get(first, first)}"
+    return f"{'all layers' if role in OVER_LAYERS else role}: {TENSORS.get(first, first)}"
 
 
 def run_attribution(table: FeatureTable, asked: Attribution) -> dict[str, Any]:
