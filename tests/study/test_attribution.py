@@ -91,7 +91,8 @@ def test_a_property_of_two_values_is_attributed_too(whole):
     )
     features = whole.features[[r.properties["optimizer"] in two for r in whole.runs]]
     found = run_attribution(
-        dataclasses.replace(whole, runs=runs, features=features), dataclasses.replace(ASKED, target="pair", split_seed=PAIR_SEED)
+        dataclasses.replace(whole, runs=runs, features=features),
+        dataclasses.replace(ASKED, target="pair", split_seed=PAIR_SEED),
     )
     shares = {name: score["value"] for name, score in named(found).items() if score["measure"] == SHARE}
     assert max(shares, key=lambda name: shares[name]) == "conv second: kernel"
@@ -141,7 +142,9 @@ def test_the_report_names_what_was_planted_and_is_silent_on_noise(found, tmp_pat
     assert "conv second: kernel" in findings.attribution(told)
     noise = [{**row, "low": -0.1} for row in told]
     assert findings.attribution(noise) == ""
-    study = dataclasses.make_dataclass("Study", ["facts"])(dataclasses.make_dataclass("Facts", ["targets"])(["optimizer"]))
+    study = dataclasses.make_dataclass("Study", ["facts"])(
+        dataclasses.make_dataclass("Facts", ["targets"])(["optimizer"])
+    )
     (entry,) = report.entries(study, told)
     assert "layer and tensor" in entry["pictures"][0].svg
     assert entry["rows"] == told

@@ -2,10 +2,11 @@ import dataclasses
 import shutil
 
 import numpy as np
+import polars as pl
 import pytest
 
 from tests.study.conftest import planted_run
-from weightprint.meta.targets import CLASSIFICATION, REGRESSION, Target
+from weightprint.evaluation.answers import table as answers_table
 from weightprint.meta.view import LATER_HALF
 from weightprint.study.baseline_trials import BaselineTrial, run_baseline_trial
 from weightprint.study.cells import Cell, Cells
@@ -168,19 +169,26 @@ def test_runs_that_lack_a_moment_are_counted(table, tmp_path):
     assert row["left_out"] == f"{len(short & tested)} no_such_snapshot, {len(short - tested)} train_no_such_snapshot"
 
 
+def answers_of(truth, answers, classes=()):
+    """A table of answers: run → (truth, its answers in one split after another)."""
+    splits = range(max(map(len, answers.values())))
+    runs = [[run for run in answers if split < len(answers[run])] for split in splits]
+    return pl.concat(
+        answers_table(own, [truth[r] for r in own], [answers[r][split] for r in own], classes=classes, split=split)
+        for split, own in zip(splits, runs, strict=True)
+    )
+
+
 def test_every_run_weighs_the_same_however_many_splits_test_it():
-    target = Target("optimizer", CLASSIFICATION, ("adam", "sgd"))
-    answers = {1: [("adam", "adam")] * 3, 2: [("sgd", "adam")], 3: [("adam", "sgd"), ("adam", "adam")]}
-    found = score_of(target, answers, 10)
+    truth, answers = {"1": 0, "2": 1, "3": 0}, {"1": [0, 0, 0], "2": [0], "3": [1, 0]}
+    found = score_of(answers_of(truth, answers, ("adam", "sgd")), 10)
     assert found["value"] == pytest.approx((1 + 0 + 1 / 2) / 3)  # by answers it would be 4 / 6
     assert found["majority"] == pytest.approx(2 / 3)
-    assert np.sum(found["confusion"]) == 6
+    assert found["per_run"] == {"1": ["adam", 1.0], "2": ["sgd", 0.0], "3": ["adam", 0.5]}
 
 
 def test_errors_are_averaged_over_splits_and_estimates_are_not():
-    target = Target("learning_rate", REGRESSION)
-    answers = {1: [(0.0, 1.0), (0.0, -1.0)], 2: [(2.0, 2.0)], 3: [(4.0, 4.0)]}
-    found = score_of(target, answers, 10)
+    found = score_of(answers_of({"1": 0.0, "2": 2.0, "3": 4.0}, {"1": [1.0, -1.0], "2": [2.0], "3": [4.0]}), 10)
     assert found["value"] == pytest.approx(1 - 1 / 8)  # the mean estimate of run 1 would be without error
     assert found["n_runs"] == 3
 

@@ -247,6 +247,13 @@ class MetaClassifier(BaseEstimator):
         run = np.repeat(np.arange(len(tables)), counts)
         return Examples(rows, names, np.concatenate(repeated), run, len(target.classes))
 
+    def prepare(self, runs: Iterable[Readable], *, slices: int | None = None) -> None:
+        """Have the features' store hold what `fit` will read in these runs or, given a number of slices, what `read`
+        will. Raises MetaError when they cannot be read this way."""
+        members, excluded = choose(runs, self.view, [self.target, *self.together])
+        purpose, count = ("fit", self.view.draws) if slices is None else ("slices", slices)
+        self._read_all(members, excluded, purpose, count)
+
     def _read_all(
         self, members: Sequence[Member], excluded: Counter[str], purpose: str, count: int, *, spread: bool = False
     ) -> tuple[list[Member], list[Table]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from weightprint.files import canonical_json, sha256_hex, write_atomic
+from weightprint.study.workers import side_by_side
 
 VERSION = 2
 """Raised when a result of the same settings would mean something else: older files are then computed anew."""
@@ -81,7 +83,8 @@ def compute(
     """
     missing = cells.missing(wanted)
     total, done = sum(cell.cost for cell in missing), 0.0
-    for cell, result in _results(missing, work, workers):
+    for i, result in side_by_side(partial(_worked, work), list(enumerate(missing)), workers):
+        cell = missing[i]
         cells.put(cell, result)
         done += cell.cost
         if progress is not None:
@@ -89,17 +92,5 @@ def compute(
     return len(missing)
 
 
-def _results(
-    cells: Sequence[Cell], work: Callable[[Cell], dict[str, Any]], workers: int
-) -> Iterator[tuple[Cell, dict[str, Any]]]:
-    if workers <= 1 or len(cells) <= 1:
-        for cell in cells:
-            yield cell, work(cell)
-        return
-    from joblib import Parallel, delayed
-
-    def both(cell: Cell) -> tuple[Cell, dict[str, Any]]:
-        return cell, work(cell)
-
-    parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-    yield from parallel(delayed(both)(cell) for cell in cells)
+def _worked(work: Callable[[Cell], dict[str, Any]], i: int, cell: Cell) -> tuple[int, dict[str, Any]]:
+    return i, work(cell)

@@ -43,11 +43,10 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Other:
-    """Another zoo. key: its fingerprint; name: of its folder; snapshots: T"""
+    """Another zoo. key: its fingerprint; name: of its folder"""
 
     key: str
     name: str
-    snapshots: int
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from weightprint.errors import CorruptFile, MetaError
+from weightprint.evaluation.answers import table
 from weightprint.evaluation.intervals import bootstrap_share
 from weightprint.meta import build
+from weightprint.meta.answers import class_numbers
 from weightprint.meta.estimator import MetaClassifier, Reading
 from weightprint.study.cells import Cell
 from weightprint.study.plans import Planned, versions_of
@@ -83,8 +85,14 @@ def run_slice_trial(zoo: Zoo, trial: SliceTrial) -> dict[str, Any]:
         return {"reason": "no test run is left", "seconds": time.monotonic() - began}
     scores = []
     for count in AVERAGED:
-        answers = {r.run.number: [(r.labels[0], meta.classes_[_answer(r, count)])] for r in known}
-        scores.append(score_of(meta.target_, answers, len(meta.train_runs_)))
+        answers = table(
+            [r.run.identity for r in known],
+            class_numbers(known),
+            [_answer(r, count) for r in known],
+            classes=meta.classes_,
+            split=trial.split_seed,
+        )
+        scores.append(score_of(answers, len(meta.train_runs_)))
     return {
         "scores": scores,
         "places": places,

@@ -20,6 +20,7 @@ from weightprint.features.statistics import FEATURES
 from weightprint.features.table import Table, features_named
 from weightprint.files import canonical_json, sha256_hex
 from weightprint.meta.view import Snapshots, View
+from weightprint.study.workers import side_by_side
 from weightprint.zoo import Run, Zoo
 
 LAST = "last"
@@ -101,15 +102,9 @@ def fill(
     workers:  processes
     progress: called with the runs done and the runs there are
     """
-    runs = list(zoo.select(status="complete"))
+    runs = [(run,) for run in zoo.select(status="complete")]
     work = partial(_fill_run, tuple(dict.fromkeys(reads)))
-    if workers <= 1:
-        done: Iterable[None] = map(work, runs)
-    else:
-        from joblib import Parallel, delayed
-
-        done = Parallel(n_jobs=workers, return_as="generator")(delayed(work)(run) for run in runs)
-    for count, _ in enumerate(done, start=1):
+    for count, _ in enumerate(side_by_side(work, runs, workers), start=1):
         if progress is not None:
             progress(count, len(runs))
 

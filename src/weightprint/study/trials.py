@@ -6,7 +6,6 @@ snapshots and tensors are read.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from weightprint.errors import MetaError
+from weightprint.evaluation.answers import table as answers_table
 from weightprint.features.table import Table
 from weightprint.meta import build
 from weightprint.meta.estimator import Head, goals_of
@@ -99,26 +100,25 @@ def run_trial(table: FeatureTable, trial: Trial, *, tested: FeatureTable | None 
     after "train_" how many could not be trained on.
     """
     began = time.monotonic()
-    answers: list[dict[int, list[Any]]] = [{} for _ in trial.test_snapshots]
+    answers: list[list[pl.DataFrame]] = [[] for _ in trial.test_snapshots]
     untested: list[Missing] = [{} for _ in trial.test_snapshots]
     untrained: Missing = {}
-    smallest, target = math.inf, None
+    smallest = 0
     for split_seed in trial.split_seeds:
         try:
-            target, trained, found = _one_split(table, tested or table, trial, split_seed, untrained, untested)
+            trained, found = _one_split(table, tested or table, trial, split_seed, untrained, untested)
         except MetaError as error:
             return {"reason": error.message, "seconds": time.monotonic() - began}
-        smallest = min(smallest, trained)
-        for per_snapshots, own in zip(answers, found, strict=True):
-            for number, answer in own.items():
-                per_snapshots.setdefault(number, []).append(answer)
-    if target is None or not any(answers):
+        smallest = min(smallest or trained, trained)
+        for of_moments, own in zip(answers, found, strict=True):
+            of_moments += [own] if len(own) else []
+    if not any(answers):
         return {"reason": "no test run is left", "seconds": time.monotonic() - began}
     scores = []
-    for own, missing in zip(answers, untested, strict=True):
+    for of_moments, missing in zip(answers, untested, strict=True):
         counts = {reason: len(numbers) for reason, numbers in missing.items()}
         counts |= {f"train_{reason}": len(numbers) for reason, numbers in untrained.items()}
-        score = score_of(target, own, int(smallest)) if own else {"reason": "no test run is left"}
+        score = score_of(pl.concat(of_moments), smallest) if of_moments else {"reason": "no test run is left"}
         scores.append({**score, "left_out": counts})
     return {"scores": scores, "seconds": time.monotonic() - began}
 
@@ -130,8 +130,8 @@ def _one_split(
     split_seed: int,
     untrained: Missing,
     untested: Sequence[Missing],
-) -> tuple[Target, int, list[dict[int, Any]]]:
-    """The target, the number of training runs, and per choice of test snapshots: run → (truth, answer)."""
+) -> tuple[int, list[pl.DataFrame]]:
+    """The number of training runs, and per choice of test snapshots the answers."""
 
     def in_test(run: StudiedRun) -> bool:
         return in_test_part(run.identity, split_seed=split_seed)
@@ -158,8 +158,8 @@ def _one_split(
         testing = candidates(tested, trial.target, span, may_test, missing, converged=trial.converged, kin=kin)
         if target.kind == CLASSIFICATION:
             testing = [one for one in testing if one.labels[0] in target.classes]
-        found.append(_answers(head, tested, testing, trial.tensors))
-    return target, len(training), found
+        found.append(_answers(head, tested, testing, trial, split_seed))
+    return len(training), found
 
 
 def candidates(
@@ -233,23 +233,27 @@ def fit_trees(
 
 
 def _answers(
-    head: Head, table: FeatureTable, testing: Sequence[Candidate], tensors: tuple[str, ...]
-) -> dict[int, tuple[Any, Any]]:
-    """Of each run (truth, answer), the mean over its snapshots."""
-    if not testing:
-        return {}
-    columns = _columns(table, tensors)
-    names = tuple(name for name, kept in zip(table.names, columns, strict=True) if kept)
-    outputs = head.outputs(Table(np.concatenate([_rows(table, one)[:, columns] for one in testing]), names))
-    ends = np.cumsum([len(one.snapshots) for one in testing])[:-1]
-    found = {}
-    for one, of_run in zip(testing, np.split(outputs, ends), strict=True):
-        mean = head.target.mean(of_run, axis=0)
-        if head.target.kind == CLASSIFICATION:
-            found[one.run.number] = one.labels[0], head.target.classes[int(mean.argmax())]
+    head: Head, table: FeatureTable, testing: Sequence[Candidate], trial: Trial, split_seed: int
+) -> pl.DataFrame:
+    """The answers for runs, which are called by their numbers; each the mean over its snapshots."""
+    classes = head.target.classes
+    truth: list[float] = []
+    answers: list[float] = []
+    if testing:
+        columns = _columns(table, trial.tensors)
+        names = tuple(name for name, kept in zip(table.names, columns, strict=True) if kept)
+        outputs = head.outputs(Table(np.concatenate([_rows(table, one)[:, columns] for one in testing]), names))
+        ends = np.cumsum([len(one.snapshots) for one in testing])[:-1]
+        means = [head.target.mean(of_run, axis=0) for of_run in np.split(outputs, ends)]
+        if classes:
+            truth = [classes.index(one.labels[0]) for one in testing]
+            answers = [int(mean.argmax()) for mean in means]
         else:
-            found[one.run.number] = float(np.mean(one.labels)), float(mean[0])
-    return found
+            truth = [float(np.mean(one.labels)) for one in testing]
+            answers = [float(mean[0]) for mean in means]
+    names_of_runs = [str(one.run.number) for one in testing]
+    known = {"property": trial.target, "model": trial.model}
+    return answers_table(names_of_runs, truth, answers, classes=classes, split=split_seed, **known)
 
 
 def _rows(table: FeatureTable, one: Candidate) -> npt.NDArray[np.float32]:
