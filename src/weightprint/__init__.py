@@ -22,7 +22,7 @@ _HOMES = {
     "Trees": "meta",
     "WeightprintError": "errors",
     "Zoo": "zoo",
-    "bench": "benchmark",
+    "bench": "report.bench:run_bench",
     "load_images": "images:load",
     "load_meta": "meta",
     "merge": "sampling.sample",

@@ -219,7 +219,7 @@ class MetaClassifier(BaseEstimator):
         labelled = [i for i, member in enumerate(members) if member.labels[name]]
         own = [members[i] for i in labelled]
         target = Target.of(name, [member.labels[name] for member in own], measured=measured)
-        goals, scale = _goals(target, [member.labels[name] for member in own])
+        goals, scale = goals_of(target, [member.labels[name] for member in own])
         if self.learner.redraws:
             reading = [member.weights for member in own]
             layouts = [member.layout for member in own]
@@ -246,6 +246,13 @@ class MetaClassifier(BaseEstimator):
         repeated = [np.repeat(goal, count // len(goal)) for goal, count in zip(goals, counts, strict=True)]
         run = np.repeat(np.arange(len(tables)), counts)
         return Examples(rows, names, np.concatenate(repeated), run, len(target.classes))
+
+    def prepare(self, runs: Iterable[Readable], *, slices: int | None = None) -> None:
+        """Have the features' store hold what `fit` will read in these runs or, given a number of slices, what `read`
+        will. Raises MetaError when they cannot be read this way."""
+        members, excluded = choose(runs, self.view, [self.target, *self.together])
+        purpose, count = ("fit", self.view.draws) if slices is None else ("slices", slices)
+        self._read_all(members, excluded, purpose, count)
 
     def _read_all(
         self, members: Sequence[Member], excluded: Counter[str], purpose: str, count: int, *, spread: bool = False
@@ -524,7 +531,7 @@ def count_classes(runs: Iterable[Readable], target: Target, kept: Iterable[str])
     return list(counts.values())
 
 
-def _goals(target: Target, labels: Sequence[Sequence[Any]]) -> tuple[list[npt.NDArray], tuple[float, float]]:
+def goals_of(target: Target, labels: Sequence[Sequence[Any]]) -> tuple[list[npt.NDArray], tuple[float, float]]:
     """Per run the numbers to learn [T], and the mean and deviation by which values were standardised."""
     goals = [np.array([target.encode(label) for label in of_run]) for of_run in labels]
     if target.kind == CLASSIFICATION:

@@ -1,8 +1,9 @@
-"""A map of weight space: the snapshots of many runs in two principal components."""
+"""Maps of weight space: the snapshots of many runs in a plane."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import ZooError
-from weightprint.report.population import spread
 
 if TYPE_CHECKING:
     from weightprint.zoo import Run, Zoo
@@ -65,6 +65,13 @@ class PathMap:
     name: str
     plane: str
     axes: tuple[str, str]
+
+
+def spread(items: Sequence[Any], most: int) -> list[Any]:
+    """At most `most` of the items, evenly spread from first to last."""
+    if len(items) <= most:
+        return list(items)
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))]
 
 
 def weight_map(zoo: Zoo, *, most_runs: int = MOST_RUNS) -> WeightMap | None:

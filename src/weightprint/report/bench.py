@@ -1,14 +1,20 @@
-"""A benchmark's results as Markdown and as one figure that stands alone."""
+"""A benchmark's results as a table, as Markdown and as one figure that stands alone."""
 
 from __future__ import annotations
 
+import io
 import math
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weightprint.files import write_atomic
 from weightprint.report.figures import INK, MARKERS, PALETTE, draw, short, standalone
 from weightprint.report.scores import REGRESSION, ends, in_order, words
 from weightprint.report.tables import ABOVE, duration, interval_text, number, percent
+from weightprint.study.bench import BASELINES, COLUMNS, bench, table
+from weightprint.zoo import Zoo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +22,7 @@ if TYPE_CHECKING:
 
 Document = Mapping[str, Any]
 
-COLUMNS = 3
+PANELS = 3
 """Panels beside each other."""
 
 READS = {"whole vectors": 0, "slices": 1, "no weights": 2}
@@ -26,8 +32,42 @@ LOWEST_R2 = -0.25
 """Where the axis of R² begins; what lies below stands at its edge."""
 
 
+ENDINGS = {"table": "parquet", "text": "md", "figure": "svg"}
+
+
+def run_bench(zoo: Zoo | str | os.PathLike[str], out: str | os.PathLike[str], **choice: Any) -> dict[str, Any]:
+    """`weightprint.study.bench.bench`, with its results written into the folder `out`.
+
+    choice: models, properties and settings as there
+
+    Writes `results.parquet` (columns `weightprint.study.bench.COLUMNS`), `results.md` and `results.svg` beside the
+    `cells/`. Returns what `bench` does, with their paths as "files". Raises as it does.
+    """
+    result = bench(zoo, out, **choice)
+    files = {name: str(Path(out) / f"results.{ending}") for name, ending in ENDINGS.items()}
+    result = {**result, "files": files}
+    write_atomic(Path(files["table"]), _parquet(table(result)))
+    write_atomic(Path(files["text"]), markdown(result).encode())
+    write_atomic(Path(files["figure"]), figure(result["results"]).encode())
+    return result
+
+
+def _parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    import polars as pl
+
+    texts = ("property", "model", "slice_length", "kind", "measure", "reference", "reason")
+    types: dict[str, Any] = dict.fromkeys(texts, pl.String)
+    schema = {
+        name: types.get(name, pl.Boolean if name == "capped" else pl.Int64 if name.startswith("n_") else pl.Float64)
+        for name in COLUMNS
+    }
+    buffer = io.BytesIO()
+    pl.DataFrame([dict(row) for row in rows], schema=schema).write_parquet(buffer)
+    return buffer.getvalue()
+
+
 def markdown(result: Mapping[str, Any]) -> str:
-    """What `weightprint.benchmark.bench` returns, as Markdown: a table per property, and how to read it."""
+    """What `weightprint.study.bench.bench` returns, as Markdown: a table per property, and how to read it."""
     documents = result["results"]
     reference = result["reference"]
     lines = [f"# Meta-classifiers on {result['zoo']}", "", _introduction(result)]
@@ -123,7 +163,7 @@ def reads_text(document: Document) -> str:
 
 
 def _reads(document: Document) -> str:
-    if document["model"] in ("majority", "shapes", "fields"):
+    if document["model"] in BASELINES:
         return "no weights"
     return "whole vectors" if document["slice_length"] == "all" else "slices"
 
@@ -167,7 +207,7 @@ def figure(documents: Sequence[Document]) -> str:
     without weights. What a model reads is told by colour and by shape; filled where the interval lies above."""
     targets = in_order(d["property"] for d in documents)
     names = in_order(f"{d['model']}, {reads_text(d)}" for d in documents)
-    columns = min(COLUMNS, len(targets))
+    columns = min(PANELS, len(targets))
     lines = math.ceil(len(targets) / columns)
 
     def paint(canvas: Figure) -> None:
