@@ -10,10 +10,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "DMC": "meta",
     "ImageSet": "images",
+    "LayerTrees": "meta",
     "Layout": "zoo.layout",
     "Run": "zoo",
     "SVM": "meta",
     "Setup": "setups",
+    "SliceTrees": "meta",
     "Space": "setups",
     "Trees": "meta",
     "WeightprintError": "errors",
