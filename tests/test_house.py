@@ -22,6 +22,7 @@ FLOW = [
     ["features"],
     ["meta"],
     ["study"],
+    ["inspection"],
     ["report"],
     ["benchmark", "demo"],
     ["cli"],

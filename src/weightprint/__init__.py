@@ -21,6 +21,7 @@ _HOMES = {
     "WeightprintError": "errors",
     "Zoo": "zoo",
     "bench": "benchmark",
+    "inspect": "inspection.inspect",
     "load_images": "images:load",
     "load_meta": "meta",
     "merge": "sampling.sample",

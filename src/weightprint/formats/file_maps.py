@@ -11,7 +11,6 @@ import numpy as np
 from weightprint.errors import CheckpointError
 from weightprint.formats.dtypes import stored_dtype
 
-
 PAGES_HELD = 64 << 20
 """After so many bytes were looked at, the system may take back the memory of all pages; those still used come again."""
 

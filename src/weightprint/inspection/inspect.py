@@ -55,7 +55,9 @@ def inspect(
     told = _facts(path, network, full)
     reason = _unreadable(network, told)
     properties = (
-        unread(known, reason) if reason else verdicts_of(network, known, why=_untrained(network, told, known.properties))
+        unread(known, reason)
+        if reason
+        else verdicts_of(network, known, why=_untrained(network, told, known.properties))
     )
     if own is not None:
         by = str(meta) if isinstance(meta, (str, os.PathLike)) else own.model
@@ -112,9 +114,7 @@ def _unreadable(network: Network, told: Mapping[str, Any]) -> str:
 
 def _untrained(network: Network, told: Mapping[str, Any], properties: tuple[str, ...]) -> dict[str, str]:
     """Property → why nothing can be said, where all or nearly all layers are as they were drawn."""
-    large = sum(
-        layer.kernel is not None and layer.kernel.size >= FEW_WEIGHTS for layer in layers_of(network.layout)
-    )
+    large = sum(layer.kernel is not None and layer.kernel.size >= FEW_WEIGHTS for layer in layers_of(network.layout))
     start = told["initialization"]
     if start["state"] != "at initialisation" and not (large and len(start["untrained"]) >= NEARLY_ALL * large):
         return {}
