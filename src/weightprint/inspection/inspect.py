@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from weightprint.errors import MetaError
 from weightprint.features.layers import layers_of
 from weightprint.inspection.architecture import architecture
@@ -50,7 +52,15 @@ def inspect(
     own = load_meta(meta) if isinstance(meta, (str, os.PathLike)) else meta
     if own is not None:
         check_meta(own)
-    known = _shipped()
+    by = str(meta) if isinstance(meta, (str, os.PathLike)) else "" if own is None else own.model
+    # The matrices are small: more threads than one cost more than they save.
+    with threadpool_limits(1, "blas"):
+        return _inspected(path, _shipped(), own, by, full)
+
+
+def _inspected(
+    path: str | os.PathLike[str], known: Shipped, own: MetaClassifier | None, by: str, full: bool
+) -> Inspection:
     network = Network.open(path)
     told = _facts(path, network, full)
     reason = _unreadable(network, told)
@@ -60,7 +70,6 @@ def inspect(
         else verdicts_of(network, known, why=_untrained(network, told, known.properties))
     )
     if own is not None:
-        by = str(meta) if isinstance(meta, (str, os.PathLike)) else own.model
         properties |= verdicts_by(network, own, by, reason=reason)
     answers = {name: verdict.verdict for name, verdict in properties.items()}
     return Inspection(
@@ -89,7 +98,7 @@ def _facts(path: str | os.PathLike[str], network: Network, full: bool) -> dict[s
     return {
         "format": checkpoint.format,
         "bytes": place.stat().st_size if place.is_file() else None,
-        **facts(network.layout, network.read, dtypes=dtypes),
+        **facts(network.layout, network.read, dtypes=dtypes, full=full),
         "skipped": [
             {"name": one.name, "reason": one.reason, "shape": list(one.shape)}
             for one in checkpoint.skipped[:MOST_SKIPPED]

@@ -83,6 +83,8 @@ def _left_out(facts: Mapping[str, Any]) -> Iterator[str]:
         by_reason.setdefault(one["reason"], []).append(one["name"])
     for reason, names in by_reason.items():
         yield f"not read: {listed(names)}: {reason}"
+    if facts["sampled"]:
+        yield f"of {_tensors(facts['sampled'])} a sample was looked at; --full looks at every weight"
     yield from facts["notes"]
 
 
