@@ -79,7 +79,7 @@ def trained_networks(folder, count):
         for layer in module if draw is not None else ():
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
                 draw(layer.weight)
-        train(module, OPTIMIZERS[labels["optimizer_family"]](module.parameters()), 30, seed=number)
+        train(module, OPTIMIZERS[labels["optimizer_family"]](module.parameters()), 15, seed=number)
         path = folder / f"{number}.pth"
         torch.save(module.state_dict(), path)
         network = Network.open(path)
@@ -89,8 +89,8 @@ def trained_networks(folder, count):
 
 @pytest.fixture(scope="session")
 def small_shipped(tmp_path_factory):
-    """Made once for all tests, from 48 networks."""
-    return make(trained_networks(tmp_path_factory.mktemp("networks"), 48), iterations=5)
+    """Made once for all tests, from 32 networks."""
+    return make(trained_networks(tmp_path_factory.mktemp("networks"), 32), iterations=5)
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def small(small_shipped, monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_file_is_one_error_or_an_answer(small, tmp_path, capsys, kind):
-    fuzz(kind, 12, tmp_path, capsys)
+    fuzz(kind, 8, tmp_path, capsys)
 
 
 @pytest.mark.long

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-import weightprint as wp
 from tests.inspection.conftest import small_cnn
 from weightprint.errors import CheckpointError, CorruptFile, MetaError
+from weightprint.inspection.network import Network
 from weightprint.meta import build
 from weightprint.zoo import Zoo
 
@@ -105,7 +105,7 @@ def test_a_run_of_a_zoo_is_read_with_its_own_layout(inspects, sampled_zoo):
     assert [layer["name"] for layer in found.architecture["layers"]] == list(dict.fromkeys(t.layer for t in run.layout))
     assert found.facts["declared"]["optimizer"] == run.properties["optimizer"]
     assert found.facts["declared_properties"]["activation"] == run.properties["activation"]
-    rebuilt = wp.inspection.network.Network.open(sampled_zoo / "runs" / "0000" / "0000002.safetensors").weights
+    rebuilt = Network.open(sampled_zoo / "runs" / "0000" / "0000002.safetensors").weights
     assert np.array_equal(rebuilt, run.weights[-1:])
 
 
@@ -124,7 +124,8 @@ def own_metas(tmp_path_factory, sampled_zoo):
     found = {}
     for model, settings in {"layer_trees": {}, "slice_trees": {"slice_length": 200}}.items():
         meta = build(model, target="dataset", snapshots="all", converged=False, **settings).fit(Zoo(sampled_zoo))
-        found[model] = meta.save(tmp_path_factory.mktemp("metas") / f"{model}.meta")
+        found[model] = tmp_path_factory.mktemp("metas") / f"{model}.meta"
+        meta.save(found[model])
     return found
 
 

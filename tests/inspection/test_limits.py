@@ -68,7 +68,7 @@ def test_an_installed_wheel_inspects_a_file(tmp_path, trained_cnn):
     subprocess.run(wheel, check=True)
     (built,) = (tmp_path / "wheels").glob("*.whl")
     subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "installed", built], check=True)
-    code = "import weightprint, sys, json; print(json.dumps([weightprint.__file__, weightprint.inspect(sys.argv[1]).to_json()]))"
+    code = "import weightprint as wp, sys, json; print(json.dumps([wp.__file__, wp.inspect(sys.argv[1]).to_json()]))"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
     done = subprocess.run(
         [sys.executable, "-c", code, trained_cnn], env=environment, capture_output=True, text=True, cwd=tmp_path

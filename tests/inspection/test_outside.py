@@ -3,6 +3,7 @@
 Real modules with PyTorch's or other initialisations, some trained for a moment on tasks of no meaning.
 """
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,7 @@ class Experts(nn.Module):
 
 def mlp(*sizes):
     layers = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in itertools.pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -183,6 +184,16 @@ def regressor():
     return module
 
 
+def siamese():
+    return nn.Sequential(nn.Conv2d(1, 16, 5), nn.ReLU(), nn.Flatten(), nn.Linear(9216, 64))
+
+
+def sound():
+    return nn.Sequential(
+        nn.Conv1d(1, 16, 9, 4), nn.ReLU(), nn.Conv1d(16, 32, 9, 4), nn.ReLU(), nn.Flatten(), nn.Linear(896, 35)
+    )  # fmt: skip
+
+
 class Text(nn.Module):
     def __init__(self):
         super().__init__()
@@ -217,12 +228,12 @@ NETWORKS = {
     "embeddings and a linear layer": lambda: fitted(Text(), torch.randint(2000, (64, 20)), rate=0.05),
     "embeddings alone": lambda: nn.Embedding(5000, 64),
     "a generator of images": lambda: fitted(generator(), torch.randn(8, 64, 1, 1), 50),
-    "a Siamese network": lambda: fitted(nn.Sequential(nn.Conv2d(1, 16, 5), nn.ReLU(), nn.Flatten(), nn.Linear(9216, 64)), torch.rand(16, 1, 28, 28)),
+    "a Siamese network": lambda: fitted(siamese(), torch.rand(16, 1, 28, 28)),
     "one matrix": lambda: nn.Linear(784, 500, bias=False),
     "a policy": lambda: fitted(mlp(4, 64, 64, 2), torch.randn(256, 4)),
     "a mixture of experts": lambda: fitted(Experts(), torch.randn(256, 16)),
-    "convolutions of sound": lambda: fitted(nn.Sequential(nn.Conv1d(1, 16, 9, 4), nn.ReLU(), nn.Conv1d(16, 32, 9, 4), nn.ReLU(), nn.Flatten(), nn.Linear(864, 35)), torch.randn(16, 1, 480)),
-}  # fmt: skip
+    "convolutions of sound": lambda: fitted(sound(), torch.randn(16, 1, 480)),
+}
 
 
 def test_of_networks_outside_its_world_nine_answers_in_ten_are_cannot_say(tmp_path):

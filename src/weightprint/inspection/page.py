@@ -8,6 +8,7 @@ Readable at 80 columns and more; colours are the console's affair.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -80,14 +81,15 @@ def overview(entries: Sequence[Inspection | Mapping[str, Any]]) -> RenderableTyp
     table.add_column("parameters", justify="right")
     for name in names:
         table.add_column(_words(name), overflow="fold", ratio=2)
-    for entry in entries:
+    files = [entry.file if isinstance(entry, Inspection) else entry["file"] for entry in entries]
+    for entry, file in zip(entries, _names(files), strict=True):
         if isinstance(entry, Inspection):
             cells = [_answer(entry.properties.get(name)) for name in names]
-            table.add_row(_name(entry.file), _shown(f"{entry.architecture['parameters']:,}"), *cells)
+            table.add_row(_shown(file), _shown(f"{entry.architecture['parameters']:,}"), *cells)
         else:
-            table.add_row(_name(entry["file"]), Text("not read", "red"), *[Text("–")] * len(names))
+            table.add_row(_shown(file), Text("not read", "red"), *[Text("–")] * len(names))
     problems = [e for e in entries if not isinstance(e, Inspection)]
-    return Group(table, *(_point(_error(entry["error"]), "red") for entry in problems))
+    return Group(table, *(_problem(entry["error"]) for entry in problems))
 
 
 def _title(inspection: Inspection) -> Text:
@@ -218,8 +220,11 @@ def _answer(verdict: Verdict | None) -> Text:
     return _shown(str(verdict.verdict) + ("" if p is None else f" {p:.0%}"), "green")
 
 
-def _error(error: Mapping[str, Any]) -> str:
-    return error["message"] + (f" ({error['hint']})" if error["hint"] else "")
+def _problem(error: Mapping[str, Any]) -> RenderableType:
+    """What is wrong with a file, and below it what to do."""
+    lines = [_point(error["message"], "red")]
+    lines += [Padding(_shown(line), (0, 0, 0, 3), expand=False) for line in error["hint"].splitlines()]
+    return Group(*lines)
 
 
 def _section(title: str) -> Text:
@@ -228,12 +233,16 @@ def _section(title: str) -> Text:
 
 def _point(sentence: str, style: str = "") -> RenderableType:
     grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     grid.add_row(Text(" •"), _shown(sentence, style))
     return grid
 
 
-def _name(file: str) -> Text:
-    return _shown(file if len(file) <= 40 else f"…{file[-39:]}")
+def _names(files: Sequence[str]) -> list[str]:
+    """The files' own names; whole paths where two have the same."""
+    short = [Path(file).name for file in files]
+    return [file if short.count(name) > 1 else name for file, name in zip(files, short, strict=True)]
 
 
 def _shown(text: str, style: str = "") -> Text:
