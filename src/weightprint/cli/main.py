@@ -113,8 +113,8 @@ def sample(
     data: Path | None = None,
     train_size: int | None = None,
     test_size: int | None = None,
-    max_epochs: int = 1000,
-    snapshots: int = 20,
+    max_epochs: int | None = None,
+    snapshots: int | None = None,
     seed: int = 0,
     cohort: int = 1,
     range: str | None = None,
@@ -137,7 +137,7 @@ def sample(
     zoo
         Folder of the zoo.
     space
-        main, fixed, wild, demo, or the path of a TOML file.
+        main, fixed, wild, everyday, demo, or the path of a TOML file.
     runs
         How many runs the zoo has in the end.
     datasets
@@ -145,13 +145,14 @@ def sample(
     data
         Folder of .npz files; without it the bundled data sets.
     train_size
-        Images per run before the 90/10 split; default: the most that all data sets have.
+        Images per run before the 90/10 split; default: the most that all data sets have, in everyday all of each.
     test_size
-        Test images per run; default: the most that all data sets have.
+        Test images per run; default: the most that all data sets have, in everyday at most 500.
     max_epochs
-        At which a run ends if early stopping did not end it before.
+        At which a run ends if early stopping did not end it before; default: 1000. Not for everyday, whose set-ups are
+        drawn with a number of steps.
     snapshots
-        Weight vectors kept of each run.
+        Weight vectors kept of each run; default: 20, in everyday 8.
     seed
         Of every random choice.
     cohort

@@ -9,8 +9,10 @@ from weightprint.images.sets import (
     largest_test_size,
     largest_train_size,
     load,
+    part_name,
     prepare,
     refuse_large_batch,
+    refuse_other_form,
 )
 
 __all__ = [
@@ -22,6 +24,8 @@ __all__ = [
     "largest_test_size",
     "largest_train_size",
     "load",
+    "part_name",
     "prepare",
     "refuse_large_batch",
+    "refuse_other_form",
 ]

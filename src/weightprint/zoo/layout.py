@@ -9,8 +9,9 @@ from functools import lru_cache
 from typing import Any
 
 from weightprint.errors import ZooError, did_you_mean
-from weightprint.setups import Setup
+from weightprint.setups import EverydaySetup, Setup
 from weightprint.training.architecture import tensor_entries
+from weightprint.training.everyday.entries import everyday_entries
 
 PARTS = ("conv", "fc", "other")
 KINDS = ("kernel", "bias", "beta", "gamma", "moving_mean", "moving_variance", "other")
@@ -231,11 +232,12 @@ class Layout:
             raise ZooError(f"layout entries of an unknown form: {error}") from error
 
     @classmethod
-    def of(cls, setup: Setup) -> Layout:
+    def of(cls, setup: Setup | EverydaySetup) -> Layout:
         """The layout of a set-up's network."""
         return _layout(setup)
 
 
 @lru_cache(maxsize=4096)
-def _layout(setup: Setup) -> Layout:
-    return Layout.from_json(tensor_entries(setup))
+def _layout(setup: Setup | EverydaySetup) -> Layout:
+    entries = everyday_entries(setup) if isinstance(setup, EverydaySetup) else tensor_entries(setup)
+    return Layout.from_json(entries)

@@ -16,7 +16,7 @@ import polars as pl
 from weightprint import __version__
 from weightprint.errors import CorruptFile, ZooError, did_you_mean
 from weightprint.files import TEMPORARY_PREFIX, write_atomic, write_json
-from weightprint.setups import Setup
+from weightprint.setups import EverydaySetup, Setup
 from weightprint.setups.recipe import Recipe, recipe_sha256, refuse_other_recipe
 from weightprint.zoo import runfile
 from weightprint.zoo.index import (
@@ -33,6 +33,7 @@ from weightprint.zoo.locks import LOCK_FILE
 from weightprint.zoo.runfile import RunRecord
 
 if TYPE_CHECKING:
+    from weightprint.training.everyday.networks import EverydayNetwork
     from weightprint.training.networks import Network
 
 ZOO_FILE = "zoo.json"
@@ -83,8 +84,10 @@ class Run:
         return self._metadata["properties"]
 
     @property
-    def setup(self) -> Setup:
+    def setup(self) -> Setup | EverydaySetup:
         """The set-up it was trained under. Raises SetupError for a run that was not trained by weightprint."""
+        if EverydaySetup.describes(self.properties):
+            return EverydaySetup.from_dict(self.properties)
         return Setup.from_dict(self.properties)
 
     @property
@@ -124,11 +127,16 @@ class Run:
             raise ZooError(f"run {self.number} has snapshots 1 to {len(weights)}, not {number}")
         return weights[number - 1]
 
-    def module(self, snapshot: int) -> Network:
-        """One snapshot, numbered from 1, as a torch module in eval mode, ready to run."""
+    def module(self, snapshot: int) -> Network | EverydayNetwork:
+        """One snapshot, numbered from 1, as a torch module in eval mode, ready to run: on images in [0, 1], or in the
+        space everyday on what the module's `inputs` makes of them."""
+        from weightprint.training.everyday import networks as everyday
         from weightprint.training.networks import from_vector
 
-        return from_vector(self.setup, self.snapshot(snapshot))
+        setup = self.setup
+        if isinstance(setup, EverydaySetup):
+            return everyday.from_vector(setup, self.snapshot(snapshot))
+        return from_vector(setup, self.snapshot(snapshot))
 
 
 class Zoo:
