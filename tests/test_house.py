@@ -23,6 +23,7 @@ FLOW = [
     ["evaluation"],
     ["meta"],
     ["study"],
+    ["inspection"],
     ["report"],
     ["benchmark", "demo"],
     ["cli"],

@@ -23,6 +23,7 @@ _HOMES = {
     "WeightprintError": "errors",
     "Zoo": "zoo",
     "bench": "report.bench:run_bench",
+    "inspect": "inspection.inspect",
     "load_images": "images:load",
     "load_meta": "meta",
     "merge": "sampling.sample",

@@ -8,7 +8,10 @@ import pytest
 from weightprint.cli import main as cli
 from weightprint.zoo import Zoo
 
-COMMANDS = ["demo", "sample", "merge", "info", "verify", "fit", "evaluate", "bench", "study", "compare", "data list"]
+COMMANDS = [
+    *("demo", "sample", "merge", "info", "verify", "fit", "evaluate", "bench", "study", "compare", "inspect"),
+    "data list",
+]
 
 
 def run(capsys, *arguments):

@@ -11,6 +11,9 @@ import numpy as np
 from weightprint.errors import CheckpointError
 from weightprint.formats.dtypes import stored_dtype
 
+PAGES_HELD = 64 << 20
+"""After so many bytes were looked at, the system may take back the memory of all pages; those still used come again."""
+
 
 class FileMap:
     """A read-only map of a file. It lives as long as an array that looks into it.
@@ -27,6 +30,7 @@ class FileMap:
                 raise CheckpointError("the file is empty", hint="it was perhaps not written to its end: fetch it again")
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self.size = len(self._map)
+        self._looked_at = 0
 
     def view(self, start: int = 0, length: int | None = None) -> memoryview:
         """`length` bytes from `start`, without a copy; raises CheckpointError where the file ends before."""
@@ -36,6 +40,10 @@ class FileMap:
                 f"{length:,} bytes are needed at {start:,}, the file has {self.size:,}",
                 hint="it is cut short or damaged: fetch it again",
             )
+        self._looked_at += length
+        if self._looked_at > PAGES_HELD and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._looked_at = length
         return memoryview(self._map)[start : start + length]
 
     def array(self, start: int, shape: tuple[int, ...], dtype: str, order: str = "<") -> np.ndarray:

@@ -19,37 +19,37 @@ MOST = 4
 
 ABOUT: Mapping[str, str] = {
     "bias.beyond": "the share of biases outside the range of PyTorch's initialisation",
-    "bias.from": "how far the biases are from PyTorch's initialisation",
-    "bias.scaled": "the size of the biases, by the number of inputs",
+    "bias.from": "the distance of the biases from PyTorch's initialisation",
+    "bias.scaled": "the size of the biases for their number of inputs",
     "bias.by_kernel": "the size of the biases beside that of the weights",
     "bias.absolute": "the size of the biases",
     "bias.negative": "the share of negative biases",
     "bias.mean_by_deviation": "the biases' mean beside their spread",
     "bias.zeros": "the share of biases that are zero",
     "bias.spread": "the spread of the biases",
-    "bias~": "how the biases go with the units' weights",
+    "bias~": "the relation of the biases to the units' weights",
     "bias": "the shape of the biases' distribution",
     "kernel.beyond": "the share of weights outside the range of a usual initialisation",
-    "kernel.from": "how far the weights' distribution is from that of an initialisation",
-    "kernel.scaled": "the size of the weights, by the number of inputs",
-    "kernel.glorot": "the size of the weights, by the numbers of inputs and outputs",
+    "kernel.from": "the distance of the weights from the distribution of an initialisation",
+    "kernel.scaled": "the size of the weights for their number of inputs",
+    "kernel.glorot": "the size of the weights for their numbers of inputs and outputs",
     "kernel.absolute": "the size of the weights",
-    "kernel.kurtosis": "how heavy the tails of the weights' distribution are",
+    "kernel.kurtosis": "the weight of the tails in the weights' distribution",
     "kernel.skewness": "the skewness of the weights' distribution",
     "kernel.shape": "the shape of the weights' distribution",
     "kernel.near": "the share of weights very near zero",
     "kernel.zeros": "the share of weights that are zero",
     "kernel.mean_by_deviation": "the weights' mean beside their spread",
-    "kernel.norms": "how the units' weights differ in size",
-    "kernel.columns": "how the inputs' weights differ in size",
+    "kernel.norms": "the difference in size between the units' weights",
+    "kernel.columns": "the difference in size between the inputs' weights",
     "kernel.column_sums": "the sums of the weights that read one input",
     "kernel.sums": "the sums of the units' weights",
-    "kernel.cosines": "how alike the units' weights are",
+    "kernel.cosines": "the likeness of the units' weights",
     "kernel.spectrum": "the singular values of the weights",
-    "kernel.inputs": "how the weights treat the input channels",
+    "kernel.inputs": "the difference between the weights of the input channels",
     "kernel.places": "the pattern of the weights over the places of the image or map",
     "kernel.window": "the pattern of the weights inside the window",
-    "outgoing": "how the next layer reads the units",
+    "outgoing": "the size of the weights with which the next layer reads the units",
     "gamma": "the scales of the normalisation",
     "beta": "the shifts of the normalisation",
     "moving_mean": "the normalisation's moving means",
@@ -88,8 +88,8 @@ class Evidence:
 
     @property
     def sentence(self) -> str:
-        side = "for" if self.towards else "against"
-        return f"{self.layer}: {self.about} {self.level}, which speaks {side} it"
+        layer = f"layer {self.layer}" if self.layer.isdecimal() else self.layer
+        return f"{layer}: {self.about} {self.level}; that speaks {'for' if self.towards else 'against'} it"
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "share": round(self.share, 4), "sentence": self.sentence}

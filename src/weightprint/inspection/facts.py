@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from weightprint.features.layers import Layer, Read, layers_of
+from weightprint.features.layers import Layer, Read, chosen, layers_of
 from weightprint.inspection.grids import grid_of
 from weightprint.inspection.schemes import evenly, fitting
 from weightprint.zoo.layout import Layout, Tensor
@@ -24,16 +24,20 @@ FEW_WEIGHTS = 1000
 NEAR_ONE = 0.01
 """Scales of a norm that are no farther from 1 may still be as they were drawn."""
 
+LARGE = 1 << 23
+"""Of tensors with more weights, chosen outputs can stand for all."""
+
 _CHUNK = 1 << 22
 _PROBE = 4096
 
 
-def facts(layout: Layout, read: Read, *, dtypes: Mapping[str, str] | None = None) -> dict[str, Any]:
+def facts(layout: Layout, read: Read, *, dtypes: Mapping[str, str] | None = None, full: bool = True) -> dict[str, Any]:
     """Everything that is told of a network without learning, as JSON has it; each tensor is read once or twice.
 
     layout: of the network
     read:   a tensor of the layout → its values [1, *shape], float32
     dtypes: number format in the file by the tensor's `source`; without it nothing is said of formats
+    full:   look at every weight; otherwise, of tensors with more than LARGE weights, at chosen outputs alone
 
     | key | value |
     |---|---|
@@ -48,6 +52,7 @@ def facts(layout: Layout, read: Read, *, dtypes: Mapping[str, str] | None = None
     | `dead_units` | layer → {`incoming`, `outgoing`}: units without weights to speak of |
     | `norms` | layer → what its norm's values are like |
     | `grids` | tensor → coarser number format on whose grid its float32 values lie |
+    | `sampled` | tensors of which chosen outputs were looked at, for which all others' numbers stand |
     | `initialization` | see `_initialization` |
     """
     found: dict[str, Any] = {
@@ -63,6 +68,7 @@ def facts(layout: Layout, read: Read, *, dtypes: Mapping[str, str] | None = None
         "dead_units": {},
         "norms": {},
         "grids": {},
+        "sampled": [],
     }
     units = _Units(layout)
     fits: dict[str, dict[str, Any]] = {}
@@ -75,8 +81,13 @@ def facts(layout: Layout, read: Read, *, dtypes: Mapping[str, str] | None = None
         if not tensor.size or tensor.tied_to is not None:
             continue
         values = read(tensor)[0]
+        if not full and tensor.size > LARGE and len(tensor.shape) > 1:
+            values = values[chosen(len(values), max(16, LARGE // values[0].size))]
+            if values.size < tensor.size:
+                found["sampled"].append(tensor.name)
         flat = values.reshape(-1)
         bad, nothing = _counted(flat)
+        nothing = nothing * tensor.size // flat.size
         zeros, counted = zeros + nothing, counted + tensor.size
         if tensor.source in dtypes:
             stored[dtypes[tensor.source]] += tensor.size
