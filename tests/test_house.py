@@ -25,7 +25,7 @@ FLOW = [
     ["study"],
     ["inspection"],
     ["report"],
-    ["benchmark", "demo"],
+    ["demo"],
     ["cli"],
 ]
 """From left to right. A room imports rooms left of it; files inside one room may import each other, without cycles."""

@@ -251,7 +251,7 @@ def test_clone_and_settings_follow_scikit_learn():
         ("trees", {"leaves": 1}, "leaves must be"),
         ("trees", {"learning_rate": 2}, "learning_rate must be"),
         ("slice_trees", {"slice_length": "all"}, r"reads slices, not whole vectors \(--slice-length 5000\)"),
-        ("dmc", {"slice_length": 31}, "slices of 32 weights or more, not 31"),
+        ("dmc", {"slice_length": 15}, "slices of 16 weights or more, not 15"),
         ("dmc", {"epochs": 0}, "epochs must be"),
         ("dmc", {"batch_size": 1}, "batch_size must be a whole number from 2"),
         ("dmc", {"dropout": 1}, "dropout must be"),

@@ -98,7 +98,7 @@ def _stranger(row: Mapping[str, str], path: Path) -> Stranger:
     setup = tuple(
         row[name] for name in ("dataset", "optimizer", "learning_rate", "momentum", "batch_size", "activation")
     )
-    known = {
+    known: dict[str, Any] = {
         "id": row["id"],
         "repo": row["repo"],
         "path": path,

@@ -8,7 +8,7 @@ from typing import Any
 _HOMES = {
     "MODELS": "models",
     "MetaClassifier": "estimator",
-    "Reading": "estimator",
+    "Reading": "heads",
     "View": "view",
     "build": "models",
     "build_own": "models",
@@ -17,7 +17,7 @@ _HOMES = {
     "compare": "comparison",
     "compare_splits": "comparison",
     "conformal_sets": "conformal",
-    "load_meta": "persistence",
+    "load_meta": "loading",
     "pick": "selection",
     "split_validation": "selection",
 }

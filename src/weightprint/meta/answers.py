@@ -9,7 +9,8 @@ import polars as pl
 
 from weightprint.evaluation.answers import SLICE, SNAPSHOT, table
 from weightprint.evaluation.scores import read_classes
-from weightprint.meta.estimator import MetaClassifier, Reading
+from weightprint.meta.estimator import MetaClassifier
+from weightprint.meta.heads import Reading
 from weightprint.meta.targets import CLASSIFICATION
 from weightprint.meta.view import WHOLE, View
 from weightprint.zoo.readable import Readable

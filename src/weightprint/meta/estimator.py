@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,63 +18,11 @@ from weightprint.evaluation import scores as evaluation
 from weightprint.features import store
 from weightprint.features.table import Table, features_named
 from weightprint.meta import targets
-from weightprint.meta.learners.base import Examples, Fitted, Learner, Vectors
+from weightprint.meta.heads import Head, Reading, count_classes, goals_of
+from weightprint.meta.learners.base import Examples, Learner, Vectors
 from weightprint.meta.targets import CLASSIFICATION, Target
 from weightprint.meta.view import Member, Snapshots, Trained, View, choose, describe, report_corrupt
-from weightprint.zoo.layout import Layout
 from weightprint.zoo.readable import Readable
-
-
-@dataclass(frozen=True)
-class Head:
-    """What was learnt for one target.
-
-    target:       what is predicted
-    scale:        mean and deviation by which values are standardised
-    fitted:       what the learner made
-    train_runs:   identities
-    class_counts: of each class the runs kept and removed
-    """
-
-    target: Target
-    scale: tuple[float, float]
-    fitted: Fitted
-    train_runs: tuple[str, ...]
-    class_counts: list[dict[str, Any]]
-
-    def outputs(self, table: Table) -> npt.NDArray[np.float64]:
-        """Class probabilities [n, C], or values [n, 1]."""
-        found = self.fitted.outputs(table.rows, table.names)
-        if self.target.kind == CLASSIFICATION:
-            return found
-        return self.target.decode(found * self.scale[1] + self.scale[0])
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a meta-classifier reads in one run.
-
-    run:       the run
-    snapshots: their numbers, from 1 [T]
-    labels:    one per snapshot; empty where the run has none
-    starts:    where the slices begin in the weights that are read, int64 [T, K]; None for whole vectors
-    outputs:   class probabilities [T, K, C], or predicted values [T, K, 1]; K is 1 for whole vectors
-    layout:    of the weights that are read: the run's own, or what `without` leaves of it
-    target:    what is predicted
-    """
-
-    run: Readable
-    snapshots: tuple[int, ...]
-    labels: tuple[Any, ...]
-    starts: npt.NDArray[np.int64] | None
-    outputs: npt.NDArray[np.float64]
-    layout: Layout
-    target: Target
-
-    @property
-    def mean(self) -> npt.NDArray[np.float64]:
-        """The outputs' mean over snapshots and slices [C]: what the run as a whole is given."""
-        return self.target.mean(self.outputs, axis=(0, 1))
 
 
 class MetaClassifier(BaseEstimator):
@@ -193,7 +141,9 @@ class MetaClassifier(BaseEstimator):
         measured = {name: targets.check_name(name, runs) for name in names}
         members, excluded = choose(runs, self.view, names)
         tables: list[Table] = []
-        if not self.learner.redraws:
+        if self.learner.redraws:
+            members = self._readable(members, excluded)
+        else:
             members, tables = self._read_all(members, excluded, "fit", self.view.draws)
         if not members:
             raise MetaError(
@@ -220,14 +170,17 @@ class MetaClassifier(BaseEstimator):
         own = [members[i] for i in labelled]
         target = Target.of(name, [member.labels[name] for member in own], measured=measured)
         goals, scale = goals_of(target, [member.labels[name] for member in own])
-        if self.learner.redraws:
+        learner = self.learner
+        if learner.redraws:
             reading = [member.weights for member in own]
             layouts = [member.layout for member in own]
             view = self.view
             examples: Any = Vectors(reading, layouts, goals, len(target.classes), view.part, view.length)
+            if self.together and getattr(learner, "checkpoint", None):
+                learner = replace(learner, checkpoint=f"{learner.checkpoint}.{name}")  # type: ignore[type-var, attr-defined]
         else:
             examples = self._examples(name, [tables[i] for i in labelled], goals, target)
-        fitted = self.learner.fit(examples, seed=self.seed)
+        fitted = learner.fit(examples, seed=self.seed)
         identities = tuple(member.run.identity for member in own)
         return Head(target, scale, fitted, identities, count_classes(runs, target, identities))
 
@@ -253,6 +206,20 @@ class MetaClassifier(BaseEstimator):
         members, excluded = choose(runs, self.view, [self.target, *self.together])
         purpose, count = ("fit", self.view.draws) if slices is None else ("slices", slices)
         self._read_all(members, excluded, purpose, count)
+
+    def _readable(self, members: Sequence[Member], excluded: Counter[str]) -> list[Member]:
+        """Those whose weights can be read and are finite; the others are counted, a corrupt one with a warning."""
+        kept = []
+        for member in members:
+            try:
+                member.weights()
+            except store.NotFinite:
+                excluded["not_finite"] += 1
+            except CorruptFile as error:
+                report_corrupt(member.run, error, excluded)
+            else:
+                kept.append(member)
+        return kept
 
     def _read_all(
         self, members: Sequence[Member], excluded: Counter[str], purpose: str, count: int, *, spread: bool = False
@@ -508,37 +475,6 @@ class MetaClassifier(BaseEstimator):
 
 FIT_FACTS = ("epochs", "steps", "slices_seen", "train_loss", "chance_loss")
 """What an evaluation says of how the fit went, where the learner knows it."""
-
-
-def count_classes(runs: Iterable[Readable], target: Target, kept: Iterable[str]) -> list[dict[str, Any]]:
-    """Of each class how many runs were kept and removed, and how many of both did not converge.
-
-    A filter removes classes selectively: a class of which most is removed is another class than it was. Empty for a
-    regression. kept: identities
-    """
-    kept = set(kept)
-    counts = {name: {"class": name, "kept": 0, "removed": 0, "not_converged": 0} for name in target.classes}
-    for run in runs:
-        try:
-            label = run.properties.get(target.name)
-        except CorruptFile:
-            continue  # counted where the runs are chosen
-        number = target.encode(label) if target.classes else None
-        if number is not None:
-            count = counts[target.classes[int(number)]]
-            count["kept" if run.identity in kept else "removed"] += 1
-            count["not_converged"] += run.converged is False
-    return list(counts.values())
-
-
-def goals_of(target: Target, labels: Sequence[Sequence[Any]]) -> tuple[list[npt.NDArray], tuple[float, float]]:
-    """Per run the numbers to learn [T], and the mean and deviation by which values were standardised."""
-    goals = [np.array([target.encode(label) for label in of_run]) for of_run in labels]
-    if target.kind == CLASSIFICATION:
-        return [goal.astype(np.intp) for goal in goals], (0.0, 1.0)
-    values = np.concatenate(goals)
-    scale = float(values.mean()), float(values.std()) or 1.0
-    return [(goal - scale[0]) / scale[1] for goal in goals], scale
 
 
 def _counted(excluded: Mapping[str, int]) -> dict[str, int]:

@@ -12,7 +12,8 @@ from weightprint.errors import MetaError
 from weightprint.evaluation.averaging import averaged_classes, averaged_values
 from weightprint.evaluation.calibration import DRAWS, calibration_scores, temperature, tempered
 from weightprint.meta.answers import class_numbers
-from weightprint.meta.estimator import MetaClassifier, Reading
+from weightprint.meta.estimator import MetaClassifier
+from weightprint.meta.heads import Reading
 from weightprint.meta.targets import CLASSIFICATION
 from weightprint.seeds import seed_from_hash
 from weightprint.zoo.readable import Readable

@@ -18,16 +18,16 @@ import secrets
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weightprint import __version__
 from weightprint.errors import CorruptFile, MetaError
 from weightprint.features.table import features_named
 from weightprint.files import TEMPORARY_PREFIX, canonical_json, sha256_hex, write_atomic, write_json
-from weightprint.meta.estimator import Head, MetaClassifier
-from weightprint.meta.models import learner_class
-from weightprint.meta.targets import Target
-from weightprint.meta.view import View
+from weightprint.meta.learners.base import Learner
+
+if TYPE_CHECKING:
+    from weightprint.meta.estimator import MetaClassifier
 
 META_FILE = "meta.json"
 FORMAT = "weightprint-meta"
@@ -47,9 +47,10 @@ def save_meta(meta: MetaClassifier, path: str | os.PathLike[str]) -> Path:
     heads = []
     for number, head in enumerate(meta.heads_.values()):
         files |= {f"{number}-{name}": data for name, data in head.fitted.files().items()}
+        target: dict[str, Any] = {**vars(head.target), "classes": list(head.target.classes)}
         heads.append(
             {
-                "target": {**vars(head.target), "classes": list(head.target.classes)},
+                "target": target,
                 "scale": list(head.scale),
                 "train_runs": list(head.train_runs),
                 "class_counts": head.class_counts,
@@ -64,7 +65,11 @@ def save_meta(meta: MetaClassifier, path: str | os.PathLike[str]) -> Path:
         "together": list(meta.together),
         "view": meta.view.to_json(),
         "features": {"name": meta.features, "version": features_named(meta.features).version},
-        "learner": {"name": meta.learner.name, "version": meta.learner.version, "settings": vars(meta.learner)},
+        "learner": {
+            "name": meta.learner.name,
+            "version": meta.learner.version,
+            "settings": _kept_settings(meta.learner),
+        },
         "seed": meta.seed,
         "heads": heads,
         "train_kin": list(meta.train_kin_),
@@ -92,61 +97,13 @@ def save_meta(meta: MetaClassifier, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def load_meta(path: str | os.PathLike[str]) -> MetaClassifier:
-    """The meta-classifier that `save` wrote; it predicts exactly as it did.
-
-    Raises MetaError when there is none, or one of another version, model or features; CorruptFile when its content is
-    not what was written.
-    """
-    from safetensors import SafetensorError
-
-    path = Path(path)
-    document = _read_document(path)
-    files = {name: _read_file(path, name, digest) for name, digest in document["files"].items()}
-    try:
-        learner_of = document["learner"]
-        cls = learner_class(learner_of["name"])
-        reads = features_named(document["features"]["name"])
-        _refuse_other_version(path, "features", reads.name, document["features"]["version"], reads.version)
-        _refuse_other_version(path, "learner", cls.name, learner_of["version"], cls.version)
-        meta = MetaClassifier(
-            document["target"],
-            view=View.from_json(document["view"]),
-            features=reads.name,
-            learner=cls(**learner_of["settings"]),
-            model=document["model"],
-            together=tuple(document["together"]),
-            seed=document["seed"],
-        )
-        meta.check()
-        meta.heads_ = {}
-        for number, head in enumerate(document["heads"]):
-            target = Target(**{**head["target"], "classes": tuple(head["target"]["classes"])})
-            prefix = f"{number}-"
-            own = {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
-            fitted = meta.learner.restore(own, head["facts"])
-            scale = (float(head["scale"][0]), float(head["scale"][1]))
-            meta.heads_[target.name] = Head(target, scale, fitted, tuple(head["train_runs"]), head["class_counts"])
-        meta.train_kin_ = tuple(document["train_kin"])
-        meta.excluded_ = document["excluded"]
-        meta.lengths_ = tuple(document["lengths"])
-        meta.seconds_ = document["seconds"]
-    except MetaError:
-        raise
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CorruptFile(f"{path} does not hold what its model needs: {error}", hint="fit again") from error
-    return meta
+def _kept_settings(learner: Learner) -> dict[str, Any]:
+    """A learner's settings without the place of its unfinished fits, which is this machine's alone."""
+    return {name: None if name == "checkpoint" else value for name, value in vars(learner).items()}
 
 
-def _refuse_other_version(path: Path, what: str, name: str, found: Any, own: int) -> None:
-    if found != own:
-        raise MetaError(
-            f"{path} was fitted with version {found} of the {what} {name}, this weightprint has version {own}",
-            hint="fit again",
-        )
-
-
-def _read_file(folder: Path, name: str, digest: Any) -> bytes:
+def read_file(folder: Path, name: str, digest: Any) -> bytes:
+    """One of the other files, checked against its checksum. Raises CorruptFile."""
     if not re.fullmatch(r"\d+-[a-z]+\.[a-z]+", name):
         raise CorruptFile(f"{folder} names a file {name!r}, which is none of a meta-classifier's", hint="fit again")
     path = folder / name
@@ -159,7 +116,9 @@ def _read_file(folder: Path, name: str, digest: Any) -> bytes:
     return data
 
 
-def _read_document(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """What `meta.json` in a folder says, checked against its own checksum. Raises MetaError and CorruptFile as
+    `load_meta` does."""
     try:
         document = json.loads((path / META_FILE).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):

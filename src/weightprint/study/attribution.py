@@ -26,7 +26,7 @@ import numpy.typing as npt
 from weightprint.errors import MetaError
 from weightprint.evaluation.intervals import wilson
 from weightprint.features.table import Table
-from weightprint.meta.estimator import Head
+from weightprint.meta.heads import Head
 from weightprint.meta.learners.base import deal_folds
 from weightprint.meta.learners.boosting import FittedTrees
 from weightprint.meta.targets import CLASSIFICATION

@@ -14,7 +14,8 @@ from weightprint.evaluation.answers import table
 from weightprint.evaluation.intervals import bootstrap_share
 from weightprint.meta import build
 from weightprint.meta.answers import class_numbers
-from weightprint.meta.estimator import MetaClassifier, Reading
+from weightprint.meta.estimator import MetaClassifier
+from weightprint.meta.heads import Reading
 from weightprint.study.cells import Cell
 from weightprint.study.plans import Planned, versions_of
 from weightprint.study.scores import score_of
