@@ -24,7 +24,7 @@ FLOW = [
     ["meta"],
     ["study"],
     ["report"],
-    ["benchmark", "demo"],
+    ["demo"],
     ["cli"],
 ]
 """From left to right. A room imports rooms left of it; files inside one room may import each other, without cycles."""
