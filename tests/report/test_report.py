@@ -14,6 +14,7 @@ from weightprint import Layout, Setup
 from weightprint.errors import ZooError
 from weightprint.report import accuracy_text, evaluation_text, write_report
 from weightprint.report.scores import answer
+from weightprint.study.maps import weight_map
 from weightprint.zoo import Zoo, write_run
 from weightprint.zoo.layout import Tensor
 from weightprint.zoo.runfile import RunRecord
