@@ -55,6 +55,7 @@ def test_an_untrained_network_is_told_with_its_scheme_and_nothing_else_is_said(i
     assert found.facts["initialization"]["state"] == "at initialisation"
     assert found.facts["initialization"]["scheme"] == "he_normal"
     assert {verdict.verdict for verdict in found.properties.values()} == {"cannot say"}
+    assert all(set(verdict.set) == set(verdict.probabilities) for verdict in found.properties.values())
     assert found.properties["initialization"].reason.endswith("by the facts they were drawn by he_normal")
 
 

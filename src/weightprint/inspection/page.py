@@ -61,14 +61,12 @@ def page(inspection: Inspection) -> RenderableType:
         parts += [_section("What the file says of itself"), _point(says)]
         parts += [_point(f"They disagree. {sentence}", "bold yellow") for sentence in inspection.disagreements]
     parts.append(_section("How it was trained, by its weights"))
-    reasons = {verdict.reason for verdict in inspection.properties.values()}
-    if len(reasons) == 1 and len(inspection.properties) > 1 and (common := reasons.pop()):
+    common = _common_reason(inspection.properties)
+    if common:
         parts.append(_point(f"Nothing can be said: {common}.", "yellow"))
-        parts += [_property(name, verdict, common) for name, verdict in inspection.properties.items()]
-    else:
-        parts += [_property(name, verdict) for name, verdict in inspection.properties.items()]
-    parts += _world(inspection.properties)
-    if any(verdict.set for verdict in inspection.properties.values()):
+    parts += [_property(name, verdict, common) for name, verdict in inspection.properties.items()]
+    parts += _world(inspection.properties, common)
+    if not common and any(verdict.set for verdict in inspection.properties.values()):
         parts.append(Text("\nA 90 % set holds the true value for nine networks in ten of that world.", "dim"))
     return Group(*parts)
 
@@ -149,6 +147,13 @@ def _kind(layer: Mapping[str, Any]) -> Text:
     return Text(kind)
 
 
+def _common_reason(properties: Mapping[str, Verdict]) -> str:
+    """Why nothing can be said of any property, where that is the same for all, whatever else is added for one."""
+    reasons = [verdict.reason for verdict in properties.values()]
+    shortest = min(reasons, key=len, default="")
+    return shortest if len(reasons) > 1 and all(reason.startswith(shortest) for reason in reasons) else ""
+
+
 def _property(name: str, verdict: Verdict, common: str = "") -> RenderableType:
     """One property: its answer, the reason where there is none, probabilities, the 90 % set, evidence."""
     head = Text(f"{_words(name)}: ", "bold")
@@ -158,7 +163,7 @@ def _property(name: str, verdict: Verdict, common: str = "") -> RenderableType:
     if silent and verdict.reason != common:
         lines.append(_shown(f"because {verdict.reason}"))
     if common:
-        return Padding(Group(head, *lines), (0, 0, 0, 2), expand=False)
+        return Padding(Group(head, Padding(Group(*lines), (0, 0, 0, 2), expand=False)), (0, 0, 0, 2), expand=False)
     if verdict.probabilities and not _flat(verdict):
         lines.append(_Bars(verdict))
     if verdict.set:
@@ -195,9 +200,10 @@ class _Bars:
             yield Text(f"{len(rest)} other values: {sum(p for _, p in rest):.0%}", "dim")
 
 
-def _world(properties: Mapping[str, Verdict]) -> list[RenderableType]:
+def _world(properties: Mapping[str, Verdict], said: str) -> list[RenderableType]:
+    """How far outside the known world the network lies, unless the one reason for that was said already."""
     lies = next((v.outlyingness for v in properties.values() if v.outlyingness is not None), None)
-    if lies is None:
+    if lies is None or (len(lies.reasons) == 1 and lies.reasons[0] in said):
         return []
     if lies.outside:
         sentences = list(lies.reasons)

@@ -28,7 +28,8 @@ class Verdict:
     verdict:       the answer, or CANNOT_SAY; a number where a number is told
     reason:        why nothing can be said; empty for an answer
     probabilities: of every value; all the same where the weights could not be read
-    set:           values of which one is the true one for nine networks in ten of the known world
+    set:           values of which one is the true one for nine networks in ten of the known world; all values where
+                   the network is not of that world, or was not trained
     evidence:      what it rests on, the strongest first
     judged_on:     what verdicts of this property were judged on
     by:            the meta-classifier that says it
@@ -71,10 +72,12 @@ def verdicts_of(network: Network, shipped: Shipped, *, why: Mapping[str, str] | 
     for name in shipped.properties:
         calibration = shipped.calibrations[name]
         probabilities = shipped.probabilities(name, table)[0]
-        reason = (why or {}).get(name) or outside or calibration.reason
+        strange = (why or {}).get(name) or outside
         evidence = evidence_for(shipped, name, table, network.layout, int(probabilities.argmax()))
-        verdict = _verdict(shipped.classes(name), probabilities, calibration, reason, tuple(evidence))
-        found[name] = replace(verdict, outlyingness=lies)
+        classes = shipped.classes(name)
+        verdict = _verdict(classes, probabilities, calibration, strange or calibration.reason, tuple(evidence))
+        # A set's promise is for networks of the known world: of another one every value is possible.
+        found[name] = replace(verdict, outlyingness=lies, set=classes if strange else verdict.set)
     return found
 
 
