@@ -10,6 +10,7 @@ from weightprint.images.sets import (
     largest_train_size,
     load,
     prepare,
+    refuse_absent_sets,
     refuse_large_batch,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "largest_train_size",
     "load",
     "prepare",
+    "refuse_absent_sets",
     "refuse_large_batch",
 ]

@@ -15,7 +15,15 @@ import numpy as np
 
 from weightprint.errors import CorruptFile, SetupError, ZooError, did_you_mean
 from weightprint.files import TEMPORARY_PREFIX
-from weightprint.images import TrainingImages, largest_test_size, largest_train_size, load, prepare, refuse_large_batch
+from weightprint.images import (
+    TrainingImages,
+    largest_test_size,
+    largest_train_size,
+    load,
+    prepare,
+    refuse_absent_sets,
+    refuse_large_batch,
+)
 from weightprint.sampling.cluster import RayCluster
 from weightprint.sampling.engine import Answer, Engine, Job, writing_to
 from weightprint.sampling.local import Workers
@@ -147,6 +155,7 @@ def plan(
         space = space.replace(dataset=list(datasets))
     numbers = _numbers(runs, range_)
     names = space.choices("dataset") or ()
+    refuse_absent_sets(names, data)
     loaded = {name: load(name, data) for name in names}
     train_size = train_size if train_size is not None else min(map(largest_train_size, loaded.values()))
     test_size = test_size if test_size is not None else min(map(largest_test_size, loaded.values()))
