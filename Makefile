@@ -8,6 +8,8 @@ FAST := -m "not slow and not long"
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt -e .
+	@$(BIN)/python -c 'import lightgbm' 2>/dev/null || { echo "LightGBM needs the system's OpenMP library:" \
+	  "apt install libgomp1, dnf install libgomp or brew install libomp, then make again" >&2; exit 1; }
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

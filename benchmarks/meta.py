@@ -29,7 +29,7 @@ def plain_network(length: int) -> Any:
     """The network as a newcomer to PyTorch would write it."""
     from torch import nn
 
-    from weightprint.meta.dmc_network import layers
+    from weightprint.meta.learners.dmc_network import layers
 
     modules: list[nn.Module] = []
     inputs = 1
@@ -50,7 +50,7 @@ def make_step(ours: bool, precision: str, length: int) -> Callable[[], None]:
     import torch
     import torch.nn.functional as F
 
-    from weightprint.meta.dmc_network import DeepMetaClassifier
+    from weightprint.meta.learners.dmc_network import DeepMetaClassifier
 
     generator = torch.Generator().manual_seed(0)
     slices = 0.05 * torch.randn(BATCH, length, generator=generator)

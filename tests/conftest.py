@@ -42,4 +42,4 @@ def sampled_zoo(tmp_path_factory) -> Path:
 @pytest.fixture
 def zoo_copy(sampled_zoo, tmp_path) -> Path:
     """A copy of `sampled_zoo` that a test may damage."""
-    return Path(shutil.copytree(sampled_zoo, tmp_path / "zoo"))
+    return Path(shutil.copytree(sampled_zoo, tmp_path / "zoo", ignore=shutil.ignore_patterns("features")))

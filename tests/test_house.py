@@ -21,11 +21,14 @@ FLOW = [
     ["training"],
     ["zoo"],
     ["sampling"],
+    ["formats"],
     ["features"],
+    ["evaluation"],
     ["meta"],
     ["study"],
+    ["inspection"],
     ["report"],
-    ["benchmark", "demo"],
+    ["demo"],
     ["cli"],
 ]
 """From left to right. A room imports rooms left of it; files inside one room may import each other, without cycles."""

@@ -9,16 +9,21 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "DMC": "meta",
+    "EverydaySetup": "setups",
+    "EverydaySpace": "setups",
     "ImageSet": "images",
+    "LayerTrees": "meta",
     "Layout": "zoo.layout",
     "Run": "zoo",
     "SVM": "meta",
     "Setup": "setups",
+    "SliceTrees": "meta",
     "Space": "setups",
     "Trees": "meta",
     "WeightprintError": "errors",
     "Zoo": "zoo",
-    "bench": "benchmark",
+    "bench": "report.bench:run_bench",
+    "inspect": "inspection.inspect",
     "load_images": "images:load",
     "load_meta": "meta",
     "merge": "sampling.sample",
@@ -26,6 +31,7 @@ _HOMES = {
     "run_study": "report.study_page",
     "sample": "sampling.sample",
     "train": "training.loop",
+    "train_everyday": "training.everyday.loop",
     "write_report": "report",
 }
 """Public names and the modules that hold them, "module:name" where it has another name there; a module is loaded when

@@ -68,6 +68,12 @@ class MetaError(WeightprintError, ValueError):
     kind = "meta"
 
 
+class CheckpointError(WeightprintError, ValueError):
+    """A checkpoint file that cannot be read, or that is not read because reading it could run code."""
+
+    kind = "checkpoint"
+
+
 class ReportError(WeightprintError):
     """A report that cannot be read."""
 

@@ -8,7 +8,10 @@ import pytest
 from weightprint.cli import main as cli
 from weightprint.zoo import Zoo
 
-COMMANDS = ["demo", "sample", "merge", "info", "verify", "fit", "evaluate", "bench", "study", "compare", "data list"]
+COMMANDS = [
+    *("demo", "sample", "merge", "info", "verify", "fit", "evaluate", "bench", "study", "compare", "inspect"),
+    "data list",
+]
 
 
 def run(capsys, *arguments):
@@ -198,7 +201,7 @@ def test_a_damaged_run_is_left_out_of_a_fit_with_a_warning_that_names_it(capsys,
 
 
 def test_several_properties_are_fitted_and_evaluated_together(capsys, tmp_path, sampled_zoo):
-    options = ["--property", "test_accuracy", "--model", "joint", "--slice-length", "all", "--snapshots", "2-4"]
+    options = ["--property", "test_accuracy", "--model", "layer_trees", "--snapshots", "2-4"]
     meta = tmp_path / "both.meta"
     code, _ = run_json(capsys, "fit", sampled_zoo, meta, *options, "--converged", "off", "--together", "learning_rate")
     assert code == 0

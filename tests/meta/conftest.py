@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,12 @@ class MemoryRun:
     shift: float = 0.0
     measurements: list[dict[str, Any]] = field(default_factory=list)
 
+    checksum: str | None = None
+    cache: Path | None = None
+
     def __post_init__(self) -> None:
-        self.identity = f"zoo:{self.number}"
+        self.identity = self.kin = f"zoo:{self.number}"
+        self.name = f"run {self.number}"
         self.measurements = [
             {"snapshot": s, "test_accuracy": round(0.3 + 5 * self.properties["learning_rate"] + 0.01 * s, 4)}
             for s in range(1, self.snapshots + 1)
@@ -102,6 +107,15 @@ def make_zoo():
 @pytest.fixture(scope="session")
 def zoo() -> MemoryZoo:
     return memory_zoo()
+
+
+@pytest.fixture(scope="session")
+def twin() -> MemoryZoo:
+    """A second zoo of the same seed: its run i is kin of run i of `zoo`."""
+    other = memory_zoo()
+    for run in other:
+        run.identity = f"twin:{run.number}"
+    return other
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ def test_fields_use_neither_the_target_nor_what_is_measured_nor_names(unread):
     for run in unread:
         run.properties.update(test_accuracy=0.5, name=f"run {run.number}", nested=[1, 2], missing=None)
     meta = baseline("fields").fit(unread)
-    assert set(meta.feature_names_) == {"augmentation", "batch_size", "learning_rate"}
+    assert set(meta.facts_["columns"]) == {"augmentation", "batch_size", "learning_rate"}
 
 
 def test_without_facts_that_tell_runs_apart_nothing_is_found(unread):

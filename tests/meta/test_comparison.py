@@ -2,29 +2,8 @@ import json
 
 import numpy as np
 import pytest
-import scipy.stats
 
-from weightprint.errors import MetaError
-from weightprint.meta import build, by_slices, compare, compare_splits
-from weightprint.meta.comparison import Tally
-from weightprint.meta.targets import Target
-
-CLASSES = Target("optimizer", "classification", ("a", "b"))
-VALUES = Target("learning_rate", "regression")
-
-
-def tally(right, *, runs=None, readings=10, target=CLASSES):
-    right = np.array(right, float)
-    none = np.zeros(len(right))
-    runs = tuple(runs if runs is not None else (f"run {i}" for i in range(len(right))))
-    return Tally(target, "slice", runs, none, right, none, readings * right, np.full(len(right), float(readings)))
-
-
-def errors(found, truth):
-    error = np.array(found, float) - truth
-    none = np.zeros(len(truth))
-    runs = tuple(f"run {i}" for i in range(len(truth)))
-    return Tally(VALUES, "snapshot", runs, np.array(truth, float), np.abs(error), error**2, none, none)
+from weightprint.meta import build, compare, compare_splits
 
 
 def majority(**params):
@@ -39,53 +18,6 @@ def svm(**params):
 def fitted(zoo):
     train, _ = zoo.split()
     return {"majority": majority().fit(train), "svm": svm().fit(train)}
-
-
-def test_a_difference_is_paired():
-    generator = np.random.default_rng(0)
-    hard = generator.random(200) < 0.5  # runs that neither names right
-    better = ~hard
-    worse = ~hard & (np.arange(200) % 20 > 0)
-    (pair,) = compare({"a": tally(better), "b": tally(worse)})["pairs"]
-    assert pair["difference"] == pytest.approx(better.mean() - worse.mean())
-    low, high = pair["interval"]
-    assert 0 <= low < pair["difference"] < high < 0.1  # unpaired it would be twice ± 7 %
-    assert pair["per_reading"]["difference"] == pytest.approx(pair["difference"])
-
-
-def test_mcnemar_is_the_exact_test():
-    a = [1] * 9 + [0] * 2 + [1] * 20 + [0] * 5
-    b = [0] * 9 + [1] * 2 + [1] * 20 + [0] * 5
-    (pair,) = compare({"a": tally(a), "b": tally(b)})["pairs"]
-    assert pair["mcnemar"] == {"a_better": 9, "b_better": 2, "p_value": scipy.stats.binomtest(2, 11).pvalue}
-    assert compare({"a": tally(a), "b": tally(a)})["pairs"][0]["mcnemar"]["p_value"] == 1
-
-
-def test_only_runs_that_all_were_judged_by_count():
-    document = compare({"a": tally([1, 1, 0], runs="xyz"), "b": tally([0, 1], runs="yz")})
-    assert document["n_runs"] == 2
-    assert document["n_not_common"] == 1
-    assert [m["value"] for m in document["models"]] == [0.5, 0.5]
-    with pytest.raises(MetaError, match="no run is left that all models can be judged by"):
-        compare({"a": tally([1], runs="x"), "b": tally([0], runs="y")})
-
-
-def test_equal_targets_alone_are_compared():
-    with pytest.raises(MetaError, match="different targets cannot be compared: classification, learning_rate"):
-        compare({"a": tally([1, 0]), "b": errors([1, 2], [1, 2])})
-
-
-def test_values_are_compared_by_their_errors():
-    truth = np.arange(40) / 10
-    near, far = truth + 0.1, truth + np.where(np.arange(40) % 2, 0.6, -0.6)
-    document = compare({"near": errors(near, truth), "far": errors(far, truth)})
-    (pair,) = document["pairs"]
-    assert document["measure"] == "mae"
-    assert pair["difference"] == pytest.approx(-0.5)
-    assert pair["interval"] == pytest.approx([-0.5, -0.5])
-    assert pair["mcnemar"]["a_better"] == 40
-    assert document["models"][1]["r2"]["value"] == pytest.approx(1 - 40 * 0.36 / np.sum((truth - truth.mean()) ** 2))
-    assert pair["r2"]["interval"][0] > 0
 
 
 def test_fitted_models_are_compared_on_unseen_runs(fitted, zoo):
@@ -114,32 +46,36 @@ def test_splits_are_pooled_and_settings_stay_unfitted(zoo):
     settings = {"svm": svm(), "chosen": lambda train: majority().fit(train)}
     document = compare_splits(settings, zoo, split_seeds=[0, 1], slices=2)
     json.dumps(document, allow_nan=False)
-    assert not hasattr(settings["svm"], "target_")
+    assert not hasattr(settings["svm"], "heads_")
     assert document["n_runs"] == 30
     assert [s["split_seed"] for s in document["splits"]] == [0, 1]
     mean = np.mean([s["values"]["svm"] for s in document["splits"]])
     assert document["models"][0]["value"] == pytest.approx(mean)
 
 
-def test_accuracy_by_the_number_of_slices(fitted, zoo):
-    document = by_slices(fitted["svm"], zoo, counts=(1, 4, 2))
-    json.dumps(document, allow_nan=False)
-    assert [r["slices"] for r in document["results"]] == [1, 2, 4]
-    for result in document["results"]:
-        for part in ("per_run", "one_snapshot", "last_snapshot"):
-            low, high = result[part]["interval"]
-            assert low <= result[part]["accuracy"] <= high
-    readings, _ = fitted["svm"].read_unseen(zoo, slices=4)
-    truth = [r.target.encode(r.labels[0]) for r in readings]
-    last = np.mean([r.outputs[-1, :2].mean(axis=0).argmax() == t for r, t in zip(readings, truth, strict=True)])
-    assert document["results"][1]["last_snapshot"]["accuracy"] == last
-    with pytest.raises(MetaError, match="counts of slices must be from 1 up"):
-        by_slices(fitted["svm"], zoo, counts=(0, 1))
+def test_kin_of_training_runs_judge_nothing_and_are_counted(fitted, zoo, twin):
+    document = compare(fitted, twin, slices=2)
+    assert document["n_runs"] == 15  # the kin of the test runs alone
+    assert [m["excluded"] for m in document["models"]] == [{"kin": 45}, {"kin": 45}]
+    assert document["n_not_common"] == 0
 
 
-def test_whole_vectors_have_one_row_and_values_their_own_measures(fitted, zoo):
-    assert [r["slices"] for r in by_slices(fitted["majority"], zoo)["results"]] == [None]
-    regression = build("fields", target="test_accuracy", snapshots=(1, 4)).fit(zoo.split()[0])
-    (result,) = by_slices(regression, zoo)["results"]
-    assert result["per_run"] == regression.evaluate(zoo)["per_run"]
-    assert result["one_snapshot"]["mae"]["value"] >= result["per_run"]["mae"]["value"]
+class Mixed:
+    """Two zoos of one seed as one. A split tests the numbers of one that leave a certain rest by 4, and of the other
+    all that are even."""
+
+    def __init__(self, zoo, twin):
+        self.zoo, self.twin = zoo, twin
+
+    def split(self, *, split_seed):
+        train, test = self.zoo.split(split_seed=split_seed)
+        odd, even = ([run for run in self.twin if run.number % 2 == rest] for rest in (1, 0))
+        return [*train, *odd], [*test, *even]
+
+
+def test_kin_are_left_out_of_every_split(zoo, twin):
+    document = compare_splits({"m": majority()}, Mixed(zoo, twin), split_seeds=[0, 2])
+    # In split 0 the numbers 2, 6, … are tested in one zoo and trained on in the other; in split 2 it is 0, 4, …
+    assert [s["n_runs"] for s in document["splits"]] == [30, 30]
+    assert document["n_runs"] == 60
+    assert document["models"][0]["excluded"] == {"kin": 15}

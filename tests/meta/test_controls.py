@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from weightprint.cli.main import main
+from weightprint.features.omission import WITHOUT, reduced
 from weightprint.meta import MODELS, build, load_meta
-from weightprint.meta.rows import WITHOUT, Choice, Member, choose, reduced
+from weightprint.meta.view import Member, View, choose
 from weightprint.setups import Setup
 from weightprint.zoo import Zoo
 from weightprint.zoo.layout import Layout, Tensor
@@ -33,8 +34,8 @@ def test_biases_before_norm_are_those_of_convolutions_and_not_of_layers_that_are
 
 def test_what_is_left_moves_together_and_keeps_its_weights(make_zoo):
     (run,) = make_zoo(1)
-    member = Member(run, (2, 4), (), WITHOUT)
-    weights = member.read()
+    member = Member(run, (2, 4), {}, View(without=WITHOUT))
+    weights = member.weights()
     assert weights.shape == (2, member.layout.size)
     assert member.layout.size < run.layout.size
     for tensor in member.layout:
@@ -65,8 +66,8 @@ def test_slices_lie_in_what_is_left(make_zoo):
 def test_a_part_that_becomes_too_short_is_counted(make_zoo):
     zoo = make_zoo(4)
     length = zoo[0].layout.length("conv")
-    assert len(choose(zoo, Choice("optimizer", "conv", length, None, False))[0]) == 4
-    members, excluded = choose(zoo, Choice("optimizer", "conv", length, None, False, without=WITHOUT, filtered=False))
+    assert len(choose(zoo, View("conv", length), ["optimizer"])[0]) == 4
+    members, excluded = choose(zoo, View("conv", length, without=WITHOUT), ["optimizer"], filtered=False)
     assert (members, excluded["too_short"]) == ([], 4)
 
 
@@ -100,7 +101,7 @@ def test_a_footprint_in_the_moving_statistics_is_lost_without_them(make_zoo):
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_can_be_kept_from_reading(model):
     params = {"without": WITHOUT, "target": "optimizer"}
-    assert build(model, **params).get_params()["without"] == WITHOUT
+    assert build(model, **params).view.without == WITHOUT
 
 
 def test_kept_and_removed_runs_are_counted_per_class(make_zoo):
@@ -137,7 +138,7 @@ def test_the_command_line_takes_and_keeps_what_is_left_out(sampled_zoo, tmp_path
     options = ["--property", "learning_rate", "--model", "svm", "--slice-length", "100", "--snapshots", "1-4"]
     options += ["--converged", "off", "--without", "moving_statistics,biases_before_norm", "--split-seed", "1"]
     assert main(["fit", str(sampled_zoo), str(tmp_path / "x.meta"), *options]) == 0
-    assert load_meta(tmp_path / "x.meta").without == WITHOUT
+    assert load_meta(tmp_path / "x.meta").view.without == WITHOUT
     capsys.readouterr()
     assert main(["evaluate", str(tmp_path / "x.meta"), str(sampled_zoo), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["without"] == list(WITHOUT)

@@ -1,5 +1,6 @@
+"""The networks, and what the deep meta-classifier learns with them."""
+
 import copy
-import time
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ from torch import nn
 
 from weightprint.errors import MetaError
 from weightprint.meta import build, load_meta
-from weightprint.meta.base import Training
-from weightprint.meta.dmc_network import DeepMetaClassifier, Dropout, layers
-from weightprint.meta.rows import Member
-from weightprint.meta.targets import Target
+from weightprint.meta.learners import dmc_draws
+from weightprint.meta.learners.base import Vectors
+from weightprint.meta.learners.dmc import settle
+from weightprint.meta.learners.dmc_draws import Draws
+from weightprint.meta.learners.dmc_network import SHORTEST, DeepMetaClassifier, Dropout, layers
 
 
 def network(length=5000, outputs=4, **options):
@@ -39,11 +41,12 @@ def test_the_network_has_the_shapes_of_the_protocol():
         ("C", 8, 5000), ("M", 8, 2500),
         ("C", 16, 2500), ("M", 16, 1250),
         ("C", 32, 1250), ("C", 64, 1250), ("M", 64, 625),
-        ("C", 128, 625), ("C", 256, 625), ("M", 256, 312),
+        ("C", 128, 625), ("C", 256, 625),
+        ("M", 256, 312), ("C", 256, 312),
         ("M", 256, 156), ("C", 256, 156),
         ("M", 256, 78), ("C", 256, 78),
         ("M", 256, 39), ("C", 256, 39),
-        ("C", 256, 39), ("C", 256, 39), ("C", 256, 39), ("M", 256, 19),
+        ("C", 256, 39), ("C", 256, 39), ("M", 256, 19),
     ]  # fmt: skip
     assert units(network()) == [(256 * 19, 1024), (1024, 1024), (1024, 1024), (1024, 1024), (1024, 64), (64, 4)]
 
@@ -81,15 +84,54 @@ def test_every_convolution_is_followed_by_relu_then_batch_norm(length):
     assert all(m.kernel_size == (1, 5) for m in features if isinstance(m, nn.Conv2d))
 
 
-@pytest.mark.parametrize(("outputs", "weights"), [(3, 10_395_155), (4, 10_395_220)])
-def test_it_has_ten_million_weights_for_slices_of_5000(outputs, weights):
-    assert sum(p.numel() for p in network(outputs=outputs).parameters()) == weights
+def measured(net, length):
+    """The convolutions' lengths and that after the last pool, multiply-adds of a slice, and the network's weights."""
+    lengths, pooled, products = [], [], []
+
+    def record(module, _, found):
+        if isinstance(module, nn.Conv2d):
+            lengths.append(found.shape[3])
+        if isinstance(module, nn.MaxPool2d):
+            pooled.append(found.shape[3])
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            products.append(found[0].numel() * module.weight[0].numel())
+
+    for module in net.modules():
+        module.register_forward_hook(record)
+    with torch.inference_mode():
+        net.eval()(torch.zeros(1, length))
+    return lengths, pooled[-1], sum(products), sum(p.numel() for p in net.parameters())
 
 
-@pytest.mark.parametrize("length", [32, 50, 51, 63, 801, 40_000])
+@pytest.mark.parametrize(
+    ("length", "deep", "last", "millions", "weights"),
+    [
+        (32, [4] * 6, 2, 12.5, 5_938_707),
+        (400, [50] * 6, 25, 119.7, 11_968_019),
+        (5000, [312, 156, 78, 39, 39, 39], 19, 371.2, 10_395_155),
+        (40_000, [2500, 1250, 625, 312, 156, 78], 39, 2792, 15_638_035),
+    ],
+)
+def test_pools_stand_where_the_protocol_says(length, deep, last, millions, weights):
+    """Three before the deep convolutions, one before each of these while the length is above 50, one at the end."""
+    lengths, pooled, products, parameters = measured(network(length, 3), length)
+    assert lengths[6:] == deep
+    assert pooled == last
+    assert products / 1e6 == pytest.approx(millions, abs=0.5 if millions > 1000 else 0.05)
+    assert parameters == weights
+
+
+@pytest.mark.parametrize("length", [SHORTEST, 17, 50, 51, 63, 400, 401, 801, 40_000])
 def test_any_length_in_range_gives_scores(length):
     with torch.inference_mode():
         assert network(length).eval()(torch.zeros(1, length)).shape == (1, 4)
+
+
+def test_a_slice_too_short_to_leave_anything_is_refused():
+    assert SHORTEST == 16
+    assert build("dmc", target="optimizer", slice_length=16).view.length == 16
+    with pytest.raises(MetaError, match="slices of 16 weights or more, not 15"):
+        build("dmc", target="optimizer", slice_length=15)
 
 
 class Plain(nn.Module):
@@ -157,117 +199,75 @@ def test_a_planted_signal_is_learnt_in_seconds(zoo):
     train, test = zoo.split()
     meta = quick(epochs=6, batch_size=32).fit(train)
     assert meta.evaluate(test)["per_run"]["accuracy"] > 0.7
-    assert (meta.epochs_, meta.capped_, len(meta.loss_)) == (6, False, 6)
-    assert meta.loss_[-1] < meta.loss_[0]
+    assert meta.facts_["losses"][-1] < meta.facts_["losses"][0]
 
 
-def test_moving_statistics_are_those_of_the_final_weights(few):
-    meta = quick(epochs=1).fit(few)
-    x = torch.randn(64, 128) * 0.1
-    meta._settle(x.numpy())
-    first = meta.network_.features[:2](x[:, None, None])  # convolution and ReLU
-    norm = meta.network_.features[2]
+@pytest.mark.slow
+def test_whole_vectors_of_one_length_are_learnt(zoo):
+    train, test = zoo.split()
+    meta = quick(slice_length="all", snapshots=(3, 4), epochs=5, batch_size=16).fit(train)
+    assert meta.evaluate(test)["per_run"]["accuracy"] > 0.6
+
+
+def test_moving_statistics_are_those_of_the_final_weights():
+    net = network(128)
+    x = torch.randn(64, 128, generator=torch.Generator().manual_seed(0)) * 0.1
+    assert settle(net, x.numpy(), 64)
+    with torch.no_grad():
+        first = net.features[:2](x[:, None, None])  # convolution and ReLU
+    norm = net.features[2]
     assert torch.allclose(norm.running_mean, first.mean(dim=(0, 2, 3)), atol=1e-5)
     assert torch.allclose(norm.running_var, first.var(dim=(0, 2, 3)), rtol=1e-3)
     assert (norm.momentum, norm.training) == (0.1, False)
 
 
-def test_the_global_random_state_is_not_touched(few):
-    torch.manual_seed(5)
-    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    quick(epochs=1).fit(few)
-    assert torch.equal(before, torch.get_rng_state())
-    assert np.array_equal(numpy_before, np.random.get_state()[1])  # noqa: NPY002
-
-
-def test_other_seeds_give_other_fits(few):
-    one, other = (quick(epochs=1, seed=seed).fit(few).predict_proba(few, slices=1) for seed in (0, 1))
-    assert not np.array_equal(one, other)
-
-
-def test_max_seconds_ends_a_training_and_is_recorded(zoo):
-    began = time.monotonic()
-    meta = quick(epochs=100_000, max_seconds=1).fit(zoo)
-    assert time.monotonic() - began < 10
-    assert meta.capped_
-    assert 0 < meta.epochs_ < 100_000
-    assert not meta.network_.training
+def draws_of(zoo, goals, *, part="all", length=128, classes=0):
+    reading = [lambda run=run: run.weights for run in zoo]
+    vectors = Vectors(reading, [run.layout for run in zoo], goals, classes, part, length)
+    return Draws(vectors, np.random.default_rng(0))
 
 
 def test_an_epoch_draws_classes_equally_often_and_every_snapshot_in_turn(make_zoo):
     zoo = make_zoo(24)
-    meta = quick()
-    members = [Member(run, (1, 2, 3, 4), ()) for run in zoo]
     goals = [np.full(4, 0 if run.number < 18 else 1) for run in zoo]  # 72 snapshots of one class, 24 of the other
-    training = Training(members, [run.weights for run in zoo], goals, Target("x", "classification", (0, 1)))
-    places, y = meta._draw_epoch(training, np.random.default_rng(0))
-    x = meta._cut(training, places)
+    draws = draws_of(zoo, goals, classes=2)
+    places, wanted = draws.draw()
+    x = draws.cut(places)
     assert x.shape == (96, 128)
-    assert np.bincount(y).tolist() == [48, 48]
-    flat = {int(g[0]): np.concatenate([run.weights.ravel() for run, h in zip(zoo, goals, strict=True) if h[0] == g[0]])
-            for g in goals}  # fmt: skip
-    assert all(np.isin(row[:5], flat[label]).all() for row, label in zip(x[:20], y[:20], strict=True))
+    assert np.bincount(wanted).tolist() == [48, 48]
+    flat = {c: np.concatenate([run.weights.ravel() for run, goal in zip(zoo, goals, strict=True) if goal[0] == c])
+            for c in (0, 1)}  # fmt: skip
+    assert all(np.isin(row[:5], flat[label]).all() for row, label in zip(x[:20], wanted[:20], strict=True))
 
 
-def test_weights_beyond_the_memory_limit_are_read_again(few, monkeypatch):
-    train, test = few.split()
-    kept = quick().fit(train).predict_proba(test)
-    monkeypatch.setattr("weightprint.meta.dmc.KEPT_BYTES", 0)
-    np.testing.assert_array_equal(quick().fit(train).predict_proba(test), kept)
-
-
-def test_evaluation_leaves_the_network_as_it_is(few):
-    meta = quick(epochs=1).fit(few)
-    before = {name: tensor.clone() for name, tensor in meta.network_.state_dict().items()}
-    meta.predict_proba(few)
-    assert all(torch.equal(before[name], tensor) for name, tensor in meta.network_.state_dict().items())
-
-
-def test_whole_vectors_of_one_length_are_learnt(zoo, tmp_path):
-    train, test = zoo.split()
-    meta = quick(slice_length="all", snapshots=(3, 4), epochs=5, batch_size=16).fit(train)
-    assert meta.evaluate(test)["per_run"]["accuracy"] > 0.6
-    meta.save(tmp_path / "x.meta")
-    np.testing.assert_array_equal(load_meta(tmp_path / "x.meta").predict_proba(test), meta.predict_proba(test))
-
-
-def test_whole_vectors_of_several_lengths_are_one_clear_error(mixed_zoo, few):
-    with pytest.raises(MetaError, match="whole vectors of one length.*--slice-length 5000"):
-        quick(slice_length="all").fit(mixed_zoo)
-    with pytest.raises(MetaError, match="whole vectors of one length"):
-        quick(slice_length="all", epochs=1).fit(few).predict(mixed_zoo)
-
-
-def test_a_number_is_regressed_with_the_absolute_error(zoo):
-    """A planted mean tells the learning rate."""
-    train, test = zoo.split()
-    meta = quick(target="learning_rate", epochs=6, batch_size=32, dropout=0.0).fit(train)
-    assert meta.evaluate(test)["per_run"]["kendall_tau"]["value"] > 0.3
-    x = meta._cut(*_training(meta, train))
-    assert x.shape[1] == 128
-
-
-def _training(meta, zoo):
-    members = [Member(run, (1, 2, 3, 4), ()) for run in zoo]
-    goals = [np.full(4, float(run.number)) for run in zoo]
-    training = Training(members, [run.weights for run in zoo], goals, Target("x", "regression"))
-    places, y = meta._draw_epoch(training, np.random.default_rng(0))
-    assert sorted(y.tolist()) == sorted(np.concatenate(goals).tolist())  # every snapshot once
-    return training, places
+def test_an_epoch_of_values_draws_every_snapshot_once(few):
+    goals = [run.number + np.arange(4) / 4 for run in few]
+    places, wanted = draws_of(few, goals).draw()
+    assert sorted(wanted.tolist()) == np.concatenate(goals).tolist()
+    assert [goals[run][snapshot] for run, snapshot, _ in places] == wanted.tolist()
 
 
 def test_slices_stay_in_their_part(few):
-    meta = quick(part="fc", slice_length=64)
-    _, places = _training(meta, few)
+    places, _ = draws_of(few, [np.full(4, 0.5) for _ in few], part="fc", length=64).draw()
     segments = few[0].layout.segments("fc")
     assert all(any(low <= start and start + 64 <= high for low, high in segments) for start in places[:, 2])
 
 
-def test_bfloat16_is_asked_for_and_learns_too(zoo):
+def test_batches_are_the_same_however_many_are_cut_at_once(few, monkeypatch):
+    draws = draws_of(few, [np.full(4, 0.5) for _ in few])
+    places, _ = draws.draw()
+    batches = np.array_split(np.arange(64), 5)
+    whole = draws.cut(places)
+    for at_once in (1, 2, 100):
+        monkeypatch.setattr(dmc_draws, "PORTION_BYTES", at_once * 13 * 128 * 4)
+        for batch, slices in zip(batches, draws.deal(places, batches), strict=True):
+            np.testing.assert_array_equal(slices, whole[batch])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_fit_on_a_gpu_reads_like_one_on_the_processor(zoo, tmp_path):
     train, test = zoo.split()
-    meta = quick(epochs=6, batch_size=32, precision="bfloat16").fit(train)
-    assert all(p.dtype == torch.float32 for p in meta.network_.parameters())
-    assert meta.evaluate(test)["per_run"]["accuracy"] > 0.6
-    assert build("dmc", target="optimizer").precision == "float32"
-    with pytest.raises(MetaError, match="did you mean 'bfloat16'"):
-        quick(precision="bfloat").fit(train)
+    meta = quick(epochs=6, batch_size=32, device="cuda").fit(train)
+    assert meta.evaluate(test)["per_run"]["accuracy"] > 0.7
+    meta.save(tmp_path / "x.meta")
+    np.testing.assert_allclose(load_meta(tmp_path / "x.meta").predict_proba(test), meta.predict_proba(test), atol=1e-4)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from weightprint.meta.linear import RankScaler, fit_sigmoid
+from weightprint.meta.learners.linear import RankScaler, fit_sigmoid
 
 
 def test_sigmoids_find_the_probabilities_that_margins_were_drawn_with():

@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from weightprint.errors import MetaError
 from weightprint.meta import MODELS, build, fit
-from weightprint.meta.rows import balanced_weights, deal_folds
+from weightprint.meta.learners.base import balanced_weights, deal_folds
 from weightprint.meta.targets import Target
 
 QUICK = {
@@ -221,7 +221,8 @@ def test_clone_and_settings_follow_scikit_learn():
     meta = quick("svm", seed=3)
     copy = clone(meta)
     assert copy.get_params() == meta.get_params()
-    assert copy.set_params(part="fc").part == "fc"
+    assert copy.set_params(seed=4).seed == 4
+    assert (meta.seed, meta.view.slice_length) == (3, 200)
     assert "slice_length=200" in repr(meta)
 
 
@@ -245,12 +246,12 @@ def test_clone_and_settings_follow_scikit_learn():
         ("svm", {"max_seconds": 0}, "max_seconds must be a number above 0"),
         ("svm", {"draws": 0}, "draws must be"),
         ("svm", {"regularization": 0}, "regularization must be above 0"),
-        ("trees", {"slice_length": 5000}, r"not slices of 5000 weights \(--slice-length all\)"),
+        ("layer_trees", {"slice_length": 5000}, r"not slices of 5000 weights \(--slice-length all\)"),
         ("trees", {"iterations": 0}, "iterations must be"),
         ("trees", {"leaves": 1}, "leaves must be"),
         ("trees", {"learning_rate": 2}, "learning_rate must be"),
         ("slice_trees", {"slice_length": "all"}, r"reads slices, not whole vectors \(--slice-length 5000\)"),
-        ("dmc", {"slice_length": 31}, "slices of 32 weights or more, not 31"),
+        ("dmc", {"slice_length": 15}, "slices of 16 weights or more, not 15"),
         ("dmc", {"epochs": 0}, "epochs must be"),
         ("dmc", {"batch_size": 1}, "batch_size must be a whole number from 2"),
         ("dmc", {"dropout": 1}, "dropout must be"),
@@ -319,7 +320,7 @@ def test_balanced_weights_make_classes_weigh_the_same():
 
 
 def test_the_registry_lists_models_without_loading_torch():
-    assert {"majority", "shapes", "fields", "svm", "trees", "dmc"} <= set(MODELS)
+    assert {"majority", "shapes", "fields", "svm", "trees", "layer_trees", "slice_trees", "dmc"} <= set(MODELS)
     program = (
         "import sys, weightprint.meta as m; list(m.MODELS); m.MODELS['svm']; m.build('trees', target='x');"
         "assert 'torch' not in sys.modules"

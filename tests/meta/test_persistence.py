@@ -5,7 +5,7 @@ import pytest
 
 from weightprint.errors import CorruptFile, MetaError
 from weightprint.meta import build, load_meta
-from weightprint.meta.persistence import _own_sha256
+from weightprint.meta.persistence import own_sha256
 
 SETTINGS = {
     "svm": {"slice_length": 200},
@@ -50,13 +50,14 @@ def test_a_loaded_one_predicts_the_same(mixed_zoo, tmp_path, settings, target):
 
 
 def test_the_folder_holds_json_and_arrays_alone(saved, svm):
-    assert sorted(p.name for p in saved.iterdir()) == ["arrays.safetensors", "meta.json"]
+    assert sorted(p.name for p in saved.iterdir()) == ["0-linear.safetensors", "meta.json"]
     document = json.loads((saved / "meta.json").read_text())
     assert document["model"] == "svm"
-    assert document["train_runs"] == list(svm.train_runs_)
-    assert document["zoo"] == "zoo"
-    assert document["facts"]["feature_names"][0] == "mean"
-    assert {"weightprint", "scikit-learn", "numpy", "python"} <= document["made_with"].keys()
+    (head,) = document["heads"]
+    assert head["train_runs"] == list(svm.train_runs_)
+    assert head["facts"]["columns"][0] == "mean"
+    assert document["train_kin"] == sorted(svm.train_runs_)
+    assert {"weightprint", "scikit-learn", "lightgbm", "numpy", "python"} <= document["made_with"].keys()
 
 
 def test_saving_again_replaces(saved, svm):
@@ -103,21 +104,21 @@ def change(path, **values):
 
 
 def test_changed_arrays_are_noticed(saved):
-    data = bytearray((saved / "arrays.safetensors").read_bytes())
+    data = bytearray((saved / "0-linear.safetensors").read_bytes())
     data[-1] ^= 1
-    (saved / "arrays.safetensors").write_bytes(data)
-    with pytest.raises(CorruptFile, match=r"arrays.safetensors is not what was written"):
+    (saved / "0-linear.safetensors").write_bytes(data)
+    with pytest.raises(CorruptFile, match=r"linear.safetensors is not what was written"):
         load_meta(saved)
 
 
 def test_missing_arrays_are_noticed(saved):
-    (saved / "arrays.safetensors").unlink()
+    (saved / "0-linear.safetensors").unlink()
     with pytest.raises(CorruptFile, match="cannot read"):
         load_meta(saved)
 
 
 def test_a_changed_document_is_noticed(saved):
-    change(saved, train_runs=[])
+    change(saved, train_kin=[])
     with pytest.raises(CorruptFile, match=r"meta.json is not what was written"):
         load_meta(saved)
 
@@ -129,19 +130,41 @@ def test_half_a_document_is_noticed(saved):
         load_meta(saved)
 
 
-def test_unknown_versions_and_models_are_refused(saved):
-    change(saved, version=2)
-    with pytest.raises(MetaError, match=r"has format 2, this version reads 1 \(load it with a newer weightprint\)"):
+def test_other_formats_are_refused(saved):
+    change(saved, version=3)
+    with pytest.raises(MetaError, match=r"has format 3, this version reads 2 \(load it with a newer weightprint\)"):
         load_meta(saved)
-    document = change(saved, version=1, model="swm")
-    change(saved, sha256=_own_sha256(document))
-    with pytest.raises(MetaError, match="a model 'swm' that this version does not have"):
+    change(saved, version=1)
+    with pytest.raises(MetaError, match=r"has format 1, this version reads 2 \(fit it again\)"):
+        load_meta(saved)
+
+
+@pytest.mark.parametrize("what", ["features", "learner"])
+def test_other_versions_of_features_and_learners_are_refused(saved, what):
+    document = json.loads((saved / "meta.json").read_text())
+    document = change(saved, **{what: {**document[what], "version": 99}})
+    change(saved, sha256=own_sha256(document))
+    with pytest.raises(MetaError, match=rf"was fitted with version 99 of the {what} .*\(fit again\)"):
+        load_meta(saved)
+
+
+def test_a_learner_that_this_version_does_not_have_is_refused(saved):
+    document = change(saved, learner={"name": "lineer", "version": 1, "settings": {}})
+    change(saved, sha256=own_sha256(document))
+    with pytest.raises(MetaError, match="unknown learner 'lineer'"):
+        load_meta(saved)
+
+
+def test_a_file_outside_the_folder_is_not_read(saved, tmp_path):
+    document = change(saved, files={"../secret.txt": "0" * 64})
+    change(saved, sha256=own_sha256(document))
+    with pytest.raises(CorruptFile, match="which is none of a meta-classifier's"):
         load_meta(saved)
 
 
 def test_a_document_that_lacks_something_is_refused(saved):
-    document = change(saved, facts={})
-    change(saved, sha256=_own_sha256(document))
+    document = change(saved, heads=[{}])
+    change(saved, sha256=own_sha256(document))
     with pytest.raises(CorruptFile, match="does not hold what its model needs"):
         load_meta(saved)
 

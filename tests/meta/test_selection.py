@@ -5,7 +5,7 @@ import pytest
 
 from weightprint.errors import MetaError
 from weightprint.meta import build, compare_splits, pick, split_validation
-from weightprint.meta.selection import Runs, folds
+from weightprint.meta.selection import folds
 
 
 def svm(**params):
@@ -41,11 +41,11 @@ def test_validation_runs_come_from_the_training_runs_and_from_every_class(zoo):
     assert not {run.identity for run in learn} & {run.identity for run in validation}
     assert len(validation) in (11, 12)
     assert {run.properties["optimizer"] for run in validation} == {"adam", "momentum", "rmsprop"}
-    assert svm().fit(learn).zoo_ == zoo.identity
+    assert svm().fit(learn).train_runs_ == tuple(sorted(run.identity for run in learn))
     with pytest.raises(MetaError, match=r"above 0 and at most 0.5, not 0.7"):
         split_validation(train, "optimizer", share=0.7)
     with pytest.raises(MetaError, match="1 runs cannot be split"):
-        split_validation(Runs(list(train)[:1]), "optimizer")
+        split_validation(list(train)[:1], "optimizer")
 
 
 def test_the_better_candidate_is_picked_without_test_runs(zoo):
@@ -55,7 +55,7 @@ def test_the_better_candidate_is_picked_without_test_runs(zoo):
     json.dumps(picked.document, allow_nan=False)
     assert picked.name == picked.document["chosen"] == "svm"
     assert picked.document["n_runs"] == len(train)
-    assert not hasattr(picked.meta, "target_")
+    assert not hasattr(picked.meta, "heads_")
     assert picked.meta.fit(train).evaluate(test)["n_runs"] == len(test)
 
 
@@ -95,3 +95,28 @@ def test_candidates_of_one_target_are_needed(zoo):
         pick({}, zoo)
     with pytest.raises(MetaError, match="at least 2 folds"):
         pick({"a": majority()}, zoo, count=1)
+
+
+def test_kin_share_a_fold(zoo, twin):
+    runs = [*zoo, *twin]
+    fold = folds(runs, "optimizer", 4)
+    assert fold[:60].tolist() == fold[60:].tolist()
+    assert np.ptp(np.bincount(fold)) <= 2
+    learn, validation = split_validation(runs, "optimizer")
+    assert {run.kin for run in learn}.isdisjoint({run.kin for run in validation})
+    assert len(learn) + len(validation) == 120
+    pairs = [zoo[0], twin[0]]
+    with pytest.raises(MetaError, match="2 runs, which share their random streams, cannot be split"):
+        split_validation(pairs, "optimizer")
+    with pytest.raises(MetaError, match="at least 2 folds of the training runs, not 1"):
+        pick({"a": majority()}, pairs)
+
+
+def test_no_candidate_is_judged_by_kin_of_what_it_was_fitted_on(zoo, twin, monkeypatch):
+    fitted = []
+    fit = type(majority()).fit
+    monkeypatch.setattr(type(majority()), "fit", lambda self, runs: fitted.append(list(runs)) or fit(self, runs))
+    document = pick({"one": majority()}, [*zoo, *twin], count=4).document
+    assert document["n_runs"] == 120  # every run is judged: none was left out because its kin was trained on
+    for runs in fitted:
+        assert len({run.kin for run in runs}) == len(runs) / 2 == 45

@@ -8,11 +8,11 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from weightprint.report.maps import weight_map
 
 from weightprint import Layout, Setup
 from weightprint.errors import ZooError
 from weightprint.report import accuracy_text, evaluation_text, write_report
-from weightprint.report.maps import weight_map
 from weightprint.report.scores import answer
 from weightprint.zoo import Zoo, write_run
 from weightprint.zoo.layout import Tensor

@@ -11,7 +11,7 @@ import pytest
 
 from weightprint.cli import main as cli
 from weightprint.errors import CorruptFile, ReportError
-from weightprint.meta.evaluation import wilson
+from weightprint.evaluation.intervals import wilson
 from weightprint.report.pairs import difference_of
 from weightprint.report.side_by_side import MARK, compare_reports
 from weightprint.study import COLUMNS

@@ -12,7 +12,7 @@ from tests.meta.conftest import OPTIMIZERS, SMALL, draw_properties
 from weightprint import study
 from weightprint.report.study_page import run_study
 from weightprint.seeds import seed_from_hash
-from weightprint.study.table import load_table, read_table
+from weightprint.study.table import read_table
 from weightprint.zoo import Zoo, write_run
 from weightprint.zoo.layout import Layout
 from weightprint.zoo.runfile import RunRecord
@@ -57,8 +57,8 @@ def planted(planted_path) -> Zoo:
 
 
 @pytest.fixture(scope="session")
-def table(planted_path, tmp_path_factory):
-    return load_table(str(read_table(Zoo(planted_path), tmp_path_factory.mktemp("table"))))
+def table(planted_path):
+    return read_table(Zoo(planted_path))
 
 
 @pytest.fixture(scope="session")

@@ -1,190 +1,150 @@
 import dataclasses
-from math import factorial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tests.meta.conftest import OPTIMIZERS, SMALL
-from tests.study.conftest import planted_run
-from weightprint.meta.layer_trees import LayerTrees, role_statistics
+from weightprint.features.table import Table
 from weightprint.report import attribution as report
 from weightprint.report import findings
-from weightprint.study import attribution
-from weightprint.study.attribution import CHECKS, Attribution, run_attribution
+from weightprint.study.attribution import CHECKS, SHARE, Attribution, distinct, group_of, run_attribution
 from weightprint.study.cells import Cell, Cells
-from weightprint.study.mixtures import Mixture
 from weightprint.study.plans import Planned, rows
-from weightprint.study.shapley import shapley
-from weightprint.study.table import load_table, read_table
-from weightprint.zoo import Zoo, write_run
-from weightprint.zoo.layout import Layout
+from weightprint.study.table import LAST, read_table
+from weightprint.study.trials import candidates, fit_trees, training_of
+from weightprint.zoo import Zoo, in_test_part
 
-ASKED = Attribution("optimizer", (3, 4), networks=6, references=1, examples=2, weight_references=2, iterations=20)
+ASKED = Attribution("optimizer", iterations=20)
 
 
-@pytest.fixture(scope="module")
-def whole(planted_path, tmp_path_factory):
-    return load_table(str(read_table(Zoo(planted_path), tmp_path_factory.mktemp("whole"), "layer_trees")))
+PAIR_SEED = 5
+"""Of a split in which enough runs of the two classes are test runs."""
 
 
 @pytest.fixture(scope="module")
-def found(planted_path, whole):
-    return run_attribution(Zoo(planted_path), whole, ASKED)
-
-
-LOUD = 37
-"""A weight of the first kernel that tells the optimizer by its size."""
+def whole(planted_path):
+    return read_table(Zoo(planted_path), "anatomy")
 
 
 @pytest.fixture(scope="module")
-def loud(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("loud")
-    zoo = Zoo.create(folder / "zoo", {"note": "planted"})
-    layout = Layout.of(SMALL)
-    for number in range(72):
-        run = planted_run(number, layout)
-        run.weights[:, layout["conv1/kernel"].offset + LOUD] = 9.0 * (OPTIMIZERS.index(run.properties["optimizer"]) - 1)
-        write_run(zoo.path, run)
-    zoo = Zoo(zoo.path)
-    whole = load_table(str(read_table(zoo, folder, "layer_trees")))
-    return run_attribution(zoo, whole, dataclasses.replace(ASKED, examples=3, weight_references=4)), whole
+def found(whole):
+    return run_attribution(whole, ASKED)
 
 
-def named(result, whole):
-    names = [*whole.tensors, *CHECKS, *(attribution.WEIGHTS + name for name in CHECKS)]
-    return dict(zip(names, result["scores"], strict=True))
+def named(result):
+    return dict(zip(result["xs"], result["scores"], strict=True))
 
 
-def test_shares_sum_to_the_whole_gain_and_a_player_without_effect_gets_none():
-    def value(kept):
-        return 3.0 * kept[:, 0] * kept[:, 1] + 0.5 * kept[:, 2] + 7.0
-
-    shares = shapley(value, 4, 3, np.random.default_rng(0))
-    assert shares.sum() == pytest.approx(3.5, abs=1e-12)
-    assert shares[3] == 0
-    assert shares[2] == pytest.approx(0.5)
-
-
-def test_sampled_shares_are_those_of_all_orders():
-    worth = np.random.default_rng(1).normal(size=16)
-    bits = 1 << np.arange(4)
-
-    def value(kept):
-        return worth[kept @ bits]
-
-    exact = np.zeros(4)
-    for player in range(4):
-        for coalition in range(16):
-            if not coalition >> player & 1:
-                size = bin(coalition).count("1")
-                weight = factorial(size) * factorial(3 - size) / factorial(4)
-                exact[player] += weight * (worth[coalition | 1 << player] - worth[coalition])
-    np.testing.assert_allclose(shapley(value, 4, 3000, np.random.default_rng(0)), exact, atol=0.05)
+def test_the_layer_that_carries_the_plant_carries_the_verdict_and_the_others_do_not(found):
+    shares = {name: score for name, score in named(found).items() if score["measure"] == SHARE}
+    planted = ("conv second: kernel", "all layers: kernel")
+    assert max(shares, key=lambda name: shares[name]["value"]) == planted[0]
+    assert all(shares[name]["low"] > 0 for name in planted)
+    assert max(abs(score["value"]) for name, score in shares.items() if name not in planted) < 0.1
+    assert sum(score["value"] for score in shares.values()) <= 1 + 1e-9
 
 
-def test_a_mixture_is_read_as_the_mixed_network_would_be(planted):
-    train, test = planted.split()
-    meta = LayerTrees("optimizer", snapshots=(4, 4), iterations=5, early_stopping=False).fit(train)
-    one, other = (run.snapshot(4) for run in list(test)[:2])
-    layout = next(iter(test)).layout
-    owner = np.repeat(np.arange(len(layout)), [t.size for t in layout])
-    kept = np.random.default_rng(0).random((6, len(layout))) < 0.5
-    mixture = Mixture(meta, layout, one, other, owner, 1)
-    mixed = np.where(kept[:, owner], one, other)
-    np.testing.assert_array_equal(mixture.worth(kept), meta.read_statistics(role_statistics(mixed, layout))[:, 1])
+def test_parts_and_base_sum_to_the_log_odds_that_the_meta_classifier_gives(found, whole):
+    training, target = training_of(whole, "optimizer", "later-half", lambda r: not in_test_part(r.identity), {})
+    whole = distinct(whole, training)
+    head = fit_trees(whole, training, target, model="layer_trees", iterations=ASKED.iterations)
+    testing = {one.run.number: one for one in candidates(whole, "optimizer", LAST, lambda r: True, {})}
+    assert len(found["networks"]) > 5
+    for network in found["networks"]:
+        one = testing[network["run"]]
+        chances = head.outputs(Table(whole.features[one.place, -1:], whole.names))[0]
+        logs = np.log(chances)
+        right = target.classes.index(network["class"])
+        assert right == chances.argmax()
+        assert network["base"] + sum(network["parts"]) == pytest.approx(network["log_odds"])
+        assert network["log_odds"] == pytest.approx(logs[right] - np.delete(logs, right).mean(), rel=1e-3)
 
 
-def test_the_planted_tensor_carries_the_verdict_and_the_others_do_not(found, whole):
-    scores = named(found, whole)
-    tensors = {name: scores[name] for name in whole.tensors}
-    assert max(tensors, key=lambda name: tensors[name]["value"]) == "conv2/kernel"
-    assert tensors["conv2/kernel"]["low"] > 0
-    assert tensors["conv2/kernel"]["value"] > 5 * max(
-        abs(s["value"]) for n, s in tensors.items() if n != "conv2/kernel"
-    )
-    assert scores["agreement of two halves"]["low"] > 0.5
-
-
-def test_replacing_the_attributed_tensors_takes_the_verdict_away_and_random_ones_do_not(found, whole):
-    difference = named(found, whole)["difference"]
+def test_replacing_the_most_attributed_columns_takes_the_verdict_away_and_random_ones_do_not(found):
+    difference = named(found)["difference"]
     assert difference["low"] > 0
-    assert difference["n_runs"] == ASKED.networks
+    assert difference["n_runs"] == len(found["networks"])
+    assert named(found)["most attributed replaced"]["value"] > named(found)["random ones replaced"]["value"]
 
 
-def test_a_planted_weight_carries_the_verdict_of_the_kernel(loud):
-    found, whole = loud
-    assert len(found["examples"]) == 3
-    assert {example["class"] for example in found["examples"]} == set(OPTIMIZERS)
-    for example in found["examples"]:
-        shares = np.array(example["shares"])
-        assert shares.argmax() == LOUD
-        assert shares[LOUD] > 10 * np.delete(np.abs(shares), LOUD).max()
-        assert example["shape"] == list(Layout.of(SMALL)["conv1/kernel"].shape)
-        assert abs(example["weights"][LOUD]) in (0, 9)
-    scores = named(found, whole)
-    assert scores["weights: difference"]["low"] > 0
-    assert scores["weights: agreement of two halves"]["low"] > 0.5
+def test_meta_classifiers_of_either_half_of_the_runs_agree_on_a_plant(found):
+    assert named(found)["agreement of two halves"]["low"] > 0.5
 
 
-def test_a_kernel_that_carries_nothing_gets_no_shares(found, whole):
-    # The signal is in conv2; conv1, whose weights are attributed one by one, is noise.
-    right, runs = found["kernel_named"]
-    assert 0 <= right < runs
-    assert found["examples"] == []
-    assert all(named(found, whole)[attribution.WEIGHTS + name]["value"] is None for name in CHECKS)
+def test_no_test_network_was_trained_on_and_each_stands_for_its_own_run(found, whole):
+    numbers = [network["run"] for network in found["networks"]]
+    assert len(set(numbers)) == len(numbers)
+    identities = {run.number: run.identity for run in whole.runs}
+    assert all(in_test_part(identities[number]) for number in numbers)
 
 
-def test_the_shares_of_every_network_sum_to_its_probability_less_that_of_its_references(found, loud):
-    assert len(found["networks"]) == ASKED.networks
-    for network in (*found["networks"], *loud[0]["examples"]):
-        assert sum(network["shares"]) == pytest.approx(network["gain"], abs=1e-12)
-    assert all(0.2 < network["gain"] <= 1 for network in found["networks"])
+def test_equal_seeds_give_equal_shares(found, whole):
+    assert run_attribution(whole, ASKED)["scores"] == found["scores"]
+    assert run_attribution(whole, dataclasses.replace(ASKED, split_seed=1))["scores"] != found["scores"]
 
 
-def test_equal_seeds_give_equal_shares(found, planted, whole):
-    again = run_attribution(planted, whole, ASKED)
-    assert again["scores"] == found["scores"]
-    assert again["examples"] == found["examples"]
-    other = run_attribution(planted, whole, dataclasses.replace(ASKED, split_seed=1))
-    assert other["scores"] != found["scores"]
+def test_a_property_of_two_values_is_attributed_too(whole):
+    two = {"adam": False, "momentum": True}
+    runs = tuple(
+        dataclasses.replace(r, properties={**r.properties, "pair": two[r.properties["optimizer"]]})
+        for r in whole.runs
+        if r.properties["optimizer"] in two
+    )
+    features = whole.features[[r.properties["optimizer"] in two for r in whole.runs]]
+    found = run_attribution(
+        dataclasses.replace(whole, runs=runs, features=features),
+        dataclasses.replace(ASKED, target="pair", split_seed=PAIR_SEED),
+    )
+    shares = {name: score["value"] for name, score in named(found).items() if score["measure"] == SHARE}
+    assert max(shares, key=lambda name: shares[name]) == "conv second: kernel"
+    assert {network["class"] for network in found["networks"]} == {True, False}
+    assert all(network["log_odds"] > 0 for network in found["networks"])
 
 
-def test_what_is_not_named_is_not_attributed(planted, whole):
-    result = run_attribution(planted, whole, dataclasses.replace(ASKED, target="dataset"))
+def test_what_is_not_named_is_not_attributed(whole):
+    result = run_attribution(whole, dataclasses.replace(ASKED, target="dataset"))
     assert "not named above chance" in result["reason"]
 
 
-def test_networks_of_several_layouts_are_refused_with_a_reason(planted, whole):
-    runs = [{**run, "length": run["length"] + i % 2} for i, run in enumerate(whole.runs)]
-    result = run_attribution(planted, dataclasses.replace(whole, runs=runs), ASKED)
-    assert "several layouts" in result["reason"]
+@pytest.mark.parametrize(
+    ("column", "group"),
+    [
+        ("conv first: kernel.log.q0.5", "conv first: kernel"),
+        ("mean: kernel.norms.q0.5", "all layers: kernel"),
+        ("hidden last: bias~norms", "hidden last: bias"),
+        ("output: variance~power", "output: moving_variance"),
+        ("conv last: outgoing~gamma", "conv last: next kernel"),
+        ("shape/conv first.units", "shape"),
+    ],
+)
+def test_columns_belong_to_the_tensor_that_they_are_about(column, group):
+    assert group_of(column) == group
 
 
-@pytest.mark.parametrize("which", ["found", "loud"])
-def test_the_report_names_what_was_planted_and_is_silent_on_noise(which, request, tmp_path):
-    result = request.getfixturevalue("found") if which == "found" else request.getfixturevalue("loud")[0]
-    whole = request.getfixturevalue("whole")
-    xs = (*whole.tensors, *CHECKS, *(attribution.WEIGHTS + name for name in CHECKS))
-    cells, one = (
-        Cells(tmp_path, "zoo"),
-        Planned("where", "attribution", "optimizer", "layer_trees", "", xs, Cell("a", {})),
-    )
-    cells.put(one.cell, result)
+def test_every_column_of_a_network_belongs_to_a_tensor_that_it_has(whole):
+    kinds = {group_of(name).rpartition(": ")[2] for name in whole.names}
+    assert kinds <= {*(tensor["kind"] for tensor in whole.tensors.values()), "next kernel", "shape"}
+
+
+def test_a_layer_with_two_roles_counts_under_the_first_of_them(found):
+    # The network has one hidden layer, which is the first and the last.
+    assert any(name.startswith("hidden first: ") for name in found["xs"])
+    assert not any(name.startswith("hidden last: ") for name in found["xs"])
+
+
+def test_the_report_names_what_was_planted_and_is_silent_on_noise(found, tmp_path):
+    cells = Cells(tmp_path, "zoo")
+    one = Planned("where", "attribution", "optimizer", "layer_trees", "", ("all",), Cell("a", {}))
+    cells.put(one.cell, found)
     told = rows([one], cells)
+    assert [row["x"] for row in told] == found["xs"]
+    assert {row["x"] for row in told} >= set(CHECKS)
     assert "optimizer by" in findings.attribution(told)
-    assert ("first kernel" in findings.single_weights(told, 0.1)) == (which == "loud")
-    noise = [{**row, "low": -0.1} for row in told if row["low"] is not None]
-    assert findings.attribution(noise) == findings.single_weights(noise, 0.1) == ""
-    pictures, data, text = report._filters(SimpleNamespace(planned=[one], cells=cells))
-    if which == "found":
-        assert not pictures
-        assert "Not named from the first kernel alone: optimizer" in text
-    else:
-        assert len(pictures) == 3
-        assert len(data) == 3 * np.prod(result["examples"][0]["shape"])
-        noisy = {**result, "examples": [{**e, "agreement": 0.1} for e in result["examples"]]}
-        cells.put(one.cell, noisy)
-        pictures, _, text = report._filters(SimpleNamespace(planned=[one], cells=cells))
-        assert not pictures
-        assert "no readable share of the verdict on optimizer" in text
+    assert "conv second: kernel" in findings.attribution(told)
+    noise = [{**row, "low": -0.1} for row in told]
+    assert findings.attribution(noise) == ""
+    study = dataclasses.make_dataclass("Study", ["facts"])(
+        dataclasses.make_dataclass("Facts", ["targets"])(["optimizer"])
+    )
+    (entry,) = report.entries(study, told)
+    assert "layer and tensor" in entry["pictures"][0].svg
+    assert entry["rows"] == told

@@ -45,12 +45,37 @@ def test_networks_that_begin_alike_are_no_more_near_to_the_first_of_them_than_to
 
 
 def test_a_run_is_not_its_own_neighbour_and_chance_leaves_it_out(table):
-    values = [run["properties"]["optimizer"] for run in table.runs]
+    values = [run.properties["optimizer"] for run in table.runs]
     n = len(values)
     chance = sum(values.count(v) - 1 for v in values) / (n * (n - 1))
     assert scores(table)[0]["chance"] == pytest.approx(chance)
     (everyone,) = run_neighbours(table, Neighbours("optimizer", (4,), nearest=n - 1))["scores"]
     assert everyone["value"] == pytest.approx(chance)
+
+
+def test_neighbours_of_one_run_are_no_independent_evidence(table):
+    # Two groups of runs: all neighbours of a group are one another, so that there is far less to learn than pairs.
+    features = np.repeat(np.random.default_rng(0).normal(size=(2, 1, 12)), 36, axis=0).repeat(4, axis=1)
+    features = (features + 0.01 * np.random.default_rng(1).normal(size=features.shape)).astype(np.float32)
+    (found,) = run_neighbours(
+        dataclasses.replace(table, features=features, names=table.names[:12]), Neighbours("optimizer", (4,))
+    )["scores"]
+    naive = 1.96 * np.sqrt(found["value"] * (1 - found["value"]) / (5 * found["n_runs"]))
+    assert found["low"] <= found["chance"] <= found["high"]
+    assert found["high"] - found["low"] > 1.5 * 2 * naive
+
+
+def test_runs_that_lack_a_moment_have_no_place_in_it_and_are_counted(table):
+    runs = tuple(dataclasses.replace(r, snapshots=3 if i < 10 else 4) for i, r in enumerate(table.runs))
+    features = table.features.copy()
+    features[:10, 3] = np.nan
+    table = dataclasses.replace(table, runs=runs, features=features)
+    early, late = run_neighbours(table, Neighbours("optimizer", (3, 4)))["scores"]
+    assert (early["n_runs"], late["n_runs"]) == (72, 62)
+    assert late["left_out"] == {"no_such_snapshot": 10}
+    picture = run_embedding(table, Embedding(runs=20, perplexity=10))
+    assert {len(path) for path in picture["paths"]} == {3, 4}
+    assert [len(path) for path in picture["paths"]] == [len(numbers) for numbers in picture["snapshots"]]
 
 
 def test_scales_and_extreme_runs_move_no_neighbours(table):
@@ -83,7 +108,7 @@ def test_too_few_snapshots_for_a_picture_give_a_reason(table):
 
 def named_rows(table, folder, shares):
     """Rows for a headline that named each run in these shares of its splits."""
-    per_run = {str(run["number"]): ["adam", shares(run)] for run in table.runs}
+    per_run = {str(run.number): ["adam", shares(run)] for run in table.runs}
     headline = Planned("how_much", "headline", "optimizer", "layer_trees", "", ("",), Cell("trial", {"a": 1}))
     moments = Planned("when", "moments", "optimizer", "layer_trees", "4", (1, 4), Cell("trial", {"a": 2}))
     cells = Cells(folder, "zoo")
@@ -95,14 +120,14 @@ def named_rows(table, folder, shares):
 
 def learns_well(table):
     """Run number → whether its test accuracy is above the median of its data set; the planted accuracy is constant."""
-    level = {r["number"]: r["measurements"][0]["test_accuracy"] for r in table.runs}
-    of = {r["number"]: r["properties"]["dataset"] for r in table.runs}
+    level = {r.number: r.measurements[0]["test_accuracy"] for r in table.runs}
+    of = {r.number: r.properties["dataset"] for r in table.runs}
     return {n: level[n] > np.median([level[m] for m in level if of[m] == of[n]]) for n in level}
 
 
 def test_runs_that_learn_better_are_compared_with_those_that_learn_worse_on_the_same_data(table, tmp_path):
     well = learns_well(table)
-    rows = named_rows(table, tmp_path, lambda run: 1.0 if well[run["number"]] else 0.4)
+    rows = named_rows(table, tmp_path, lambda run: 1.0 if well[run.number] else 0.4)
     assert all(tuple(row) == tuple(COLUMNS) for row in rows)
     (difference,) = (r for r in rows if r["series"] == "difference")
     assert difference["value"] == pytest.approx(0.6)
@@ -111,7 +136,7 @@ def test_runs_that_learn_better_are_compared_with_those_that_learn_worse_on_the_
     assert "more often" in findings.own_accuracy(rows)
     (mean,) = (r for r in rows if r["series"] == "mean test accuracy")  # of the moment that was trained on
     assert mean["x_number"] == 4
-    accuracies = [r["measurements"][3]["test_accuracy"] for r in table.runs]
+    accuracies = [r.measurements[3]["test_accuracy"] for r in table.runs]
     assert mean["value"] == pytest.approx(np.mean(accuracies))
     assert mean["low"] < mean["value"] < mean["high"]
 

@@ -1,15 +1,23 @@
 import dataclasses
+import shutil
 
 import numpy as np
+import polars as pl
 import pytest
 
+from tests.study.conftest import planted_run
+from weightprint.evaluation.answers import table as answers_table
+from weightprint.meta.view import LATER_HALF
 from weightprint.study.baseline_trials import BaselineTrial, run_baseline_trial
-from weightprint.study.table import load_table, read_table
+from weightprint.study.cells import Cell, Cells
+from weightprint.study.plans import planned_trial, rows
+from weightprint.study.scores import score_of
+from weightprint.study.table import LAST, fill, fingerprint, read_table
 from weightprint.study.trials import Trial, run_trial
-from weightprint.zoo import in_test_part
+from weightprint.zoo import Zoo, in_test_part, write_run
 
-LAST = ((4, 4),)
-TRIAL = Trial("optimizer", (4, 4), LAST, iterations=30)
+END = ((4, 4),)
+TRIAL = Trial("optimizer", (4, 4), END, iterations=30)
 
 
 def score(table, trial, which=0):
@@ -25,7 +33,7 @@ def test_a_planted_footprint_is_found_and_its_interval_lies_above_the_baseline(t
 
 def test_only_test_runs_of_the_split_are_scored_and_none_is_trained_on(table):
     found = score(table, TRIAL)
-    wanted = {run["number"] for run in table.runs if in_test_part(run["identity"])}
+    wanted = {run.number for run in table.runs if in_test_part(run.identity)}
     assert {int(number) for number in found["per_run"]} == wanted
     assert found["n_train_runs"] == len(table.runs) - len(wanted)
 
@@ -33,7 +41,7 @@ def test_only_test_runs_of_the_split_are_scored_and_none_is_trained_on(table):
 def test_a_run_that_is_tested_in_several_splits_counts_once(table):
     seeds = (0, 1, 2)
     found = score(table, dataclasses.replace(TRIAL, split_seeds=seeds))
-    tested = {run["number"] for run in table.runs for s in seeds if in_test_part(run["identity"], split_seed=s)}
+    tested = {run.number for run in table.runs for s in seeds if in_test_part(run.identity, split_seed=s)}
     assert found["n_runs"] == len(tested)
 
 
@@ -57,10 +65,10 @@ def test_conditions_on_either_side_hold_and_left_out_runs_are_all_tested(table):
         TRIAL, train_where=(("dataset", ("mnist", "svhn")),), test_where=(("dataset", ("cifar10",)),)
     )
     found = score(table, trial)
-    left_out = {run["number"] for run in table.runs if run["properties"]["dataset"] == "cifar10"}
+    left_out = {run.number for run in table.runs if run.properties["dataset"] == "cifar10"}
     assert {int(number) for number in found["per_run"]} == left_out
-    others = [r for r in table.runs if r["properties"]["dataset"] != "cifar10"]
-    assert found["n_train_runs"] == sum(not in_test_part(r["identity"]) for r in others)
+    others = [r for r in table.runs if r.properties["dataset"] != "cifar10"]
+    assert found["n_train_runs"] == sum(not in_test_part(r.identity) for r in others)
     assert found["low"] > max(found["chance"], found["majority"])
 
 
@@ -70,7 +78,7 @@ def test_a_larger_share_of_the_training_runs_is_more_of_them(table):
 
 
 def test_a_number_is_regressed(table):
-    found = score(table, Trial("test_accuracy", (4, 4), LAST, iterations=30))
+    found = score(table, Trial("test_accuracy", (4, 4), END, iterations=30))
     assert found["measure"] == "r2"
     assert found["chance"] is None
     assert found["low"] <= 0  # nothing in the weights tells it
@@ -78,32 +86,137 @@ def test_a_number_is_regressed(table):
 
 def test_what_cannot_be_done_gives_a_reason(table):
     where = (("dataset", ("mnist",)),)
-    result = run_trial(table, Trial("dataset", (4, 4), LAST, train_where=where, test_where=where))
+    result = run_trial(table, Trial("dataset", (4, 4), END, train_where=where, test_where=where))
     assert "2 classes" in result["reason"]
 
 
-def test_layer_trees_find_the_same_footprint_and_statistics_left_out_are_not_read(planted, tmp_path):
-    path = read_table(planted, tmp_path, "layer_trees", without=("moving_statistics",), workers=2)
-    reduced = load_table(str(path))
+def test_layer_trees_find_the_same_footprint_and_statistics_left_out_are_not_read(planted):
+    without = ("moving_statistics",)
+    fill(planted, [("anatomy", without)])
+    reduced = read_table(planted, "anatomy", without=without)
     assert not any("moving" in name for name in reduced.names)
-    assert any("moving" in name for name in load_table(str(read_table(planted, tmp_path, "layer_trees"))).names)
-    trial = dataclasses.replace(TRIAL, model="layer_trees", without=("moving_statistics",))
+    assert any("moving" in name for name in read_table(planted, "anatomy").names)
+    trial = dataclasses.replace(TRIAL, model="layer_trees", without=without)
     assert score(reduced, trial)["value"] > 0.9
 
 
-@pytest.mark.parametrize(("seed", "shares"), [(7, True), (8, False), (None, False)])
-def test_a_set_up_that_was_trained_on_is_not_tested_on_in_another_zoo_of_the_same_seed(table, seed, shares):
-    trained = dataclasses.replace(table, seed=7 if seed else None)
-    other_runs = [{**run, "identity": f"other:{run['number']}"} for run in table.runs]
-    other = dataclasses.replace(table, seed=seed, runs=other_runs)
+def with_runs(table, **changes):
+    """The table with other facts of its runs: field → a function of the run."""
+    changed = (dataclasses.replace(r, **{name: of(r) for name, of in changes.items()}) for r in table.runs)
+    return dataclasses.replace(table, runs=tuple(changed))
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_a_run_whose_kin_was_trained_on_is_not_tested_in_another_zoo(table, shares):
+    trained = with_runs(table, kin=lambda r: f"seed 7, run {r.number}")
+    seed = 7 if shares else 8
+    other = with_runs(table, kin=lambda r: f"seed {seed}, run {r.number}", identity=lambda r: f"other:{r.number}")
     found = run_trial(trained, TRIAL, tested=other)["scores"][0]
-    numbers = {run["number"] for run in table.runs}
-    trained_on = {run["number"] for run in table.runs if not in_test_part(run["identity"])}
+    numbers = {run.number for run in table.runs}
+    trained_on = {run.number for run in table.runs if not in_test_part(run.identity)}
     assert {int(number) for number in found["per_run"]} == (numbers - trained_on if shares else numbers)
+    assert found["left_out"] == ({"kin": len(trained_on)} if shares else {})
+
+
+def test_kin_within_one_zoo_are_not_on_both_sides_either(table):
+    pairs = with_runs(table, kin=lambda r: f"pair {r.number // 2}")
+    found = score(pairs, TRIAL)
+    trained_on = {run.kin for run in pairs.runs if not in_test_part(run.identity)}
+    tested = [run for run in pairs.runs if in_test_part(run.identity)]
+    apart = {run.number for run in tested if run.kin not in trained_on}
+    assert {int(number) for number in found["per_run"]} == apart
+    assert found["left_out"] == {"kin": len(tested) - len(apart)}
+
+
+def stopped_early(table):
+    """Every third run has only the first three of four snapshots."""
+    features = table.features.copy()
+    features[::3, 3] = np.nan
+    short = {run.number for run in table.runs[::3]}
+    table = with_runs(
+        table,
+        snapshots=lambda r: 3 if r.number in short else 4,
+        measurements=lambda r: r.measurements[: 3 if r.number in short else 4],
+    )
+    return dataclasses.replace(table, features=features), short
+
+
+def test_runs_with_fewer_snapshots_take_part_with_their_own_later_half_and_their_own_last(table):
+    table, short = stopped_early(table)
+    tested = {run.number for run in table.runs if in_test_part(run.identity)}
+    assert short & tested
+    for moments in (LATER_HALF, LAST):
+        found = score(table, dataclasses.replace(TRIAL, train_snapshots=moments, test_snapshots=(moments,)))
+        assert {int(number) for number in found["per_run"]} == tested
+        assert found["n_train_runs"] == len(table.runs) - len(tested)
+        assert found["low"] > max(found["chance"], found["majority"])
+        assert found["left_out"] == {}
+
+
+def test_runs_that_lack_a_moment_are_counted(table, tmp_path):
+    table, short = stopped_early(table)
+    tested = {run.number for run in table.runs if in_test_part(run.identity)}
+    trial = dataclasses.replace(TRIAL, train_snapshots=(3, 3), test_snapshots=((3, 3), (4, 4)))
+    early, late = run_trial(table, trial)["scores"]
+    assert {int(number) for number in early["per_run"]} == tested
+    assert {int(number) for number in late["per_run"]} == tested - short
+    assert late["left_out"] == {"no_such_snapshot": len(tested & short)}
+    found = score(table, TRIAL)
+    assert found["left_out"]["train_no_such_snapshot"] == len(short - tested)
+    one, cells = planned_trial("q", "e", TRIAL), Cells(tmp_path, "zoo")
+    cells.put(one.cell, {"scores": [found]})
+    (row,) = rows([one], cells)
+    assert row["left_out"] == f"{len(short & tested)} no_such_snapshot, {len(short - tested)} train_no_such_snapshot"
+
+
+def answers_of(truth, answers, classes=()):
+    """A table of answers: run → (truth, its answers in one split after another)."""
+    splits = range(max(map(len, answers.values())))
+    runs = [[run for run in answers if split < len(answers[run])] for split in splits]
+    return pl.concat(
+        answers_table(own, [truth[r] for r in own], [answers[r][split] for r in own], classes=classes, split=split)
+        for split, own in zip(splits, runs, strict=True)
+    )
+
+
+def test_every_run_weighs_the_same_however_many_splits_test_it():
+    truth, answers = {"1": 0, "2": 1, "3": 0}, {"1": [0, 0, 0], "2": [0], "3": [1, 0]}
+    found = score_of(answers_of(truth, answers, ("adam", "sgd")), 10)
+    assert found["value"] == pytest.approx((1 + 0 + 1 / 2) / 3)  # by answers it would be 4 / 6
+    assert found["majority"] == pytest.approx(2 / 3)
+    assert found["per_run"] == {"1": ["adam", 1.0], "2": ["sgd", 0.0], "3": ["adam", 0.5]}
+
+
+def test_errors_are_averaged_over_splits_and_estimates_are_not():
+    found = score_of(answers_of({"1": 0.0, "2": 2.0, "3": 4.0}, {"1": [1.0, -1.0], "2": [2.0], "3": [4.0]}), 10)
+    assert found["value"] == pytest.approx(1 - 1 / 8)  # the mean estimate of run 1 would be without error
+    assert found["n_runs"] == 3
+
+
+def test_a_table_changes_with_what_the_run_files_hold(planted_path, tmp_path):
+    zoo = Zoo(shutil.copytree(planted_path, tmp_path / "zoo"))
+    before = read_table(zoo)
+    record = planted_run(3, zoo[3].layout)
+    write_run(zoo.path, dataclasses.replace(record, weights=record.weights + np.float32(1)))
+    changed = zoo.refresh()
+    assert fingerprint(changed) != fingerprint(zoo)
+    assert fingerprint(changed) == fingerprint(zoo.refresh())
+    after = read_table(changed)
+    differs = (before.features != after.features) & ~np.isnan(before.features)
+    assert [run.number for run, d in zip(after.runs, differs, strict=True) if d.any()] == [3]
+
+
+def test_a_result_of_older_code_is_not_found(tmp_path):
+    cells = Cells(tmp_path, "zoo")
+    cell = Cell("trial", TRIAL.to_json(), versions={"features statistics": 2})
+    cells.put(cell, {"scores": []})
+    assert cells.get(cell) == {"scores": []}
+    assert cells.get(dataclasses.replace(cell, versions={"features statistics": 3})) is None
+    assert planned_trial("q", "e", TRIAL).cell.versions == {"features statistics": 2, "learner boosting": 1}
 
 
 def test_baselines_read_no_weights_and_tell_nothing_of_what_lies_in_them(planted):
-    trial = BaselineTrial("optimizer", (3, 4), "fields", (0, 1))
+    trial = BaselineTrial("optimizer", "fields", (0, 1))
     found = run_baseline_trial(planted, trial)["scores"][0]
     assert found["low"] <= max(found["chance"], found["majority"])
     tested = {run.number for run in planted for s in (0, 1) if in_test_part(run.identity, split_seed=s)}

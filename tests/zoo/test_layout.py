@@ -6,7 +6,7 @@ from weightprint import Layout, Setup
 from weightprint.errors import ZooError
 from weightprint.setups import SPACES
 from weightprint.training.architecture import layers_per_block
-from weightprint.zoo.layout import Tensor
+from weightprint.zoo.layout import Flatten, Tensor
 
 ARCHITECTURE = ("filter_size", "depth_conv", "depth_fc", "width_conv", "width_fc")
 
@@ -86,3 +86,40 @@ def test_a_layout_that_cannot_be_is_refused(change, says):
     entry = Layout.of(Setup()).to_json()[0]
     with pytest.raises(ZooError, match=says):
         Layout.from_json([{**entry, **change}])
+
+
+FOREIGN = [
+    {"name": "stem/kernel", "kind": "kernel", "part": "conv", "shape": [6, 1, 3, 3], "offset": 0, "source": "s",
+     "axes": "oihw", "tied_to": None, "groups": 3, "reads": []},
+    {"name": "head/kernel", "kind": "kernel", "part": "fc", "shape": [2, 24], "offset": 54, "source": "h",
+     "axes": "oi", "tied_to": None, "flatten": {"order": "hwc", "size": [6, 2, 2]}, "reads": ["stem"]},
+    {"name": "words", "kind": "other", "part": "other", "shape": [5, 4], "offset": 102, "source": "words.weight",
+     "axes": "io", "tied_to": None, "role": "embedding"},
+]  # fmt: skip
+
+
+def test_optional_fields_round_trip_and_are_left_out_where_they_are_not_set():
+    layout = Layout.from_json(FOREIGN)
+    assert layout["head/kernel"].flatten == Flatten("hwc", (6, 2, 2))
+    assert layout["stem/kernel"].reads == () != layout["words"].reads
+    assert layout.to_json() == FOREIGN
+    assert hash(Layout.from_json(layout.to_json())) == hash(layout)
+    fields = {"name", "kind", "part", "shape", "offset", "source", "axes", "tied_to"}
+    assert all(set(entry) == fields for entry in Layout.of(Setup()).to_json())
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "says"),
+    [
+        (0, {"groups": 4}, "4 groups for shape"),
+        (1, {"flatten": {"order": "whc", "size": [6, 2, 2]}}, "flatten order 'whc'"),
+        (1, {"flatten": {"order": "chw", "size": [6, 2, 3]}}, r"shape \[2, 24\] behind a map of size \[6, 2, 3\]"),
+        (1, {"flatten": {"order": "chw", "size": [24]}}, "unknown form"),
+        (2, {"role": "speech"}, "role 'speech'"),
+    ],
+)
+def test_optional_fields_that_cannot_be_are_refused(place, change, says):
+    entries = [dict(entry) for entry in FOREIGN]
+    entries[place].update(change)
+    with pytest.raises(ZooError, match=says):
+        Layout.from_json(entries)

@@ -16,13 +16,14 @@ def bench(
     models: str | None = None,
     properties: str | None = None,
     slice_length: str = "5000,all",
-    snapshots: str = "11-20",
+    snapshots: str = "later-half",
     converged: Literal["on", "off"] = "on",
     splits: int = 1,
     max_seconds: float | None = None,
     slices: int = 10,
     reference: str = "dmc",
     device: str = "cpu",
+    workers: int | None = None,
     json: Json = False,
 ) -> None:
     """Compare meta-classifiers on one zoo: every model for every property. Baselines are always among them.
@@ -44,25 +45,27 @@ def bench(
     slice_length
         Consecutive weights per slice, all for whole vectors, or several with commas between them.
     snapshots
-        A-B: the snapshots to read, or all.
+        The snapshots to read: later-half of each run's, A-B or all.
     converged
         on: only runs whose test accuracy lies above chance.
     splits
         How many splits into training and test runs; headline numbers want at least five.
     max_seconds
-        Cap on the time of each fit.
+        Cap on the processor time of each fit.
     slices
         Slices per snapshot whose answers are averaged.
     reference
         The model that paired differences are taken to.
     device
         Where to train: cpu, cuda, …
+    workers
+        Processes; one per core by default.
     """
-    from weightprint.benchmark import bench as bench_
     from weightprint.report import accuracy_text
+    from weightprint.report.bench import run_bench
 
     with Bar("benchmark") as bar:
-        document = bench_(
+        document = run_bench(
             zoo,
             out,
             models=names_of(models) if models is not None else None,
@@ -75,6 +78,7 @@ def bench(
             slices=slices,
             reference=reference,
             device=device,
+            workers=workers,
             progress=bar.update,
         )
     text = f"{accuracy_text(document['results'])}\n\nresults: {', '.join(document['files'].values())}"

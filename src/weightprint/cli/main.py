@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as json_
 import os
 import sys
-import time
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -17,8 +16,10 @@ from cyclopts import App, CycloptsError, Parameter
 from weightprint import __version__
 from weightprint.cli.bench import bench
 from weightprint.cli.compare import compare
+from weightprint.cli.fit import evaluate, fit
+from weightprint.cli.inspect import inspect
 from weightprint.cli.study import study
-from weightprint.cli.terminal import Bar, Json, names_of, print_document, slice_length_of, snapshots_of
+from weightprint.cli.terminal import Bar, Json, print_document
 from weightprint.errors import WeightprintError
 
 app = App(
@@ -31,11 +32,12 @@ app = App(
 )
 data_app = App(name="data", help="Image data sets: list those that can be named.", help_format="plaintext")
 app.command(data_app)
+app.command(fit)
+app.command(evaluate)
 app.command(bench)
 app.command(study)
 app.command(compare)
-
-Property = Annotated[str, Parameter(name="--property", help="What to predict: optimizer, dataset, test_accuracy, …")]
+app.command(inspect)
 
 RETRY_HINT = "to try failed runs again: the same sample command with --retry-failed; log.jsonl says what went wrong"
 
@@ -111,8 +113,8 @@ def sample(
     data: Path | None = None,
     train_size: int | None = None,
     test_size: int | None = None,
-    max_epochs: int = 1000,
-    snapshots: int = 20,
+    max_epochs: int | None = None,
+    snapshots: int | None = None,
     seed: int = 0,
     cohort: int = 1,
     range: str | None = None,
@@ -135,7 +137,7 @@ def sample(
     zoo
         Folder of the zoo.
     space
-        main, fixed, wild, demo, or the path of a TOML file.
+        main, fixed, wild, everyday, demo, or the path of a TOML file.
     runs
         How many runs the zoo has in the end.
     datasets
@@ -143,13 +145,14 @@ def sample(
     data
         Folder of .npz files; without it the bundled data sets.
     train_size
-        Images per run before the 90/10 split; default: the most that all data sets have.
+        Images per run before the 90/10 split; default: the most that all data sets have, in everyday all of each.
     test_size
-        Test images per run; default: the most that all data sets have.
+        Test images per run; default: the most that all data sets have, in everyday at most 500.
     max_epochs
-        At which a run ends if early stopping did not end it before.
+        At which a run ends if early stopping did not end it before; default: 1000. Not for everyday, whose set-ups are
+        drawn with a number of steps.
     snapshots
-        Weight vectors kept of each run.
+        Weight vectors kept of each run; default: 20, in everyday 8.
     seed
         Of every random choice.
     cohort
@@ -301,119 +304,6 @@ def verify(zoo: Path, /, *, json: Json = False) -> int:
     text = "\n".join([f"{zoo}: {len(opened)} runs, {f'{len(found)} problems' if found else 'all as written'}", *found])
     print_document(document, text, as_json=json)
     return 1 if problems else 0
-
-
-@app.command
-def fit(
-    zoo: Path,
-    meta: Path,
-    /,
-    *,
-    property_: Property,
-    model: str,
-    part: str = "all",
-    slice_length: str = "5000",
-    snapshots: str = "11-20",
-    without: str = "",
-    converged: Literal["on", "off"] = "on",
-    split_seed: int = 0,
-    max_seconds: float | None = None,
-    device: str = "cpu",
-    together: str = "",
-    json: Json = False,
-) -> None:
-    """Fit a meta-classifier on the training runs of a zoo; its test runs are never seen.
-
-    Example: weightprint fit zoo optimizer.meta --property optimizer --model trees --slice-length all
-
-    Parameters
-    ----------
-    zoo
-        Folder of the zoo.
-    meta
-        Folder to write the meta-classifier to.
-    model
-        By its name: svm, trees, dmc, …, or a baseline that reads no weights: majority, shapes, fields.
-    part
-        Which weights to read: all, conv or fc.
-    slice_length
-        Consecutive weights per slice, or all for whole vectors.
-    snapshots
-        A-B: the snapshots to learn from, or all.
-    without
-        Left out of what is read: moving_statistics, biases_before_norm, or both with a comma between them.
-    converged
-        on: only runs whose test accuracy lies above chance.
-    split_seed
-        Which of the splits into training and test runs.
-    max_seconds
-        Cap on the training time.
-    device
-        Where to train: cpu, cuda, …
-    together
-        Further properties with commas between them, for the model joint: all are learnt from one reading.
-    """
-    from weightprint.meta import build
-    from weightprint.zoo import Zoo
-
-    started = time.perf_counter()
-    further = {"together": tuple(names_of(together))} if together else {}
-    fitted = build(
-        model,
-        target=property_,
-        part=part,
-        slice_length=slice_length_of(slice_length),
-        snapshots=snapshots_of(snapshots),
-        without=tuple(names_of(without)),
-        converged=converged == "on",
-        max_seconds=max_seconds,
-        device=device,
-        **further,
-    )
-    train, _ = Zoo(zoo).split(split_seed=split_seed)
-    fitted.fit(train)
-    fitted.save(meta)
-    seconds = round(time.perf_counter() - started, 3)
-    document = {
-        "meta": str(meta),
-        "property": property_,
-        "model": model,
-        "n_train_runs": len(fitted.train_runs_),
-        "excluded": fitted.excluded_,
-        "split_seed": split_seed,
-        "seconds": seconds,
-    }
-    text = f"{meta}: {model} for {property_}, fitted on {document['n_train_runs']} runs in {seconds:.1f} s"
-    print_document(document, text, as_json=json)
-
-
-@app.command
-def evaluate(meta: Path, zoo: Path, /, *, slices: int = 10, json: Json = False) -> None:
-    """Score a meta-classifier on runs that it was not fitted on.
-
-    Example: weightprint evaluate optimizer.meta zoo
-
-    Parameters
-    ----------
-    meta
-        Folder of the meta-classifier.
-    zoo
-        Folder of the zoo.
-    slices
-        Slices per snapshot whose answers are averaged (local meta-classifiers).
-    """
-    from weightprint.meta import load_meta
-    from weightprint.report import evaluation_text
-    from weightprint.zoo import Zoo
-
-    fitted = load_meta(meta)
-    if getattr(fitted, "together", ()):
-        documents = fitted.evaluate_all(Zoo(zoo))
-        text = "\n\n".join(map(evaluation_text, documents))
-        print_document({**documents[0], "together": documents[1:]}, text, as_json=json)
-        return
-    document = fitted.evaluate(Zoo(zoo), slices=slices)
-    print_document(document, evaluation_text(document), as_json=json)
 
 
 @data_app.command(name="list")

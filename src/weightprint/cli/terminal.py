@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Annotated, Any
 
@@ -15,7 +16,17 @@ Json = Annotated[bool, Parameter(negative=(), help="Print one JSON document inst
 
 def print_document(document: dict[str, Any], text: str, *, as_json: bool) -> None:
     """A command's answer on standard output: the document as JSON, or the text."""
-    print(json.dumps(document, ensure_ascii=False, allow_nan=False) if as_json else text)
+    print(_encoded(document) if as_json else text)
+
+
+def _encoded(document: dict[str, Any]) -> str:
+    """As JSON; escaped as a whole where a text in it has letters that standard output cannot take."""
+    encoded = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    try:
+        encoded.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(document, allow_nan=False)
+    return encoded
 
 
 def slice_length_of(text: str) -> int | str:
@@ -27,14 +38,14 @@ def slice_length_of(text: str) -> int | str:
     return int(text)
 
 
-def snapshots_of(text: str) -> tuple[int, int] | None:
-    """First and last of "A-B" or "A"; None for "all". Raises SetupError."""
-    if text == "all":
-        return None
+def snapshots_of(text: str) -> str | tuple[int, int]:
+    """First and last of "A-B" or "A"; "later-half" and "all" as they are. Raises SetupError."""
+    if text in ("later-half", "all"):
+        return text
     first, _, last = text.partition("-")
     if not (first.isdecimal() and (last or first).isdecimal()):
         raise SetupError(
-            f"snapshots must be A-B, one number or all, not {text!r}", hint="for example --snapshots 11-20"
+            f"snapshots must be later-half, A-B, one number or all, not {text!r}", hint="for example --snapshots 11-20"
         )
     return int(first), int(last or first)
 

@@ -1,365 +1,213 @@
-"""Anatomy: a network of any architecture as one row of numbers per layer.
+"""Anatomy: a network of any architecture as one row of numbers with the same names.
 
-Every layer has the same features, whatever its size: scales are taken apart from shapes, sums over inputs are
-divided by what independent weights would give, and what belongs to units is summed up over them. No feature depends
-on the order of hidden units (in layers of up to LARGEST_GRAM), so that networks that differ by a renumbering alone
-look the same.
+Every layer has the same features, whatever its size (`layer_anatomy`). A network's row (`anatomy`) has them by the
+roles that layers play, and summed up over its layers:
+
+- `conv first: `, `conv second: `, `conv last: ` convolutions in forward order; `second` where there are three or more;
+- `hidden first: `, `hidden last: ` other layers with a kernel (fully connected, recurrent, attention) but the output;
+- `output: ` the last layer, where it is no convolution;
+- `mean: `, `least: `, `largest: ` over all layers with a kernel but the output, whatever they are (quantiles and
+  absolute scales as means only);
+- `norm: ` mean over normalisations that stand alone;
+- `shape/` functions of shapes alone: `shape/layers`, `shape/weights`, `shape/hidden first.fan_in`…
+
+No column but `shape/…` is a function of shapes. Yet two things about the architecture show in the others: a column
+that a network does not have (no bias, no norm, no convolution) is missing, and the columns with `absolute` in their
+names are in the units of the weights, which most initialisations scale by fan-in. Who must not read the architecture
+leaves both out.
+
+No feature depends on the order of hidden units, nor on the order in which a map was flattened or a file keeps its
+axes, as long as a kernel has at most `layers.LARGEST_KERNEL` weights and `layers.MOST_UNITS` units and inputs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import zip_longest
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from weightprint.zoo.layout import Layout, Tensor
+from weightprint.features import kernels, vectors
+from weightprint.features.layers import Kernel, Layer, Read, chosen, kernel_of, layers_of
+from weightprint.features.numbers import Features
+from weightprint.zoo.layout import Layout
 
-TINY = 1e-12
-"""Added before logarithms and divisions: far below the weights of any layer that computes something."""
+NAME = "anatomy"
+VERSION = 2
+"""Raised whenever the columns or the numbers in them change: tables of another version are not read."""
 
-UNIT_LEVELS = (0, 0.1, 0.5, 0.9, 1)
-"""Quantiles over the units of a layer."""
+MOST_LAYERS = 256
+"""Of networks with more layers, as many chosen ones and those with a role are read."""
 
-SHAPE_LEVELS = (0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1)
-"""Quantiles over all weights of a kernel."""
-
-VECTORS = ("bias", "beta", "gamma", "moving_mean", "moving_variance")
-"""Kinds of tensors with one value per unit."""
-
-LARGEST_GRAM = 512
-"""Of layers with more units and inputs than this, evenly chosen ones stand for all where pairs are compared."""
-
-FEW_CHANNELS = 4
-"""A kernel with so few inputs reads an image's channels."""
-
-Features = dict[str, npt.NDArray[np.float64]]
+LARGEST = 1e9
+"""Every feature lies between plus and minus this."""
 
 
-@dataclass(frozen=True)
-class Layer:
-    """The tensors of one layer, by kind.
+def anatomy(weights: npt.NDArray, layout: Layout) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
+    """The columns that this network has: weights [T, P] finite → (float64 [T, F] finite, F names).
 
-    name:   "conv1" for "conv1/kernel"
-    kernel: at least two axes, outputs first, inputs second; None for a norm that stands alone
-    others: bias, beta, gamma and moving statistics, those that there are
+    Networks of other architectures have other ones among the same names (`statistics.align`).
     """
-
-    name: str
-    kernel: Tensor | None
-    others: dict[str, Tensor]
-
-    @property
-    def is_conv(self) -> bool:
-        return self.kernel is not None and len(self.kernel.shape) > 2
+    return anatomy_of(_vector_reader(weights, layout), len(weights), layout)
 
 
-def layers_of(layout: Layout) -> list[Layer]:
-    """The layers in forward order: tensors whose names agree up to the last stroke."""
-    groups: dict[str, dict[str, Tensor]] = {}
-    for tensor in layout:
-        if tensor.size:
-            groups.setdefault(tensor.name.rpartition("/")[0] or tensor.name, {}).setdefault(tensor.kind, tensor)
-    layers = []
-    for name, tensors in groups.items():
-        kernel = tensors.get("kernel", tensors.get("other"))
-        if kernel is not None and (len(kernel.shape) < 2 or kernel.size < 2):
-            kernel = None
-        others = {kind: tensors[kind] for kind in VECTORS if kind in tensors}
-        if kernel is not None or others:
-            layers.append(Layer(name, kernel, others))
-    return layers
+def anatomy_of(read: Read, steps: int, layout: Layout) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
+    """The same for weights that are read tensor by tensor: `read` gives values [T, *shape] of one of the layout's."""
+    return table(layer_anatomy_of(read, layout), layout, steps)
 
 
-def anatomy(weights: npt.NDArray, layout: Layout) -> list[tuple[Layer, Features]]:
-    """The layers in forward order, each with its features by name: weights [T, P] finite → features [T], all finite.
+def table(
+    layers: Sequence[tuple[Layer, Features]], layout: Layout, steps: int
+) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
+    """What `anatomy` returns, of layers whose features are known already: their values [T = steps]."""
+    columns = by_role(layers) | {f"shape/{name}": np.full(steps, value) for name, value in shapes(layout).items()}
+    found = np.empty((len(columns), steps))
+    for row, value in zip(found, columns.values(), strict=True):
+        row[:] = value
+    return found.T.clip(-LARGEST, LARGEST), tuple(columns)
 
-    A layer lacks features of what it does not have: a bias, windows, a next layer.
+
+def layer_anatomy(weights: npt.NDArray, layout: Layout) -> list[tuple[Layer, Features]]:
+    """The layers in forward order, each with its features by name: weights [T, P] finite → features [T].
+
+    A layer lacks features of what it does not have: a bias, windows, a layer that reads it. A layer's features depend
+    on its own tensors and on the kernel of the first layer that reads it.
     """
+    return layer_anatomy_of(_vector_reader(weights, layout), layout)
+
+
+def layer_anatomy_of(read: Read, layout: Layout) -> list[tuple[Layer, Features]]:
+    """The same for weights that are read tensor by tensor."""
     layers = layers_of(layout)
-    found = []
-    for layer, following in zip_longest(layers, layers[1:]):
-        features = _layer(weights, layer, following)
-        found.append((layer, {name: np.clip(value, -1e9, 1e9) for name, value in features.items()}))
+    if len(layers) > MOST_LAYERS:
+        kept = {*chosen(len(layers), MOST_LAYERS).tolist(), *roles(layers).values()}
+        layers = tuple(layers[i] for i in sorted(kept))
+    found: list[tuple[Layer, Features]] = []
+    waiting: dict[str, _Units] = {}
+    for layer in layers:
+        others = {kind: read(t).reshape(-1, t.size).astype(np.float64) for kind, t in layer.others.items()}
+        kernel = None if layer.kernel is None else kernel_of(layer, read)
+        features = vectors.vectors(others, None if kernel is None else kernel.fan_in)
+        found.append((layer, features))
+        if kernel is None:
+            continue
+        features |= _kernel(kernel, "window" if layer.is_conv else "places")
+        same_units = {kind: v for kind, v in others.items() if v.shape[1] == kernel.all_units}
+        features |= vectors.relations(same_units, kernel)
+        for name in layer.reads:
+            if name in waiting:
+                _read_by(waiting.pop(name), kernel)
+        waiting[layer.name] = _Units(kernel, same_units, features)
     return found
 
 
-def _values(weights: npt.NDArray, tensor: Tensor) -> npt.NDArray[np.float64]:
-    return weights[:, tensor.offset : tensor.stop].astype(np.float64).reshape(len(weights), *tensor.shape)
+class _Units:
+    """A layer's units, kept until the layer that reads them comes."""
+
+    def __init__(self, kernel: Kernel, others: Features, features: Features) -> None:
+        self.norms, self.numbers = kernel.norms, kernel.units
+        self.others, self.features = others, features
 
 
-def _layer(weights: npt.NDArray, layer: Layer, following: Layer | None) -> Features:
-    others = {kind: _values(weights, t).reshape(len(weights), -1) for kind, t in layer.others.items()}
-    features: Features = {}
-    for kind, values in others.items():
-        features |= _vector(kind, values)
-    if layer.kernel is None:
-        return features
-    kernel = _values(weights, layer.kernel)
-    kernel = kernel.reshape(*kernel.shape[:3], -1)  # [T, o, i, area]; area 1 for fully connected layers
-    flat = kernel.reshape(*kernel.shape[:2], -1)  # [T, o, i · area]
-    size = _rms(flat, (1, 2))
-    norms = _rms(flat, 2)  # [T, o]
-    features |= _distribution(weights[:, layer.kernel.offset : layer.kernel.stop].astype(np.float32))
-    features |= {f"kernel.{name}": v for name, v in _units(flat, size, norms).items()}
-    features |= {f"kernel.{name}": v for name, v in _window(kernel).items()}
-    features["kernel.fan_scale"] = _log(size * np.sqrt(flat.shape[2]))
-    same_units = {kind: v for kind, v in others.items() if v.shape[1] == kernel.shape[1]}
-    features |= _relations(same_units, kernel, norms, size)
-    if following is not None and following.kernel is not None:
-        features |= _outgoing(_values(weights, following.kernel), norms, same_units.get("gamma"))
-    return features
+def _read_by(source: _Units, kernel: Kernel) -> None:
+    """Adds to a layer's features how the next layer's kernel reads its units."""
+    numbers, powers, sums = kernel.channels, kernel.input_powers.mean(axis=(2, 3)), kernel.input_sums.mean(axis=(2, 3))
+    if kernel.groups > 1 and kernel.groups == kernel.all_units:  # depthwise: each unit reads one
+        numbers, powers, sums = kernel.units, kernel.unit_powers, kernel.unit_sums
+    elif kernel.groups > 1:
+        return
+    shared, mine, theirs = np.intersect1d(source.numbers, numbers, assume_unique=True, return_indices=True)
+    if len(shared) < 2:
+        return
+    others: Features = {kind: source.others[kind][:, shared] for kind in ("bias", "gamma") if kind in source.others}
+    reading = np.sqrt(powers[:, theirs])
+    source.features |= vectors.outgoing(reading, sums[:, theirs], source.norms[:, mine], others)
 
 
-def _distribution(x: npt.NDArray[np.float32]) -> Features:
-    """Scale and shape of all values of a kernel: [T, n]."""
-    exact_mean = x.mean(axis=1, dtype=np.float64)
-    deviation = x.std(axis=1, dtype=np.float64)
-    ordered = np.sort(x, axis=1)
-    magnitudes = np.sort(np.abs(x), axis=1)
-    z = ((x - exact_mean[:, None].astype(np.float32)) / (deviation + TINY)[:, None].astype(np.float32)).clip(-1e4, 1e4)
-    square = z * z
+def _kernel(kernel: Kernel, name: str) -> Features:
+    features = kernels.distribution(kernel) | kernels.units(kernel) | kernels.inputs(kernel)
+    features |= kernels.grid(kernel, name)
+    return {f"kernel.{label}": value for label, value in features.items()}
 
-    def place(level: float, of: npt.NDArray) -> npt.NDArray[np.float64]:
-        return of[:, round(level * (x.shape[1] - 1))].astype(np.float64)
 
-    def shape(level: float) -> npt.NDArray[np.float64]:
-        return (place(level, ordered) - exact_mean) / (deviation + TINY)
+def by_role(layers: Sequence[tuple[Layer, Features]]) -> Features:
+    """The layers' features by role and summed up, under the names of the columns."""
+    columns: Features = {}
+    for role, number in roles([layer for layer, _ in layers]).items():
+        columns |= {f"{role}: {name}": value for name, value in layers[number][1].items()}
+    output = roles([layer for layer, _ in layers]).get("output")
+    hidden = [of for i, (layer, of) in enumerate(layers) if layer.kernel is not None and i != output]
+    if hidden:
+        columns |= _summed_up(hidden)
+    norms = [features for layer, features in layers if layer.kernel is None]
+    if norms:
+        columns |= {name.replace("mean: ", "norm: "): v for name, v in _summed_up(norms).items() if "mean: " in name}
+    return columns
 
-    return {
-        "kernel.mean": exact_mean,
-        "kernel.log_deviation": _log(deviation),
-        "kernel.mean_by_deviation": exact_mean / (deviation + TINY),
-        "kernel.skewness": (square * z).mean(axis=1, dtype=np.float64),
-        "kernel.kurtosis": _log((square * square).mean(axis=1, dtype=np.float64)),
-        **{f"kernel.shape.q{level}": shape(level) for level in SHAPE_LEVELS},
-        **{f"kernel.log.q{level}": _log(place(level, magnitudes)) for level in (0, 0.01, 0.1, 0.5)},
-        "kernel.zeros": (x == 0).mean(axis=1),
+
+def _summed_up(layers: Sequence[Features]) -> Features:
+    """Mean, least and largest of each feature over those layers that have it."""
+    names = list(dict.fromkeys(name for features in layers for name in features))
+    steps = len(next(iter(layers[0].values())))
+    table = np.full((len(layers), len(names), steps), np.nan)
+    place = {name: i for i, name in enumerate(names)}
+    for of_layer, features in zip(table, layers, strict=True):
+        for name, value in features.items():
+            of_layer[place[name]] = value
+    has = ~np.isnan(table[..., 0])
+    means = np.where(has[..., None], table, 0).sum(axis=0) / has.sum(axis=0)[:, None]
+    least, largest = np.fmin.reduce(table, axis=0), np.fmax.reduce(table, axis=0)
+    found = {f"mean: {name}": means[i] for i, name in enumerate(names)}
+    for i, name in enumerate(names):
+        if ".q" not in name and "absolute" not in name:
+            found |= {f"least: {name}": least[i], f"largest: {name}": largest[i]}
+    return found
+
+
+def roles(layers: Sequence[Layer]) -> dict[str, int]:
+    """Role → number of the layer that has it. One layer may have several; a role that no layer has is left out."""
+    convs = [i for i, layer in enumerate(layers) if layer.is_conv]
+    others = [i for i, layer in enumerate(layers) if layer.kernel is not None and not layer.is_conv]
+    found: dict[str, int] = {}
+    if convs:
+        found |= {"conv first": convs[0], "conv last": convs[-1]}
+    if len(convs) > 2:
+        found["conv second"] = convs[1]
+    output = others.pop() if others and not any(i > others[-1] for i in convs) else None
+    if others:
+        found |= {"hidden first": others[0], "hidden last": others[-1]}
+    return found | ({} if output is None else {"output": output})
+
+
+def shapes(layout: Layout) -> dict[str, float]:
+    """What shapes alone tell: the columns `shape/…`, by the rest of their names."""
+    layers = layers_of(layout)
+    with_kernel = [layer for layer in layers if layer.kernel is not None]
+    found: dict[str, float] = {
+        "tensors": len(layout),
+        "layers": len(with_kernel),
+        "convolutions": sum(layer.is_conv for layer in layers),
+        "norms": sum("gamma" in layer.others or "moving_mean" in layer.others for layer in layers),
+        "biases": sum("bias" in layer.others for layer in layers),
+        "weights": float(np.log10(layout.size + 1)),
     }
+    for role, number in roles(layers).items():
+        layer = layers[number]
+        if layer.kernel is None:
+            continue
+        units, channels = layer.kernel.shape[:2]
+        area = layer.kernel.size // (units * channels)
+        mapped = layer.flatten.size if layer.flatten else (channels, 1, 1)
+        found |= {
+            f"{role}.units": units,
+            f"{role}.channels": mapped[0],
+            f"{role}.places": mapped[1] * mapped[2],
+            f"{role}.window": area,
+            f"{role}.groups": layer.kernel.groups,
+            f"{role}.fan_in": channels * area,
+        }
+    return found
 
 
-def _units(flat: npt.NDArray, size: npt.NDArray, norms: npt.NDArray) -> Features:
-    """How the rows [T, o, n] of a layer's matrix differ and resemble one another."""
-    count, fan = flat.shape[1:]
-    root = np.sqrt(fan)
-    relative = _log(norms / (size + TINY)[:, None])
-    sums = flat.mean(axis=2) * root / (norms + TINY)  # 1 or so for independent weights
-    columns = _log(_rms(flat, 1) / (size + TINY)[:, None])
-    features = {f"norms.q{i}": q for i, q in enumerate(np.quantile(relative, UNIT_LEVELS, axis=1))}
-    features |= {f"columns.q{i}": q for i, q in enumerate(np.quantile(columns, UNIT_LEVELS, axis=1))}
-    features |= {
-        "norms.deviation": relative.std(axis=1),
-        "columns.deviation": columns.std(axis=1),
-        "sums.rms": _log(_rms(sums, 1)),
-        "sums.mean": sums.mean(axis=1),
-    }
-    column_sums = flat.mean(axis=1) * np.sqrt(count) / (size + TINY)[:, None]
-    features["column_sums.rms"] = _log(_rms(column_sums, 1))
-    some = flat if count <= fan else flat.transpose(0, 2, 1)
-    some = some[:, np.linspace(0, some.shape[1] - 1, min(some.shape[1], LARGEST_GRAM)).astype(int)]
-    some = some / (size + TINY)[:, None, None]
-    gram = some @ some.transpose(0, 2, 1) / some.shape[2]
-    values = np.linalg.eigvalsh(gram).clip(0)[:, ::-1]  # [T, m], the largest first
-    share = values / (values.sum(axis=1, keepdims=True) + TINY)
-    features["singular.entropy"] = -(share * np.log(share + TINY)).sum(axis=1) / np.log(max(2, share.shape[1]))
-    # Marchenko and Pastur: the largest eigenvalue of independent weights is at (1 + √ratio)².
-    edge = (1 + np.sqrt(some.shape[1] / some.shape[2])) ** 2
-    features["singular.first"] = _log(values[:, 0] / edge)
-    features["singular.second"] = _log(values[:, min(1, values.shape[1] - 1)] / edge)
-    features["singular.beyond"] = (values > 1.1 * edge).mean(axis=1)
-    features["singular.middle"] = _log(values[:, values.shape[1] // 2])
-    features["singular.last"] = _log(values[:, -1]).clip(-12, None)
-    some = flat[:, np.linspace(0, count - 1, min(count, LARGEST_GRAM)).astype(int)]
-    unit = some / (_rms(some, 2)[..., None] + TINY)
-    cosines = unit @ unit.transpose(0, 2, 1) / fan
-    one, other = np.triu_indices(cosines.shape[1], 1)
-    above = cosines[:, one, other] if count > 1 else np.zeros((len(flat), 1))
-    features["cosines.mean"] = above.mean(axis=1) * root
-    features["cosines.rms"] = _log(_rms(above, 1) * root)
-    features["cosines.least"], features["cosines.largest"] = above.min(axis=1), above.max(axis=1)
-    return features
-
-
-def _window(kernel: npt.NDArray) -> Features:
-    """What a convolution's k×k windows [T, o, i, k²] look like, and what its input channels share."""
-    steps, _, inputs, area = kernel.shape
-    side = round(area**0.5)
-    energy = (kernel**2).mean(axis=(1, 2)) + TINY  # [T, area]
-    total = energy.mean(axis=1)
-    # Of independent weights each of these shares is 1.
-    features: Features = {
-        "inputs.common": _log((kernel.mean(axis=2) ** 2).mean(axis=(1, 2)) * inputs / total),
-    }
-    if inputs <= FEW_CHANNELS:
-        features["inputs.all_common"] = _log((kernel.mean(axis=(2, 3)) ** 2).mean(axis=1) * inputs * area / total)
-        difference = kernel - kernel.mean(axis=2, keepdims=True)
-        features["inputs.difference"] = _log((difference**2).mean(axis=(1, 2, 3)))
-        features["inputs.shared"] = _log((kernel.mean(axis=2) ** 2).mean(axis=(1, 2)))
-        of_channel = _log((kernel**2).mean(axis=(1, 3)))
-        features["inputs.spread"] = of_channel.max(axis=1) - of_channel.min(axis=1)
-        colour = (difference.mean(axis=3) ** 2).mean(axis=(1, 2)) * area
-        features["inputs.colour_flat"] = _log(colour / ((difference**2).mean(axis=(1, 2, 3)) + TINY))
-    if area == 1 or side * side != area:
-        return features
-    square = kernel.reshape(steps, -1, side, side)
-    features["window.flat"] = _log((square.mean(axis=(2, 3)) ** 2).mean(axis=1) * area / total)
-    along, down = square[..., 1:] * square[..., :-1], square[..., 1:, :] * square[..., :-1, :]
-    features["window.along"] = along.mean(axis=(1, 2, 3)) / total
-    features["window.down"] = down.mean(axis=(1, 2, 3)) / total
-    features["window.diagonal"] = (square[..., 1:, 1:] * square[..., :-1, :-1]).mean(axis=(1, 2, 3)) / total
-    if side > 2:
-        features["window.along2"] = (square[..., 2:] * square[..., :-2]).mean(axis=(1, 2, 3)) / total
-        features["window.down2"] = (square[..., 2:, :] * square[..., :-2, :]).mean(axis=(1, 2, 3)) / total
-    features["window.mirror"] = (square * square[..., ::-1]).mean(axis=(1, 2, 3)) / total
-    features["window.upside_down"] = (square * square[..., ::-1, :]).mean(axis=(1, 2, 3)) / total
-    of_place = energy.reshape(steps, side, side)
-    middle = of_place[:, side // 2, side // 2]
-    corners = of_place[:, [0, 0, -1, -1], [0, -1, 0, -1]].mean(axis=1)
-    features["window.middle"] = _log(middle / total)
-    features["window.corners"] = _log(corners / total)
-    features["window.deviation"] = _log(of_place.reshape(steps, -1)).std(axis=1)
-    return features
-
-
-def _vector(kind: str, x: npt.NDArray[np.float64]) -> Features:
-    """A bias, or a scale, shift or moving statistic: one value per unit [T, o]."""
-    logs = np.log10(np.abs(x) + TINY)
-    features = {f"{kind}.q{i}": q for i, q in enumerate(np.quantile(x, UNIT_LEVELS, axis=1))}
-    features |= {f"{kind}.log.q{i}": q for i, q in enumerate(np.quantile(logs, UNIT_LEVELS, axis=1))}
-    mean, deviation = x.mean(axis=1), x.std(axis=1)
-    features |= {
-        f"{kind}.mean": mean,
-        f"{kind}.log_deviation": _log(deviation),
-        f"{kind}.log_rms": _log(_rms(x, 1)),
-        f"{kind}.mean_by_deviation": mean / (deviation + TINY),
-        f"{kind}.negative": (x < 0).mean(axis=1),
-        f"{kind}.skewness": _skewness(x),
-    }
-    return features
-
-
-def _relations(others: dict[str, npt.NDArray], kernel: npt.NDArray, norms: npt.NDArray, size: npt.NDArray) -> Features:
-    """How a layer's vectors and its kernel [T, o, i, area] go together, unit by unit."""
-    features: Features = {}
-    flat_sum = kernel.sum(axis=(2, 3))
-    if "bias" in others:
-        features["bias.by_kernel"] = _log((_rms(others["bias"], 1) + TINY) / (size + TINY))
-        features["bias~norms"] = _correlation(np.abs(others["bias"]), norms)
-        features["bias~sums"] = _correlation(others["bias"], flat_sum)
-    if "gamma" in others:
-        features["gamma.from_one"] = _log(_rms(others["gamma"] - 1, 1))
-        features["gamma~norms"] = _correlation(others["gamma"], norms)
-        if "beta" in others:
-            features["gamma~beta"] = _correlation(others["gamma"], others["beta"])
-            features["beta.by_gamma"] = _log((_rms(others["beta"], 1) + TINY) / (_rms(others["gamma"], 1) + TINY))
-    if "moving_variance" in others:
-        variance = others["moving_variance"].clip(0)
-        power = (kernel**2).sum(axis=(2, 3))
-        ratio = _log((variance + TINY) / (power + TINY))
-        features["variance.by_power"] = ratio.mean(axis=1)
-        features["variance.by_power.deviation"] = ratio.std(axis=1)
-        features["variance~power"] = _correlation(_log(variance + TINY), _log(power + TINY))
-        # Inputs that go up and down together pass on the sum of the weights; independent ones their power.
-        features["variance~sums"] = _correlation(variance, flat_sum**2)
-        features |= {f"variance.{name}": v for name, v in _input_moments(variance, flat_sum**2, power).items()}
-        if "moving_mean" in others:
-            mean = others["moving_mean"] - others.get("bias", 0.0)
-            features["mean.by_variance"] = _log(_rms(mean, 1) ** 2 / (variance.mean(axis=1) + TINY) + TINY)
-            features["mean~sums"] = _correlation(mean, flat_sum)
-            features["mean.per_sum"] = (mean * flat_sum).sum(axis=1) / ((flat_sum**2).sum(axis=1) + TINY)
-            rest = mean - features["mean.per_sum"][:, None] * flat_sum
-            features["mean.rest"] = _log(_rms(rest, 1) / (_rms(mean, 1) + TINY))
-            if "bias" in others:
-                features["mean~bias"] = _correlation(others["moving_mean"], others["bias"])
-            if 1 < kernel.shape[2] <= FEW_CHANNELS:
-                features |= _channel_means(mean, kernel.sum(axis=3))
-    return features
-
-
-def _input_moments(variance: npt.NDArray, sums: npt.NDArray, power: npt.NDArray) -> Features:
-    """Variance of a unit's sum ≈ a · (sum of weights)² + b · power, by least squares over units [T, o]: a and b."""
-    design = np.stack([sums, power], axis=2)  # [T, o, 2]
-    weight = 1 / (power + TINY)[..., None]  # in proportion: large units do not rule
-    left = (design * weight).transpose(0, 2, 1) @ (design * weight)
-    right = ((design * weight).transpose(0, 2, 1) @ (variance[..., None] * weight))[..., 0]
-    left = left + 1e-6 * (np.trace(left, axis1=1, axis2=2) + TINY)[:, None, None] * np.eye(2)
-    found = np.linalg.solve(left, right[..., None])[..., 0]
-    return {"common": _signed_log(found[:, 0]), "own": _signed_log(found[:, 1])}
-
-
-def _channel_means(mean: npt.NDArray, sums: npt.NDArray) -> Features:
-    """Mean of a unit's sum ≈ Σ channels (mean of the channel) · (sum of its weights), by ridge: [T, o], [T, o, i]."""
-    left = sums.transpose(0, 2, 1) @ sums
-    scale = np.trace(left, axis1=1, axis2=2)[:, None, None] / left.shape[1]
-    left = left + (1e-3 * scale + TINY) * np.eye(left.shape[1])
-    found = np.linalg.solve(left, sums.transpose(0, 2, 1) @ mean[..., None])[..., 0]  # [T, i]
-    return {
-        "channels.mean": found.mean(axis=1),
-        "channels.first": found[:, 0],
-        "channels.last": found[:, -1],
-        "channels.deviation": found.std(axis=1),
-    }
-
-
-def _outgoing(following: npt.NDArray, norms: npt.NDArray, gamma: npt.NDArray | None) -> Features:
-    """The weights of the next layer [T, o, i, …] by the unit of this layer that they read.
-
-    A flattened map has several inputs of each unit, units changing fastest (height, width, channel).
-    """
-    steps, outputs, inputs = following.shape[:3]
-    units = norms.shape[1]
-    if inputs % units:
-        return {}
-    if following.ndim > 3:
-        blocks = following.reshape(steps, outputs, 1, units, -1)
-    else:
-        blocks = following.reshape(steps, outputs, inputs // units, units, 1)
-    out = np.sqrt((blocks**2).mean(axis=(1, 2, 4)))  # [T, units]
-    relative = _log(out / (_rms(out, 1) + TINY)[:, None])
-    features = {f"outgoing.q{i}": q for i, q in enumerate(np.quantile(relative, UNIT_LEVELS, axis=1))}
-    features["outgoing.deviation"] = relative.std(axis=1)
-    features["outgoing~norms"] = _correlation(out, norms)
-    if gamma is not None:
-        features["outgoing~gamma"] = _correlation(out, gamma)
-    places = blocks.shape[2]
-    side = round(places**0.5)
-    if places > 1 and side * side == places:
-        grid = blocks.reshape(steps, outputs, side, side, units)
-        total = (grid**2).mean(axis=(1, 2, 3, 4)) + TINY
-        features["places.along"] = (grid[:, :, :, 1:] * grid[:, :, :, :-1]).mean(axis=(1, 2, 3, 4)) / total
-        features["places.down"] = (grid[:, :, 1:] * grid[:, :, :-1]).mean(axis=(1, 2, 3, 4)) / total
-        features["places.common"] = _log((grid.mean(axis=(2, 3)) ** 2).mean(axis=(1, 2)) * places / total)
-        energy = (grid**2).mean(axis=(1, 4))  # [T, side, side]
-        inner = energy[:, 1:-1, 1:-1].mean(axis=(1, 2)) if side > 2 else energy.mean(axis=(1, 2))
-        features["places.inner"] = _log(inner / total)
-        features["places.upper"] = _log(energy[:, 0].mean(axis=1) / (energy[:, -1].mean(axis=1) + TINY))
-        features["places.left"] = _log(energy[:, :, 0].mean(axis=1) / (energy[:, :, -1].mean(axis=1) + TINY))
-        features["places.corners"] = _log(energy[:, [0, 0, -1, -1], [0, -1, 0, -1]].mean(axis=1) / total)
-        features["places.deviation"] = _log(energy.reshape(steps, -1)).std(axis=1)
-    return features
-
-
-def _rms(x: npt.NDArray, axis: int | tuple[int, ...]) -> npt.NDArray[np.float64]:
-    return np.sqrt((x**2).mean(axis=axis))
-
-
-def _skewness(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    z = (x - x.mean(axis=1, keepdims=True)) / (x.std(axis=1, keepdims=True) + TINY)
-    return (z * z * z).mean(axis=1)
-
-
-def _log(x: npt.NDArray) -> npt.NDArray[np.float64]:
-    return np.log10(np.abs(x) + TINY)
-
-
-def _signed_log(x: npt.NDArray) -> npt.NDArray[np.float64]:
-    """Logarithmic far from 0 and linear near it, keeping the sign."""
-    return np.arcsinh(1e3 * x)
-
-
-def _correlation(x: npt.NDArray, y: npt.NDArray) -> npt.NDArray[np.float64]:
-    """Pearson's correlation of rows [T, n]; 0 where one of them is constant."""
-    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
-    scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-    return np.where(scale > TINY**2, (x * y).sum(axis=1) / np.where(scale > TINY**2, scale, 1), 0.0)
+def _vector_reader(weights: npt.NDArray, layout: Layout) -> Read:
+    return lambda t: weights[:, t.offset : t.stop].reshape(len(weights), *t.shape)

@@ -9,9 +9,11 @@ from weightprint.images.sets import (
     largest_test_size,
     largest_train_size,
     load,
+    part_name,
     prepare,
     refuse_absent_sets,
     refuse_large_batch,
+    refuse_other_form,
 )
 
 __all__ = [
@@ -23,7 +25,9 @@ __all__ = [
     "largest_test_size",
     "largest_train_size",
     "load",
+    "part_name",
     "prepare",
     "refuse_absent_sets",
     "refuse_large_batch",
+    "refuse_other_form",
 ]

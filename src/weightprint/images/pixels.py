@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,20 @@ def to_rgb32(images: np.ndarray) -> NDArray[np.uint8]:
     color = images.shape[3] >= 3
     resized = resize(images[..., : 3 if color else 1])
     return np.ascontiguousarray(resized) if color else np.repeat(resized, 3, axis=3)
+
+
+def to_grey28(images: np.ndarray) -> NDArray[np.uint8]:
+    """Images [N, H, W] or [N, H, W, C] as uint8 [N, 28, 28, 1]; of colours the luma of ITU-R BT.601."""
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.shape[3] >= 3:
+        red, green, blue = (images[..., channel].astype(np.int64) for channel in range(3))
+        images = ((299 * red + 587 * green + 114 * blue + 500) // 1000)[..., None]
+    return np.ascontiguousarray(resize(images[..., :1], 28))
+
+
+FORMS: dict[str, Callable[[np.ndarray], NDArray[np.uint8]]] = {"32x32x3": to_rgb32, "28x28x1": to_grey28}
+"""By the names of `weightprint.setups.IMAGE_FORMS`."""
 
 
 def resize(images: np.ndarray, side: int = SIDE) -> NDArray[np.uint8]:

@@ -18,14 +18,14 @@ from weightprint.files import canonical_json, sha256_hex
 from weightprint.images.bundled import SETS, random_order
 from weightprint.images.pixels import (
     CLASSES,
-    SIDE,
+    FORMS,
     check_form,
     check_images,
     count_classes,
     form_of,
     to_labels,
-    to_rgb32,
 )
+from weightprint.setups import IMAGE_FORMS
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 """Arrays of an .npz file of images; the names that Keras gave them in its `mnist.npz`."""
@@ -48,6 +48,7 @@ class ImageSet:
     y_train: int64 [N], labels 0-9, every one of them at least once
     x_test:  uint8 [M, 32, 32, 3]
     y_test:  int64 [M], as y_train
+    form:    of the images: "32x32x3", or "28x28x1" for images [N, 28, 28, 1]
     """
 
     name: str
@@ -55,13 +56,15 @@ class ImageSet:
     y_train: NDArray[np.int64]
     x_test: NDArray[np.uint8]
     y_test: NDArray[np.int64]
+    form: str = "32x32x3"
 
     def __post_init__(self) -> None:
+        side, channels = IMAGE_FORMS[self.form]
         for part in ("train", "test"):
             images, labels = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
-            if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (SIDE, SIDE, 3):
+            if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, channels):
                 raise DataError(
-                    f"{self.name}: expected x_{part} as uint8 [N, 32, 32, 3], found {form_of(images)}",
+                    f"{self.name}: expected x_{part} as uint8 [N, {side}, {side}, {channels}], found {form_of(images)}",
                     hint="ImageSet.from_arrays takes images of other sizes",
                 )
             if labels.dtype != np.int64 or labels.ndim != 1:
@@ -81,6 +84,7 @@ class ImageSet:
         y_test: np.ndarray,
         *,
         source: str | None = None,
+        form: str = "32x32x3",
     ) -> ImageSet:
         """A data set from integer arrays of any image size.
 
@@ -89,18 +93,19 @@ class ImageSet:
                          blue, alpha) and of more the first three are taken.
         y_train, y_test: [N] or [N, 1], any integers in 0..9
         source:          what to name in errors; the data set's name when None
+        form:            "28x28x1" for grey images of 28 x 28: of colours the luma is taken
 
         Raises DataError for anything else: floats, channels first, labels out of range, a class without images.
         """
         source = source or name
-        arrays: list[np.ndarray] = []
+        arrays: dict[str, np.ndarray] = {}
         for part, images, labels in (("train", x_train, y_train), ("test", x_test, y_test)):
             images, labels = np.asarray(images), np.asarray(labels)
             check_images(images, f"{source}: x_{part}")
             labels = to_labels(labels, f"{source}: y_{part}")
             count_classes(labels, len(images), f"{source}: y_{part}")
-            arrays += [to_rgb32(images), labels]
-        return cls(name, *arrays)
+            arrays |= {f"x_{part}": FORMS[form](images), f"y_{part}": labels}
+        return cls(name, **arrays, form=form)
 
     @property
     def sha256(self) -> str:
@@ -199,6 +204,11 @@ def largest_test_size(images: ImageSet) -> int:
     return _largest(np.bincount(images.y_test, minlength=CLASSES).tolist())
 
 
+def part_name(dataset: str, form: str) -> str:
+    """What images of a data set are called where several forms lie side by side: "mnist", "mnist/28x28x1"."""
+    return dataset if form == "32x32x3" else f"{dataset}/{form}"
+
+
 def epoch_indices(labels: NDArray[np.int64], *, generator: np.random.Generator) -> NDArray[np.int64]:
     """The images of one epoch: as many of each class as the smallest class has, drawn anew and shuffled.
 
@@ -215,6 +225,16 @@ def epoch_size(labels: NDArray[np.int64]) -> int:
     """How many images `epoch_indices` gives."""
     counts = np.unique(labels, return_counts=True)[1]
     return len(counts) * int(counts.min(initial=len(labels)))
+
+
+def refuse_other_form(images: TrainingImages, form: str) -> None:
+    """Raise DataError unless the images have the side and the channels of a form."""
+    side, channels = IMAGE_FORMS[form]
+    if images.x_train.shape[1:] != (side, side, channels):
+        raise DataError(
+            f"{images.name} has images of {list(images.x_train.shape[1:])}, expected {[side, side, channels]}",
+            hint=f"load them with form={form!r}",
+        )
 
 
 def refuse_large_batch(images: TrainingImages, batch_size: int) -> None:
@@ -295,16 +315,18 @@ def _sizes(train: list[int], test: list[int]) -> dict[str, Any]:
 # --- finding ---------------------------------------------------------------------------------------------------------
 
 
-def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> ImageSet:
+def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, form: str = "32x32x3") -> ImageSet:
     """The data set `name`: the file <data_dir>/<name>.npz if there is one, else the bundled one.
+
+    form: of its images: "32x32x3" or "28x28x1"
 
     Raises DataError for an unknown name, a folder that is not there, or a file that `load_npz` refuses.
     """
     files = {} if data_dir is None else _npz_files(data_dir)
     if name in files:
-        return load_npz(files[name], name)
+        return load_npz(files[name], name, form=form)
     if name in SETS:
-        return ImageSet.from_arrays(name, *SETS[name].make())
+        return ImageSet.from_arrays(name, *SETS[name].make(), form=form)
     known = sorted({*files, *SETS})
     where = "bundled" if data_dir is None else f"in {data_dir} or bundled"
     hint = did_you_mean(name, known)
@@ -374,16 +396,17 @@ def _summary(name: str, path: Path) -> dict[str, Any]:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def load_npz(path: str | os.PathLike[str], name: str | None = None) -> ImageSet:
+def load_npz(path: str | os.PathLike[str], name: str | None = None, *, form: str = "32x32x3") -> ImageSet:
     """A data set from a NumPy archive with the arrays `KEYS`, as `ImageSet.from_arrays` takes them.
 
     path: of an .npz file; nothing in it is unpickled
     name: the file's name without .npz when None
+    form: of its images: "32x32x3" or "28x28x1"
 
     Raises DataError, naming the file, when it cannot be read or its content cannot be used.
     """
     arrays = _read_npz(Path(path), pixels=True)
-    return ImageSet.from_arrays(name or Path(path).stem, **arrays, source=str(path))
+    return ImageSet.from_arrays(name or Path(path).stem, **arrays, source=str(path), form=form)
 
 
 def _read_npz(path: Path, *, pixels: bool) -> dict[str, np.ndarray]:

@@ -3,40 +3,40 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
-
-from weightprint.errors import MetaError, did_you_mean
-
-if TYPE_CHECKING:
-    from weightprint.meta.base import MetaClassifier
+from typing import Any
 
 _HOMES = {
-    "DMC": "dmc",
-    "Fields": "baselines",
-    "Joint": "joint",
-    "LayerTrees": "layer_trees",
-    "Majority": "baselines",
-    "MetaClassifier": "base",
-    "Reading": "base",
-    "SVM": "linear",
-    "Shapes": "baselines",
-    "SliceTrees": "slice_trees",
-    "Trees": "trees",
-    "by_slices": "averaging",
-    "calibrate": "calibration",
+    "MODELS": "models",
+    "MetaClassifier": "estimator",
+    "Reading": "heads",
+    "View": "view",
+    "build": "models",
+    "build_own": "models",
+    "by_slices": "judging",
+    "calibrate": "judging",
     "compare": "comparison",
     "compare_splits": "comparison",
     "conformal_sets": "conformal",
-    "load_meta": "persistence",
+    "load_meta": "loading",
     "pick": "selection",
     "split_validation": "selection",
 }
 
-__all__ = ["MODELS", "build", "fit", *_HOMES]
+_MODELS = {
+    "DMC": "dmc",
+    "LayerTrees": "layer_trees",
+    "SVM": "svm",
+    "SliceTrees": "slice_trees",
+    "Trees": "trees",
+}
+"""Public functions that build a model of this name: `SVM("optimizer", slice_length=200)`."""
+
+__all__ = ["fit", *_HOMES, *_MODELS]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODELS:
+        return _builder(name)
     if name not in _HOMES:
         raise AttributeError(f"module 'weightprint.meta' has no attribute {name!r}")
     return getattr(importlib.import_module(f"weightprint.meta.{_HOMES[name]}"), name)
@@ -46,54 +46,21 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-class _Models(Mapping[str, "type[MetaClassifier]"]):
-    """Model names and their classes; a class is loaded when it is first asked for."""
+def _builder(name: str) -> Any:
+    from weightprint.meta.models import build
 
-    _classes = {  # noqa: RUF012
-        "majority": "Majority",
-        "shapes": "Shapes",
-        "fields": "Fields",
-        "svm": "SVM",
-        "trees": "Trees",
-        "slice_trees": "SliceTrees",
-        "layer_trees": "LayerTrees",
-        "joint": "Joint",
-        "dmc": "DMC",
-    }
+    model = _MODELS[name]
 
-    def __getitem__(self, name: str) -> type[MetaClassifier]:
-        return __getattr__(self._classes[name])
+    def make(target: str, **settings: Any) -> Any:
+        return build(model, target=target, **settings)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._classes)
-
-    def __len__(self) -> int:
-        return len(self._classes)
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = f"The model {model} for a target; settings as for `weightprint.meta.build`."
+    return make
 
 
-MODELS: Mapping[str, type[MetaClassifier]] = _Models()
-"""Every meta-classifier by its name."""
+def fit(model: str, runs: Any, **settings: Any) -> Any:
+    """`build(model, **settings)`, fitted on every run given: give it the training part of a split."""
+    from weightprint.meta.models import build
 
-
-def build(model: str, **params: Any) -> MetaClassifier:
-    """A meta-classifier by its model's name, its settings checked: `build("svm", target="optimizer")`.
-
-    Raises MetaError for an unknown model or setting, naming the nearest known one, or a setting that cannot be.
-    """
-    if model not in MODELS:
-        raise MetaError(f"unknown model {model!r}", hint=did_you_mean(model, MODELS))
-    cls = MODELS[model]
-    known = cls._get_param_names()
-    for name in params:
-        if name not in known:
-            raise MetaError(f"{model} has no setting {name!r}", hint=did_you_mean(name, known))
-    if "target" not in params:
-        raise MetaError(f"{model} needs a target", hint="such as target='optimizer'")
-    meta = cls(**params)
-    meta.check()
-    return meta
-
-
-def fit(model: str, zoo: Any, **params: Any) -> MetaClassifier:
-    """`build(model, **params)`, fitted on every run of `zoo`: give it the training part of a split."""
-    return build(model, **params).fit(zoo)
+    return build(model, **settings).fit(runs)

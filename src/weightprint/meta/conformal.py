@@ -5,8 +5,7 @@ The library is MAPIE (extra `[conformal]`): maintained, and with no requirement 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,35 +13,22 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from weightprint.errors import MetaError
-from weightprint.meta import rows
-from weightprint.meta.base import MetaClassifier
-from weightprint.meta.calibration import draw_snapshot
-from weightprint.meta.evaluation import Interval, bootstrap, listed
-from weightprint.meta.rows import Member
-from weightprint.meta.selection import Runs, folds
+from weightprint.evaluation.conformal import set_scores
+from weightprint.meta.estimator import MetaClassifier
+from weightprint.meta.judging import draw_snapshot
+from weightprint.meta.selection import folds
 from weightprint.meta.targets import CLASSIFICATION, Target, check_name
+from weightprint.meta.view import Member, Trained, choose, describe
+from weightprint.zoo.readable import Readable
 
 LEVELS = (0.8, 0.9, 0.95)
 FOLDS = 5
 
 
-def clopper_pearson(successes: int, n: int) -> Interval:
-    """The exact 95 % interval of a share `successes` / `n`; (0, 1) when n is 0.
-
-    Source: C. J. Clopper and E. S. Pearson, Biometrika 26 (1934), 404–413.
-    """
-    from scipy.stats import binomtest
-
-    if n == 0:
-        return 0.0, 1.0
-    found = binomtest(successes, n).proportion_ci(method="exact")
-    return float(found.low), float(found.high)
-
-
 def conformal_sets(
     meta: MetaClassifier,
-    train: Any,
-    test: Any,
+    train: Iterable[Readable],
+    test: Iterable[Readable],
     *,
     levels: Sequence[float] = LEVELS,
     count: int = FOLDS,
@@ -53,7 +39,8 @@ def conformal_sets(
 
     meta:   settings; clones are fitted on all snapshots of all folds of the training runs but one, and on all folds
     levels: the shares of runs whose set is to hold the true class
-    count:  of folds
+    count:  of folds; kin share one
+    test:   those that are training runs or their kin are left out
 
     A class is in a run's set when its score there is not among the worst of the scores that training runs got from the
     models that had not seen them (Romano, Sesia and Candès, "Classification with valid and adaptive coverage", NeurIPS
@@ -63,7 +50,7 @@ def conformal_sets(
     Returns a JSON-ready document: "levels" with coverage and its exact (Clopper–Pearson) interval, overall and per
     class, the mean set size, how many sets have which size, and "confident_errors": sets of one wrong class. "sets" are
     the classes of each test run at each level. Raises MetaError without the library, when the target is a number, or
-    when a class has a single training run.
+    when a class has a single training run (kin count as one).
     """
     try:
         from mapie.classification import CrossConformalClassifier
@@ -72,11 +59,13 @@ def conformal_sets(
     from sklearn.model_selection import PredefinedSplit
 
     target, learn, judged, excluded = _members(meta, train, test)
-    n, classes = len(learn), len(target.classes)
-    truth = [np.array([target.encode(m.labels[0]) for m in part], np.intp) for part in (learn, judged)]
-    scarce = [target.classes[c] for c in np.flatnonzero(np.bincount(truth[0], minlength=classes) < 2)]
+    n = len(learn)
+    truth = [np.array([_class(target, m) for m in part], np.intp) for part in (learn, judged)]
+    kin = np.array([m.run.kin for m in learn])
+    scarce = [label for c, label in enumerate(target.classes) if len(set(kin[truth[0] == c])) < 2]
     if scarce:
-        raise MetaError(f"{target.name} {scarce[0]!r} has one training run: its fold would leave none to learn from")
+        runs = "one training run" if len(set(kin)) == n else "training runs of one kin alone"
+        raise MetaError(f"{target.name} {scarce[0]!r} has {runs}: its fold would leave none to learn from")
     least = min(levels) if levels else 0
     if not levels or least <= 0 or max(levels) >= 1:
         raise MetaError(f"levels must lie between 0 and 1, not {list(levels)}")
@@ -89,7 +78,7 @@ def conformal_sets(
             hint="a lower level",
         )
     reader = _SnapshotReader(meta, [*learn, *judged], target, slices, seed)
-    fold = folds([m.run for m in learn], target.name, min(count, n), seed=seed)
+    fold = folds([m.run for m in learn], target.name, min(count, len(set(kin))), seed=seed)
     conformal = CrossConformalClassifier(
         reader, confidence_level=[1 - alpha for alpha in alphas], conformity_score="lac", cv=PredefinedSplit(fold)
     )
@@ -97,7 +86,7 @@ def conformal_sets(
     predicted, sets = conformal.predict_set(np.arange(n, n + len(judged))[:, None], agg_scores="crossval")
     return {
         "property": target.name,
-        "model": meta.name,
+        "model": meta.model,
         "classes": list(target.classes),
         "n_train_runs": n,
         "n_runs": len(judged),
@@ -111,7 +100,7 @@ def conformal_sets(
             {
                 "run": member.run.identity,
                 "snapshot": draw_snapshot(member.run.identity, member.snapshots, seed),
-                "truth": member.labels[0],
+                "truth": member.labels[target.name][0],
                 "sets": [[target.classes[c] for c in np.flatnonzero(of_run[:, i])] for i in range(len(levels))],
             }
             for member, of_run in zip(judged, sets, strict=True)
@@ -119,46 +108,30 @@ def conformal_sets(
     }
 
 
-def set_scores(sets: npt.NDArray[np.bool_], truth: npt.NDArray[np.intp]) -> dict[str, Any]:
-    """Coverage and size of sets [N, C] for the class numbers [N]."""
-    n, classes = sets.shape
-    covered = sets[np.arange(n), truth]
-    sizes = sets.sum(axis=1)
-    wrong = int(((sizes == 1) & ~covered).sum())
-    return {
-        "n": n,
-        "covered": int(covered.sum()),
-        "coverage": float(covered.mean()),
-        "interval": list(clopper_pearson(int(covered.sum()), n)),
-        "mean_size": float(sizes.mean()),
-        "mean_size_interval": listed(bootstrap(lambda counts: counts @ sizes / n, n)),
-        "sizes": np.bincount(sizes, minlength=classes + 1).tolist(),
-        "confident_errors": {"n": wrong, "share": wrong / n, "interval": list(clopper_pearson(wrong, n))},
-        "per_class": [
-            {"covered": int(covered[truth == c].sum()), "n": int((truth == c).sum())} for c in range(classes)
-        ],
-    }
-
-
-def _members(meta: MetaClassifier, train: Any, test: Any) -> tuple[Target, list[Member], list[Member], dict[str, int]]:
+def _members(
+    meta: MetaClassifier, train: Iterable[Readable], test: Iterable[Readable]
+) -> tuple[Target, list[Member], list[Member], dict[str, int]]:
     """The target, the runs to learn from and those to judge by, and the test runs left out, by reason."""
     meta.check()
-    measured = check_name(meta.target, list(train))
-    choice = meta._choice()
-    learn, _ = rows.choose(sorted(train, key=lambda run: str(run.identity)), choice)
-    target = Target.of(meta.target, [m.labels for m in learn], measured=measured)
+    train = sorted(train, key=lambda run: str(run.identity))
+    measured = check_name(meta.target, train)
+    learn, _ = choose(train, meta.view, [meta.target])
+    target = Target.of(meta.target, [m.labels[meta.target] for m in learn], measured=measured)
     if target.kind != CLASSIFICATION:
         raise MetaError(f"{meta.target} is a number: conformal sets are of classes")
-    seen = {member.run.identity for member in learn}
-    judged, excluded = rows.choose((run for run in test if run.identity not in seen), choice)
-    known = [m for m in judged if target.encode(m.labels[0]) is not None]
+    seen = Trained([member.run.identity for member in learn], [member.run.kin for member in learn])
+    judged, excluded = choose(test, meta.view, [meta.target], trained=seen)
+    known = [m for m in judged if _class(target, m) is not None]
     if len(known) < len(judged):
         excluded["class_not_trained"] = len(judged) - len(known)
     if not known:
-        raise MetaError(
-            f"no test run is left: {rows.describe(excluded)}", hint="give the two parts of a split, zoo.split()"
-        )
-    return target, learn, known, dict(excluded)
+        raise MetaError(f"no test run is left: {describe(excluded)}", hint="give the two parts of a split, zoo.split()")
+    return target, learn, known, {reason: count for reason, count in excluded.items() if count}
+
+
+def _class(target: Target, member: Member) -> Any:
+    """The number of a run's class; None for one that no training run had."""
+    return target.encode(member.labels[target.name][0])
 
 
 class _SnapshotReader(ClassifierMixin, BaseEstimator):
@@ -171,7 +144,7 @@ class _SnapshotReader(ClassifierMixin, BaseEstimator):
         return _SnapshotReader(self.meta, self.members, self.target, self.slices, self.seed)
 
     def fit(self, X: npt.NDArray, y: npt.NDArray) -> _SnapshotReader:
-        self.meta_ = clone(self.meta).fit(Runs(self.members[i].run for i in X[:, 0]))
+        self.meta_ = clone(self.meta).fit([self.members[i].run for i in X[:, 0]])
         self.classes_ = np.array([self.target.classes.index(c) for c in self.meta_.classes_])
         return self
 
@@ -182,7 +155,7 @@ class _SnapshotReader(ClassifierMixin, BaseEstimator):
             number = draw_snapshot(member.run.identity, member.snapshots, self.seed)
             readings, excluded = self.meta_.read([member.run], slices=self.slices, snapshots=(number, number))
             if not readings:
-                raise MetaError(f"run {member.run.number} cannot be read: {rows.describe(Counter(excluded))}")
+                raise MetaError(f"{member.run.name} cannot be read: {describe(excluded)}")
             found.append(readings[0].mean)
         return np.array(found)
 

@@ -1,11 +1,11 @@
-"""Meta-classifiers on disk: a folder of one JSON file and one file of arrays. Loading runs no stored code.
+"""Meta-classifiers on disk: a folder of one JSON file and what learners keep. Loading runs no stored code.
 
     name.meta/
-      meta.json            model, settings, classes, identities of the training runs, versions, checksums
-      arrays.safetensors   coefficients, trees or network weights
+      meta.json                view, features, learner, targets, identities of the training runs, versions, checksums
+      0-trees.txt, 0-linear.safetensors, …   of the first target's learner: trees as text, coefficients, network weights
 
-`meta.json` carries the SHA-256 of `arrays.safetensors` and, under "sha256", that of itself without this field, as
-canonical JSON.
+`meta.json` carries the SHA-256 of the other files and, under "sha256", that of itself without this field, as canonical
+JSON.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import secrets
 import shutil
 from importlib.metadata import version
@@ -20,17 +21,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weightprint import __version__
-from weightprint.errors import CorruptFile, MetaError, did_you_mean
+from weightprint.errors import CorruptFile, MetaError
+from weightprint.features.table import features_named
 from weightprint.files import TEMPORARY_PREFIX, canonical_json, sha256_hex, write_atomic, write_json
+from weightprint.meta.learners.base import Learner
 
 if TYPE_CHECKING:
-    from weightprint.meta.base import MetaClassifier
+    from weightprint.meta.estimator import MetaClassifier
 
 META_FILE = "meta.json"
-ARRAYS_FILE = "arrays.safetensors"
 FORMAT = "weightprint-meta"
-FORMAT_VERSION = 1
-_LIBRARIES = ("numpy", "scikit-learn", "torch", "safetensors")
+FORMAT_VERSION = 2
+_LIBRARIES = ("numpy", "scikit-learn", "lightgbm", "torch", "safetensors")
 
 
 def save_meta(meta: MetaClassifier, path: str | os.PathLike[str]) -> Path:
@@ -38,43 +40,56 @@ def save_meta(meta: MetaClassifier, path: str | os.PathLike[str]) -> Path:
 
     Raises MetaError before a fit, and when something that is no meta-classifier is in the way.
     """
-    import numpy as np
-    from safetensors.numpy import save
-
-    meta._check_fitted()
+    meta.check_fitted()
     path = Path(path)
     _refuse_other_content(path)
-    arrays, facts = meta._state()
-    encoded = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    files: dict[str, bytes] = {}
+    heads = []
+    for number, head in enumerate(meta.heads_.values()):
+        files |= {f"{number}-{name}": data for name, data in head.fitted.files().items()}
+        target: dict[str, Any] = {**vars(head.target), "classes": list(head.target.classes)}
+        heads.append(
+            {
+                "target": target,
+                "scale": list(head.scale),
+                "train_runs": list(head.train_runs),
+                "class_counts": head.class_counts,
+                "facts": dict(head.fitted.facts),
+            }
+        )
     document = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
-        "model": meta.name,
-        "params": _listed(meta.get_params(deep=False)),
-        "kind": meta.target_.kind,
-        "classes": list(meta.classes_),
-        "log": meta.target_.log,
-        "scale": list(meta._scale),
-        "zoo": meta.zoo_,
-        "train_runs": list(meta.train_runs_),
+        "model": meta.model,
+        "target": meta.target,
+        "together": list(meta.together),
+        "view": meta.view.to_json(),
+        "features": {"name": meta.features, "version": features_named(meta.features).version},
+        "learner": {
+            "name": meta.learner.name,
+            "version": meta.learner.version,
+            "settings": _kept_settings(meta.learner),
+        },
+        "seed": meta.seed,
+        "heads": heads,
+        "train_kin": list(meta.train_kin_),
         "excluded": meta.excluded_,
-        "class_counts": meta.class_counts_,
         "lengths": list(meta.lengths_),
         "seconds": meta.seconds_,
-        "facts": facts,
         "made_with": {
             "weightprint": __version__,
             "python": platform.python_version(),
             **{name: version(name) for name in _LIBRARIES},
         },
-        "arrays_sha256": sha256_hex(encoded),
+        "files": {name: sha256_hex(data) for name, data in files.items()},
     }
-    document["sha256"] = _own_sha256(document)
+    document["sha256"] = own_sha256(document)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}-{path.name}"
     try:
         fresh.mkdir()
-        write_atomic(fresh / ARRAYS_FILE, encoded)
+        for name, data in files.items():
+            write_atomic(fresh / name, data)
         write_json(fresh / META_FILE, document)
         _replace_folder(fresh, path)
     finally:
@@ -82,53 +97,28 @@ def save_meta(meta: MetaClassifier, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def load_meta(path: str | os.PathLike[str]) -> MetaClassifier:
-    """The meta-classifier that `save` wrote; it predicts exactly as it did.
+def _kept_settings(learner: Learner) -> dict[str, Any]:
+    """A learner's settings without the place of its unfinished fits, which is this machine's alone."""
+    return {name: None if name == "checkpoint" else value for name, value in vars(learner).items()}
 
-    Raises MetaError when there is none, or one of an unknown version or model; CorruptFile when its content is
-    not what was written.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
 
-    from weightprint.meta import MODELS
-    from weightprint.meta.targets import Target
-
-    path = Path(path)
-    document = _read_document(path)
+def read_file(folder: Path, name: str, digest: Any) -> bytes:
+    """One of the other files, checked against its checksum. Raises CorruptFile."""
+    if not re.fullmatch(r"\d+-[a-z]+\.[a-z]+", name):
+        raise CorruptFile(f"{folder} names a file {name!r}, which is none of a meta-classifier's", hint="fit again")
+    path = folder / name
     try:
-        encoded = (path / ARRAYS_FILE).read_bytes()
+        data = path.read_bytes()
     except OSError as error:
-        raise CorruptFile(f"cannot read {path / ARRAYS_FILE}: {error.strerror}", hint="fit again") from error
-    if sha256_hex(encoded) != document["arrays_sha256"]:
-        raise CorruptFile(f"{path / ARRAYS_FILE} is not what was written: its checksum differs", hint="fit again")
-    if document["model"] not in MODELS:
-        raise MetaError(
-            f"{path} holds a model {document['model']!r} that this version does not have",
-            hint=did_you_mean(document["model"], MODELS),
-        )
-    try:
-        params: dict[str, Any] = {
-            name: tuple(v) if isinstance(v, list) else v for name, v in document["params"].items()
-        }
-        meta = MODELS[document["model"]](**params)
-        meta.check()
-        meta.target_ = Target(meta.target, document["kind"], tuple(document["classes"]), document["log"])
-        meta.classes_ = meta.target_.classes
-        meta._scale = (document["scale"][0], document["scale"][1])
-        meta.zoo_ = document["zoo"]
-        meta.train_runs_ = tuple(document["train_runs"])
-        meta.excluded_ = document["excluded"]
-        meta.class_counts_ = document["class_counts"]
-        meta.lengths_ = tuple(document["lengths"])
-        meta.seconds_ = document["seconds"]
-        meta._restore(load(encoded), document["facts"])
-    except (KeyError, TypeError, IndexError, AttributeError, RuntimeError, SafetensorError) as error:
-        raise CorruptFile(f"{path} does not hold what its model needs: {error}", hint="fit again") from error
-    return meta
+        raise CorruptFile(f"cannot read {path}: {error.strerror}", hint="fit again") from error
+    if sha256_hex(data) != digest:
+        raise CorruptFile(f"{path} is not what was written: its checksum differs", hint="fit again")
+    return data
 
 
-def _read_document(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """What `meta.json` in a folder says, checked against its own checksum. Raises MetaError and CorruptFile as
+    `load_meta` does."""
     try:
         document = json.loads((path / META_FILE).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -142,16 +132,18 @@ def _read_document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise MetaError(f"{path / META_FILE} does not describe a meta-classifier")
     if document.get("version") != FORMAT_VERSION:
+        found = document.get("version")
+        older = isinstance(found, int) and found < FORMAT_VERSION
         raise MetaError(
-            f"{path} has format {document.get('version')}, this version reads {FORMAT_VERSION}",
-            hint="load it with a newer weightprint",
+            f"{path} has format {found}, this version reads {FORMAT_VERSION}",
+            hint="fit it again" if older else "load it with a newer weightprint",
         )
-    if document.get("sha256") != _own_sha256(document):
+    if document.get("sha256") != own_sha256(document) or not isinstance(document.get("files"), dict):
         raise CorruptFile(f"{path / META_FILE} is not what was written: its checksum differs", hint="fit again")
     return document
 
 
-def _own_sha256(document: dict[str, Any]) -> str:
+def own_sha256(document: dict[str, Any]) -> str:
     """The checksum of the document without the checksum."""
     try:
         return sha256_hex(canonical_json({k: v for k, v in document.items() if k != "sha256"}).encode())
@@ -164,9 +156,10 @@ def _refuse_other_content(path: Path) -> None:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     try:
-        theirs = json.loads((path / META_FILE).read_text(encoding="utf-8")).get("format") != FORMAT
-        theirs = theirs or any(entry.name not in (META_FILE, ARRAYS_FILE) for entry in path.iterdir())
-    except (OSError, ValueError, AttributeError):
+        document = json.loads((path / META_FILE).read_text(encoding="utf-8"))
+        own = {META_FILE, "arrays.safetensors", *document.get("files", ())}
+        theirs = document.get("format") != FORMAT or any(entry.name not in own for entry in path.iterdir())
+    except (OSError, ValueError, AttributeError, TypeError):
         theirs = True
     if theirs:
         raise MetaError(f"{path} exists and is not a meta-classifier", hint="choose another path")
@@ -184,7 +177,3 @@ def _replace_folder(fresh: Path, path: Path) -> None:
             os.replace(old, path)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _listed(params: dict[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in params.items()}

@@ -3,61 +3,54 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from sklearn.base import clone
 
 from weightprint.errors import CorruptFile, MetaError
-from weightprint.meta.base import MetaClassifier
-from weightprint.meta.comparison import Tally, compare
-from weightprint.meta.rows import deal_folds
+from weightprint.evaluation.answers import per_run
+from weightprint.meta.answers import read_answers
+from weightprint.meta.comparison import compare
+from weightprint.meta.estimator import MetaClassifier
+from weightprint.meta.learners.base import deal_folds
 from weightprint.meta.targets import MOST_CLASSES, labels_of
 from weightprint.seeds import seed_from_hash
+from weightprint.zoo.readable import Readable
 
 QUANTILES = 5
 """Groups of equal size that numbers are stratified by."""
 
 
-class Runs(Sequence[Any]):
-    """Some runs of a zoo, to be fitted or evaluated on in its place; `identity` is the zoo's."""
-
-    def __init__(self, runs: Iterable[Any], identity: str | None = None) -> None:
-        self._runs, self.identity = list(runs), identity
-
-    def __len__(self) -> int:
-        return len(self._runs)
-
-    def __getitem__(self, number: Any) -> Any:
-        return self._runs[number]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._runs)
-
-
-def folds(runs: Sequence[Any], target: str, count: int, *, seed: int = 0) -> npt.NDArray[np.intp]:
+def folds(runs: Sequence[Readable], target: str, count: int, *, seed: int = 0) -> npt.NDArray[np.intp]:
     """A fold's number from 0 for each run [N], stratified by its label and by whether it converged.
 
-    Numbers of many values, and what is measured, are stratified by their quantiles. The same runs in another order are
-    dealt alike.
+    Kin share a fold, which is dealt by the label of the first of them. Numbers of many values, and what is measured,
+    are stratified by their quantiles. The same runs in another order are dealt alike.
     """
-    order = sorted(range(len(runs)), key=lambda i: str(runs[i].identity))
-    labels = [_label(runs[i], target) for i in order]
+    families: dict[str, list[int]] = {}
+    for i in sorted(range(len(runs)), key=lambda i: str(runs[i].identity)):
+        families.setdefault(runs[i].kin, []).append(i)
+    firsts = [runs[family[0]] for family in families.values()]
+    labels = [_label(run, target) for run in firsts]
     numbers = np.array([v for v in labels if isinstance(v, float)])
     edges = np.quantile(numbers, np.arange(1, QUANTILES) / QUANTILES) if len(set(numbers)) > MOST_CLASSES else None
     strata = [
-        (int(np.searchsorted(edges, v)) if edges is not None and isinstance(v, float) else v, runs[i].converged)
-        for i, v in zip(order, labels, strict=True)
+        (int(np.searchsorted(edges, v)) if edges is not None and isinstance(v, float) else v, run.converged)
+        for run, v in zip(firsts, labels, strict=True)
     ]
+    dealt = deal_folds(strata, count, np.random.default_rng(seed_from_hash("folds", target, count, seed)))
     fold = np.zeros(len(runs), np.intp)
-    fold[order] = deal_folds(strata, count, np.random.default_rng(seed_from_hash("folds", target, count, seed)))
+    for family, number in zip(families.values(), dealt, strict=True):
+        fold[family] = number
     return fold
 
 
-def _label(run: Any, target: str) -> Any:
+def _label(run: Readable, target: str) -> Any:
     """What a run is stratified by: its label at the last snapshot, a number as a float; None where it has none."""
     try:
         labels = labels_of(run, target, (max(1, len(run.measurements)),))
@@ -67,21 +60,32 @@ def _label(run: Any, target: str) -> Any:
     return float(label) if isinstance(label, (int, float)) and not isinstance(label, bool) else label
 
 
-def split_validation(train: Any, target: str, *, share: float = 0.2, seed: int = 0) -> tuple[Runs, Runs]:
-    """(runs to learn from, validation runs) out of training runs, stratified as by `folds`.
+def split_validation(
+    train: Iterable[Readable], target: str, *, share: float = 0.2, seed: int = 0
+) -> tuple[list[Readable], list[Readable]]:
+    """(runs to learn from, validation runs) out of training runs, stratified as by `folds`; kin stay together.
 
     share: about how large a part the validation runs are, at most a half
 
-    Raises MetaError for another share, or for fewer than two runs.
+    Raises MetaError for another share, or for fewer than two runs that are no kin.
     """
     if not 0 < share <= 0.5:
         raise MetaError(f"the share of validation runs must be above 0 and at most 0.5, not {share}")
-    runs, identity = list(train), getattr(train, "identity", None)
-    if len(runs) < 2:
-        raise MetaError(f"{len(runs)} runs cannot be split into runs to learn from and validation runs")
-    fold = folds(runs, target, min(len(runs), round(1 / share)), seed=seed)
-    learn = [run for run, k in zip(runs, fold, strict=True) if k]
-    return Runs(learn, identity), Runs([run for run, k in zip(runs, fold, strict=True) if not k], identity)
+    runs = list(train)
+    apart = len({run.kin for run in runs})
+    if apart < 2:
+        raise MetaError(f"{_counted(runs)} cannot be split into runs to learn from and validation runs")
+    fold = folds(runs, target, min(apart, round(1 / share)), seed=seed)
+    return _part(runs, fold != 0), _part(runs, fold == 0)
+
+
+def _part(runs: Sequence[Readable], mask: npt.NDArray[np.bool_]) -> list[Readable]:
+    return [run for run, inside in zip(runs, mask, strict=True) if inside]
+
+
+def _counted(runs: Sequence[Readable]) -> str:
+    """How many runs there are, and that all are kin where they are."""
+    return f"{len(runs)} runs" + (", which share their random streams," if len(runs) > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class Picked:
 
 def pick(
     candidates: Mapping[str, MetaClassifier],
-    train: Any,
+    train: Iterable[Readable],
     *,
     count: int = 3,
     slices: int = 5,
@@ -124,23 +128,22 @@ def pick(
             f"candidates of one target are needed, not of {len(targets)}: {', '.join(sorted(targets)) or 'none given'}"
         )
     (target,) = targets
-    runs, identity = list(train), getattr(train, "identity", None)
-    count = min(count, len(runs))
+    runs = list(train)
+    count = min(count, len({run.kin for run in runs}))
     if count < 2:
         raise MetaError(f"a choice takes at least 2 folds of the training runs, not {count}")
     fold = folds(runs, target, count, seed=seed)
-    tallies: dict[str, Tally] = {}
+    answers: dict[str, pl.DataFrame] = {}
     for name, meta in candidates.items():
         parts = []
         for k in range(count):
-            learn = Runs((run for run, f in zip(runs, fold, strict=True) if f != k), identity)
-            held = Runs((run for run, f in zip(runs, fold, strict=True) if f == k), identity)
-            parts.append(Tally.of(clone(meta).fit(learn), held, slices=slices))
-        tallies[name] = Tally.joined(parts)
+            fitted = clone(meta).fit(_part(runs, fold != k))
+            parts.append(read_answers(fitted, _part(runs, fold == k), slices=slices, split=k)[0])
+        answers[name] = pl.concat(parts)
         if say is not None:
-            say(f"{name}: {tallies[name].score.mean():.3f}")
-    document = compare(tallies)
+            say(f"{name}: {per_run(answers[name])['score'].to_numpy().mean():.3f}")
+    document = compare(answers)
     scores = {model["name"]: model["value"] for model in document["models"]}
     best = (max if document["measure"] == "accuracy" else min)(scores, key=lambda name: scores[name])
-    document |= {"chosen": best, "folds": count, "seconds": time.monotonic() - began}
+    document |= {"n_splits": 1, "chosen": best, "folds": count, "seconds": time.monotonic() - began}
     return Picked(best, clone(candidates[best]), document)

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import CorruptFile, MetaError, did_you_mean
-
-CLASSIFICATION, REGRESSION = "classification", "regression"
+from weightprint.evaluation.answers import CLASSIFICATION, REGRESSION
 
 MOST_CLASSES = 10
 """A number with more distinct values than this is regressed; with as many or fewer, each value is a class."""

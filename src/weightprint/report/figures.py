@@ -18,7 +18,7 @@ from weightprint.report.scores import Score, in_order, words
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from weightprint.report.maps import PathMap, WeightMap
+    from weightprint.study.maps import PathMap, WeightMap
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
 """Okabe and Ito's colours (jfly.uni-koeln.de/color), told apart by colour-blind readers, on light and dark ground:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from weightprint.report.scores import enumeration, words
+from weightprint.study.attribution import DELETED, DELETION, SHARE
 
 Row = Mapping[str, Any]
 
@@ -115,19 +116,24 @@ def _between_zoos(rows: Sequence[Row]) -> str:
 
 
 def controls(rows: Sequence[Row]) -> str:
-    """What remains above the baseline without the trivial footprints, read by the better of the models."""
-    own: list[Row] = []
-    for model in ("trees", "layer_trees"):
-        for control in ("without moving statistics", "without both"):
-            own = _of(rows, experiment="controls", x=control, model=model) or own
-    kept = [f"{words(r['property'])} ({_percent(r)})" for r in own if above(r)]
-    lost = [words(r["property"]) for r in own if not above(r)]
-    text = ""
-    if kept:
-        text = f"Without moving statistics and biases before batch norm there remain {enumeration(kept)}."
-    if lost and kept:
-        text += f" Not settled then: {enumeration(lost)}."
-    return text
+    """What remains above the baseline without the trivial footprints, read by whichever model names most of it."""
+    kept, lost = [], []
+    for target in dict.fromkeys(r["property"] for r in rows):
+        of_models = []
+        for model in dict.fromkeys(r["model"] for r in rows):
+            own = {r["x"]: r for r in _of(rows, experiment="controls", property=target, model=model)}
+            row = own.get("without both") or own.get("without moving statistics")
+            of_models += [row] if row else []
+        if of_models:
+            best = max(of_models, key=lambda r: r["value"])
+            if above(best):
+                kept.append(f"{words(target)} ({_percent(best)}, {best['model']})")
+            else:
+                lost.append(words(target))
+    if not kept:
+        return ""
+    text = f"Without moving statistics and biases before batch norm there remain {enumeration(kept)}."
+    return f"{text} Not settled then: {enumeration(lost)}." if lost else text
 
 
 def _points(row: Row) -> str:
@@ -143,57 +149,32 @@ def signed(row: Row) -> str:
     return f"{100 * row['value']:+.0f} {_interval(row)}".replace("-", "−")
 
 
-def _deletions(rows: Sequence[Row], mark: str = "") -> list[tuple[str, Row, Row, Row]]:
-    """Per property the fall of the probability when what is most attributed is replaced, when as much at random is,
-    and the difference, where its whole interval lies above 0."""
-    found = []
-    for target in dict.fromkeys(r["property"] for r in rows):
-        own = {r["x"]: r for r in _of(rows, experiment="attribution", property=target)}
-        three = [
-            own.get(f"{mark}{name}") for name in ("most attributed replaced", "random ones replaced", "difference")
-        ]
-        most, at_random, difference = three
-        if most and at_random and difference and difference["low"] is not None and difference["low"] > 0:
-            found.append((target, most, at_random, difference))
-    return found
-
-
 LARGE_SHARE = 0.05
-"""Of a probability: smaller shares are not named in a sentence."""
+"""Smaller shares are not named in a sentence."""
 
 
 def attribution(rows: Sequence[Row]) -> str:
-    """Which tensors verdicts rest on, where replacing them tells more than replacing others."""
+    """Which tensors verdicts rest on, where replacing what is most attributed tells more than replacing others."""
     parts = []
-    for target, most, at_random, difference in _deletions(rows):
-        own = _of(rows, experiment="attribution", property=target, measure="share of probability")
-        sure = [r for r in own if r["low"] is not None and r["low"] > 0 and r["value"] >= LARGE_SHARE]
-        foremost = [f"{r['x']} ({_points(r)})" for r in sorted(sure, key=lambda r: -r["value"])[:3]]
-        names = f"; largest shares {enumeration(foremost)}" if foremost else ""
+    for target in dict.fromkeys(r["property"] for r in rows):
+        found = _of(rows, experiment="attribution", property=target)
+        own = {r["x"]: r for r in found}
+        most, at_random, difference = (own.get(name) for name in DELETION)
+        if not (most and at_random and difference) or difference["low"] is None or difference["low"] <= 0:
+            continue
+        shares = [r for r in found if r["measure"] == SHARE]
+        sure = [r for r in shares if r["low"] is not None and r["low"] > 0 and r["value"] >= LARGE_SHARE]
+        foremost = [f"{r['x']} ({_points(r)} %)" for r in sorted(sure, key=lambda r: -r["value"])[:3]]
+        told = f"; largest shares {enumeration(foremost)}" if foremost else ""
         parts.append(
             f"{words(target)} by {_points(most)} points against {_points(at_random)} (difference {_points(difference)} "
-            f"{_interval(difference)}{names})"
+            f"{_interval(difference)}{told})"
         )
     if not parts:
         return ""
     return (
-        "Replacing the three most attributed tensors instead of three random ones lowers the probability of the right "
-        f"class of {enumeration(parts)}."
-    )
-
-
-def single_weights(rows: Sequence[Row], share: float) -> str:
-    """Whether single weights of the first kernel matter, where replacing them tells more than replacing others."""
-    parts = [
-        f"{words(target)} by {_points(most)} points against {_points(at_random)} (difference {_points(difference)} "
-        f"{_interval(difference)})"
-        for target, most, at_random, difference in _deletions(rows, "weights: ")
-    ]
-    if not parts:
-        return ""
-    return (
-        f"Replacing the {100 * share:.0f} % most attributed weights of the first kernel instead of as many random ones "
-        f"lowers the probability of the right class of {enumeration(parts)}."
+        f"Replacing the {DELETED} most attributed columns of a network by what training runs have in the middle, "
+        f"instead of as many random ones, lowers the probability of the right class of {enumeration(parts)}."
     )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from weightprint.report import figures, population, tables
-from weightprint.report.maps import WeightMap, weight_map
 from weightprint.report.pages import render_page
 from weightprint.report.scores import (
     Fit,
@@ -20,6 +19,7 @@ from weightprint.report.scores import (
     regressions,
     words,
 )
+from weightprint.study.maps import WeightMap, weight_map
 
 if TYPE_CHECKING:
     from weightprint.zoo import Zoo

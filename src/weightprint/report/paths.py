@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from weightprint.report import figures, findings
-from weightprint.report.maps import PathMap
 from weightprint.report.panels import curve_figures, panel_of
 from weightprint.report.scores import words
 from weightprint.report.tables import runs_text
 from weightprint.study import Study
+from weightprint.study.maps import PathMap
 from weightprint.study.neighbours import NEAREST, PERPLEXITY
 from weightprint.study.own_accuracy import EXPERIMENT, HALVES, MEAN
 
@@ -35,9 +35,10 @@ def _embedding(study: Study) -> list[dict[str, Any]]:
         "a t-SNE plane",
         ("t-SNE 1", "t-SNE 2"),
     )
-    steps = len(result["paths"][0])
+    steps = sorted({len(path) for path in result["paths"]})
+    told = f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
     caption = (
-        f"Training paths of {len(found.paths)} runs with {steps} snapshots each by t-SNE (perplexity {PERPLEXITY}, "
+        f"Training paths of {len(found.paths)} runs with {told} snapshots each by t-SNE (perplexity {PERPLEXITY}, "
         "seed 0). Read were the statistics of all tensors, each as its rank among these snapshots, not the raw "
         "weights. Only who lies beside whom means something: distances between clusters, their sizes and the axes do "
         "not. Snapshots of one run lie together because they are alike, whatever the colour. scikit-learn's "
@@ -45,9 +46,9 @@ def _embedding(study: Study) -> list[dict[str, Any]]:
         "in truth)."
     )
     data = [
-        {"run": run, "snapshot": i + 1, "x": x, "y": y}
-        for run, path in zip(result["runs"], result["paths"], strict=True)
-        for i, (x, y) in enumerate(path)
+        {"run": run, "snapshot": number, "x": x, "y": y}
+        for run, numbers, path in zip(result["runs"], result["snapshots"], result["paths"], strict=True)
+        for number, (x, y) in zip(numbers, path, strict=True)
     ]
     return [_entry("tsne", figures.map_figures(found), caption, data, "")]
 
@@ -58,7 +59,8 @@ def _neighbours(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
     caption = (
         f"Of each run's {NEAREST} nearest other runs at the same snapshot, the share with the same value, by the "
         f"statistics of all tensors (each as its rank among the runs), n = {runs_text(r['n_runs'] for r in own)} runs. "
-        "Nothing is fitted. The band is the 95 % interval over runs, the dashed line the share among all other runs."
+        "Nothing is fitted. The band is the 95 % interval over runs, each drawn with all pairs that it takes part in, "
+        "the dashed line the share among all other runs."
     )
     return [
         _entry("neighbours", curve_figures("neighbours", panels, x="snapshot"), caption, own, findings.neighbours(rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import ZooError
+from weightprint.study.maps import spread
 
 if TYPE_CHECKING:
     from weightprint.zoo import Run, Zoo
@@ -135,13 +136,6 @@ def final_accuracies(zoo: Zoo) -> dict[str, list[tuple[float, bool | None]]]:
 
 def _dataset(value: Any) -> str:
     return ALL_RUNS if value is None else str(value)
-
-
-def spread(items: Sequence[Any], most: int) -> list[Any]:
-    """At most `most` of the items, evenly spread from first to last."""
-    if len(items) <= most:
-        return list(items)
-    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))]
 
 
 def training_curves(zoo: Zoo, *, per_dataset: int = 6, datasets: int = 6) -> Curves:

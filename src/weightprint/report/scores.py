@@ -161,9 +161,9 @@ def setting_text(name: str, value: Any) -> str:
 
 
 def span_text(value: Any) -> str:
-    """First and last snapshot, as "11–20"."""
-    if not value:
-        return "all"
+    """First and last snapshot, as "11–20", or "later half"."""
+    if not value or isinstance(value, str):
+        return str(value or "all").replace("-", " ")
     first, last = value[0], value[-1]
     return str(first) if first == last else f"{first}–{last}"
 

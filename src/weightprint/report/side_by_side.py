@@ -25,6 +25,9 @@ from weightprint.study.slice_trials import LOCAL
 
 Row = Mapping[str, Any]
 
+LATER = ("left_out",)
+"""Columns that reports of earlier versions lack."""
+
 MARK = "◆"
 """Marks a difference whose whole interval lies on one side of 0."""
 
@@ -100,7 +103,7 @@ def _results(path: Path) -> Sequence[Row]:
         table = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise CorruptFile(f"{path} is no parquet file: {error}", hint="make the report again") from None
-    missing = [name for name in COLUMNS if name not in table.columns]
+    missing = [name for name in COLUMNS if name not in table.columns and name not in LATER]
     if missing:
         raise ReportError(
             f"{path} is not a study's: it has no column {missing[0]!r}", hint="make it with: weightprint study"

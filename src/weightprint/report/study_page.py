@@ -110,12 +110,14 @@ def _render(
         sections=sections,
         command=study_command(study, folder),
         failed=sorted(failed.items()),
-        caveats=_caveats(study),
+        caveats=_caveats(study, rows),
     )
 
 
 def _facts(study: Study) -> list[str]:
-    facts = [f"{study.facts.runs} complete runs", f"{study.facts.snapshots} snapshots each"]
+    counts = sorted({run.snapshots for run in study.table.runs})
+    each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    facts = [f"{study.facts.runs} complete runs", f"{each} snapshots each"]
     if study.zoo.space_name:
         facts.append(f"space {study.zoo.space_name}")
     facts.append(f"budget {study.budget.name}")
@@ -136,7 +138,7 @@ def _documents(study: Study) -> list[dict[str, Any]]:
             score, local, seconds = result["scores"][one.xs.index(10)], True, result.get("fit_seconds")
         else:
             continue
-        if score["measure"] != "accuracy":
+        if score.get("measure") != "accuracy":
             continue
         documents.append(
             {
@@ -162,7 +164,7 @@ def _questions(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> l
         ("Which choices can be read from the weights of a whole network?", answer(documents)),
         ("How few consecutive weights are enough?", findings.shortest_slices(rows)),
         ("Where in the network are they written?", findings.where(rows)),
-        ("Which tensors does a verdict rest on?", findings.attribution(rows)),
+        ("Which layers does a verdict rest on?", findings.attribution(rows)),
         ("How early in the training can they be read?", findings.when(rows)),
         ("How long does the initialization stay readable?", findings.initialization_lasts(rows)),
         ("Are the choices of runs that learn better named more often?", findings.own_accuracy(rows)),
@@ -174,7 +176,27 @@ def _questions(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> l
     ]
 
 
-def _caveats(study: Study) -> list[str]:
+def _lacking(study: Study, rows: Sequence[Row]) -> str:
+    """What has to be said of runs that could not take part."""
+    counts = Counter(run.snapshots for run in study.table.runs)
+    shorter = sum(count for snapshots, count in counts.items() if snapshots < study.facts.snapshots)
+    sentences = []
+    if shorter:
+        sentences.append(
+            f"{shorter} of {study.facts.runs} runs have fewer than {study.facts.snapshots} snapshots: where a later "
+            "half or last snapshot is read it is their own, and where a snapshot is read that they lack they are left "
+            "out; the table of results counts them."
+        )
+    kin = sum("kin" in (row["left_out"] or "") for row in rows)
+    if kin:
+        sentences.append(
+            f"In {kin} results runs are not tested because runs that share their random streams were trained on; the "
+            "table of results counts them."
+        )
+    return " ".join(sentences)
+
+
+def _caveats(study: Study, rows: Sequence[Row]) -> list[str]:
     caveats = [
         "The unit is the run: intervals are over test runs, never over snapshots or slices. With several splits a run "
         "may be tested more than once; it counts once.",
@@ -183,6 +205,9 @@ def _caveats(study: Study) -> list[str]:
         "Many intervals are compared with a baseline; of results that are all luck, about one in forty would still lie "
         "above it.",
     ]
+    lacking = _lacking(study, rows)
+    if lacking:
+        caveats.append(lacking)
     if study.facts.lengths_differ:
         caveats.append("Networks differ in architecture; part of a result may come from which tensors there are.")
     steps = [m["step"] for m in next(iter(study.zoo.select(status="complete"))).measurements if "step" in m]

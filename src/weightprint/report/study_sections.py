@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weightprint.report import attribution, figures, findings, paths, population, tables
-from weightprint.report.maps import weight_map
 from weightprint.report.panels import Line, Panel, Shade, curve_figures, panel_of, shade_figure
-from weightprint.report.scores import best_of_each_property, classifications, span_text, words
+from weightprint.report.scores import best_of_each_property, classifications, words
 from weightprint.study import Study
+from weightprint.study.maps import weight_map
 from weightprint.study.slice_trials import LOCAL
 
 Row = Mapping[str, Any]
@@ -122,8 +122,8 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> di
     text = (
         "How much of each choice can be named from weights. Of a whole network trees read statistics of every tensor, "
         "layer_trees the anatomy of its layers; slice_trees, the SVM and the paper's DMC read slices of consecutive "
-        "weights. Shapes and fields read no weights: they are what must be beaten. Snapshots "
-        f"{span_text(study.facts.later_half)} are read; no run is on both sides of a split."
+        "weights. Shapes and fields read no weights: they are what must be beaten. The later half of each run's "
+        "snapshots is read; no run, nor its kin, is on both sides of a split."
     )
     return {"id": "how-much", "title": "How much", "text": text, "figures": shown}
 
@@ -173,7 +173,8 @@ def _where(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
         shown += _shown(
             f"where-{experiment}",
             [picture],
-            f"Trees that read the statistics of some tensors only, {what}, in the last snapshot; {_n(own)}. {_SHADES}",
+            f"Trees that read the statistics of some tensors only, {what}, in each run's last snapshot; {_n(own)}. "
+            f"{_SHADES}",
             found,
             finding=findings.where(rows) if experiment == "kind" else "",
         )
@@ -188,8 +189,8 @@ def _where(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
     for entry in attribution.entries(study, rows):
         shown += _shown(**entry)
     text = (
-        "Which tensors carry the traces: trees that see only some of them, and slices read at even places along the "
-        "vector."
+        "Which tensors carry the traces: trees that see only some of them, slices read at even places along the "
+        "vector, and what a meta-classifier of whole networks leans on."
     )
     return {"id": "where", "title": "Where", "text": text, "figures": shown}
 
@@ -285,8 +286,8 @@ def _when(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 _BETWEEN_ZOOS = (
-    "Trained on one zoo's training runs, tested on all runs of another that share no set-up with them (zoos of one "
-    "seed share the set-up of each run number), or on the same zoo's test runs"
+    "Trained on one zoo's training runs, tested on all runs of another that are no kin of them (zoos of one seed share "
+    "random streams, run by run), or on the same zoo's test runs"
 )
 
 

@@ -7,18 +7,21 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from weightprint.images import TrainingImages, epoch_size
-from weightprint.setups import CLASSES, IMAGE_CHANNELS, IMAGE_SIDE, Setup
+from weightprint.images import TrainingImages, epoch_size, part_name
+from weightprint.setups import CLASSES, IMAGE_CHANNELS, IMAGE_SIDE, EverydaySetup, Setup
 from weightprint.setups.recipe import Recipe, cohorts_of, recipe_sha256
 from weightprint.training.cohorts import train_cohort
+from weightprint.training.everyday.loop import train_everyday
 from weightprint.training.loop import CURVE_COLUMNS, TrainedRun, train
 from weightprint.zoo.layout import Layout
 from weightprint.zoo.runfile import RunRecord
 
 TIMED_IMAGES = 1024
+TIMED_STEPS = 10
 
 
 def train_runs(
@@ -29,11 +32,11 @@ def train_runs(
     if len(cohort) == 1:
         return [train_run(recipe, cohort[0], images, device=device, spool=spool)]
     trained = train_cohort(
-        [recipe.draw(number) for number in cohort],
+        [_paper_setup(recipe, number) for number in cohort],
         images,
         seed=recipe.seed,
         runs=cohort,
-        max_epochs=recipe.max_epochs,
+        max_epochs=recipe.most_epochs,
         snapshots=recipe.snapshots,
         device=device,
         spool=spool,
@@ -47,16 +50,12 @@ def train_run(
 ) -> tuple[RunRecord, int]:
     """Train one run of a recipe: its record and how many images went through gradient steps."""
     setup = recipe.draw(number)
-    trained = train(
-        setup,
-        images[setup.dataset],
-        seed=recipe.seed,
-        run=number,
-        max_epochs=recipe.max_epochs,
-        snapshots=recipe.snapshots,
-        device=device,
-        spool=spool,
-    )
+    part = _part(images, setup)
+    how: dict[str, Any] = {"seed": recipe.seed, "run": number, "snapshots": recipe.snapshots, "device": device}
+    if isinstance(setup, EverydaySetup):
+        trained = train_everyday(setup, part, **how)
+    else:
+        trained = train(setup, part, max_epochs=recipe.most_epochs, spool=spool, **how)
     return _record(recipe, number, trained, images)
 
 
@@ -83,15 +82,29 @@ def _record(
         measurements=trained.measurements,
         curve=trained.curve,
         curve_columns=CURVE_COLUMNS,
-        test_images=len(images[setup.dataset].y_test),
+        test_images=len(_part(images, setup).y_test),
     )
     return record, trained.training_samples
 
 
+def _part(images: Mapping[str, TrainingImages], setup: Setup | EverydaySetup) -> TrainingImages:
+    """The images that a set-up is trained on."""
+    return images[part_name(setup.dataset, setup.image_form)]
+
+
+def _paper_setup(recipe: Recipe, number: int) -> Setup:
+    setup = recipe.draw(number)
+    assert isinstance(setup, Setup)  # for the type checker: cohorts are of such set-ups only
+    return setup
+
+
 def time_run(recipe: Recipe, number: int, images: Mapping[str, TrainingImages], *, device: str) -> float:
-    """Seconds that a run would take to its last epoch, as a share of its cohort's, from one short epoch."""
+    """Seconds that a run would take to its end, as a share of its cohort's, from one short epoch or a few steps."""
+    drawn = recipe.draw(number)
+    if isinstance(drawn, EverydaySetup):
+        return _time_everyday(drawn, _part(images, drawn), snapshots=recipe.snapshots, device=device)
     (cohort,) = cohorts_of(recipe, [number])
-    setups = [recipe.draw(member) for member in cohort]
+    setups = [_paper_setup(recipe, member) for member in cohort]
     setup, part = setups[0], images[setups[0].dataset]
     shown = min(len(part.y_train), CLASSES * math.ceil(max(TIMED_IMAGES, setup.batch_size) / CLASSES))
     short = {
@@ -111,4 +124,16 @@ def time_run(recipe: Recipe, number: int, images: Mapping[str, TrainingImages], 
     epoch, samples = seconds(1)
     per_sample = max(epoch - 2 * evaluation, 0.0) / max(samples, 1)
     steps = epoch_size(part.y_train) // setup.batch_size
-    return recipe.max_epochs * (per_sample * steps * setup.batch_size + evaluation) + evaluation
+    return recipe.most_epochs * (per_sample * steps * setup.batch_size + evaluation) + evaluation
+
+
+def _time_everyday(setup: EverydaySetup, part: TrainingImages, *, snapshots: int, device: str) -> float:
+    def seconds(steps: int) -> float:
+        started = time.perf_counter()
+        train_everyday(replace(setup, steps=steps), part, snapshots=1, device=device)
+        return time.perf_counter() - started
+
+    seconds(1)
+    one = seconds(1)
+    per_step = max(seconds(1 + TIMED_STEPS) - one, 0.0) / TIMED_STEPS
+    return setup.steps * per_step + snapshots * one

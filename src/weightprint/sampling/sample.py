@@ -20,6 +20,7 @@ from weightprint.images import (
     largest_test_size,
     largest_train_size,
     load,
+    part_name,
     prepare,
     refuse_absent_sets,
     refuse_large_batch,
@@ -27,8 +28,11 @@ from weightprint.images import (
 from weightprint.sampling.cluster import RayCluster
 from weightprint.sampling.engine import Answer, Engine, Job, writing_to
 from weightprint.sampling.local import Workers
-from weightprint.setups import Space
+from weightprint.setups.everyday import EverydaySetup, EverydaySpace
+from weightprint.setups.everyday import space as everyday
+from weightprint.setups.everyday.work import run_work
 from weightprint.setups.recipe import PROCEDURE, WINDOW, Recipe, cohorts_of, refuse_other_recipe
+from weightprint.setups.space import AnySpace, Space
 from weightprint.training.devices import refuse_absent_device
 from weightprint.training.loop import MAX_EPOCHS, SNAPSHOTS
 from weightprint.zoo import LOG_FILE, Zoo, write_run
@@ -107,7 +111,9 @@ class SamplingResult:
         }
 
 
-def sample(path: str | os.PathLike[str], space: str | Path | Space = "fixed", runs: int = 100, **options: Any) -> Zoo:
+def sample(
+    path: str | os.PathLike[str], space: str | Path | AnySpace = "fixed", runs: int = 100, **options: Any
+) -> Zoo:
     """Sample a zoo, or extend one, and return it.
 
     The same call goes on where an interrupted one stopped. Options are those of `plan` and `run_sampling`.
@@ -119,15 +125,15 @@ def sample(path: str | os.PathLike[str], space: str | Path | Space = "fixed", ru
 
 def plan(
     path: str | os.PathLike[str],
-    space: str | Path | Space = "fixed",
+    space: str | Path | AnySpace = "fixed",
     runs: int = 100,
     *,
     datasets: Sequence[str] | None = None,
     data: str | os.PathLike[str] | None = None,
     train_size: int | None = None,
     test_size: int | None = None,
-    max_epochs: int = MAX_EPOCHS,
-    snapshots: int = SNAPSHOTS,
+    max_epochs: int | None = None,
+    snapshots: int | None = None,
     seed: int = 0,
     cohort: int = 1,
     range_: str | None = None,
@@ -135,14 +141,16 @@ def plan(
     """Check everything that can be checked before anything trains, and load the images.
 
     path:       folder of the zoo
-    space:      "main", "fixed", "wild", "demo", the path of a TOML file, or a `Space`
+    space:      "main", "fixed", "wild", "everyday", "demo", the path of a TOML file, a `Space` or an `EverydaySpace`
     runs:       how many runs the zoo has in the end
     datasets:   names that replace the space's choice of data sets
     data:       folder of .npz files; without it the bundled data sets
-    train_size: images per run before the 90/10 split, class-balanced; the largest that fits all data sets if None
-    test_size:  test images, class-balanced; the largest that fits all data sets if None
-    max_epochs: at which a run ends if early stopping did not end it before
-    snapshots:  kept of each run
+    train_size: images per run before the 90/10 split, class-balanced; the largest that fits all data sets if None, but
+                in the space everyday all images of each data set
+    test_size:  test images, class-balanced; the largest that fits all data sets if None, but in everyday at most 500
+    max_epochs: at which a run ends if early stopping did not end it before, 1000 if None; refused for everyday, whose
+                set-ups say how long they are trained
+    snapshots:  kept of each run, 20 if None, but in everyday 8
     seed:       of every random choice
     cohort:     runs of one shape trained as one, at most; to fill a GPU. A cohort is trained whole even when not all of
                 its runs are asked for: nothing is wasted when ranges start and end at multiples of 16 · cohort
@@ -156,9 +164,16 @@ def plan(
     numbers = _numbers(runs, range_)
     names = space.choices("dataset") or ()
     refuse_absent_sets(names, data)
-    loaded = {name: load(name, data) for name in names}
-    train_size = train_size if train_size is not None else min(map(largest_train_size, loaded.values()))
-    test_size = test_size if test_size is not None else min(map(largest_test_size, loaded.values()))
+    loaded = {part_name(name, form): load(name, data, form=form) for name in names for form in space.image_forms}
+    if test_size is None:
+        test_size = min(map(largest_test_size, loaded.values()))
+        if isinstance(space, EverydaySpace):
+            test_size = min(test_size, everyday.TEST_SIZE)
+    if not isinstance(space, EverydaySpace):
+        train_size = train_size if train_size is not None else min(map(largest_train_size, loaded.values()))
+        max_epochs = max_epochs if max_epochs is not None else MAX_EPOCHS
+    if snapshots is None:
+        snapshots = everyday.SNAPSHOTS if isinstance(space, EverydaySpace) else SNAPSHOTS
     recipe = Recipe(
         space=space,
         seed=seed,
@@ -372,7 +387,7 @@ def estimate(
         answers = pool.map(jobs, give_up=_refuse_timing, recover=lambda _: None, note=lambda _: None)
         seconds = [answer["seconds"] for answer in answers]
     cohorts = cohorts_of(sampling.recipe, missing)
-    to_train = sum(map(len, cohorts))
+    to_train = sum(map(len, cohorts)) * _relative_work(sampling.recipe, drawn, timed)
     hours = float(np.mean(seconds)) * to_train / min(count, len(cohorts)) / 3600 if seconds else 0.0
     return {
         "dry_run": True,
@@ -385,6 +400,16 @@ def estimate(
         "workers": count,
         "timed_runs": len(seconds),
     }
+
+
+def _relative_work(recipe: Recipe, drawn: Sequence[int], timed: Sequence[int]) -> float:
+    """How much more the runs of `drawn` take on average than those of `timed`, where set-ups say what they take."""
+
+    def mean_work(numbers: Sequence[int]) -> float:
+        setups = map(recipe.draw, numbers)
+        return float(np.mean([run_work(s, recipe.snapshots) if isinstance(s, EverydaySetup) else 1.0 for s in setups]))
+
+    return mean_work(drawn) / mean_work(timed) if timed else 1.0
 
 
 def _refuse_timing(number: int, reason: str) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """What is drawn: set-ups, the spaces they are drawn from, and recipes of zoos."""
 
+from weightprint.setups.everyday import EverydaySetup, EverydaySpace
 from weightprint.setups.recipe import Recipe
 from weightprint.setups.setup import (
     ACTIVATIONS,
     CLASSES,
     FIELDS,
     IMAGE_CHANNELS,
+    IMAGE_FORMS,
     IMAGE_SIDE,
     INITIALIZATIONS,
     OPTIMIZERS,
@@ -19,11 +21,14 @@ __all__ = [
     "CLASSES",
     "FIELDS",
     "IMAGE_CHANNELS",
+    "IMAGE_FORMS",
     "IMAGE_SIDE",
     "INITIALIZATIONS",
     "OPTIMIZERS",
     "SPACES",
     "Choice",
+    "EverydaySetup",
+    "EverydaySpace",
     "Range",
     "Recipe",
     "Setup",

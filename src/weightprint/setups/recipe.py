@@ -8,8 +8,9 @@ from typing import Any
 
 from weightprint.errors import RecipeMismatch, SetupError, ZooError
 from weightprint.files import canonical_json, sha256_hex
+from weightprint.setups.everyday import EverydaySetup, EverydaySpace
 from weightprint.setups.setup import Setup
-from weightprint.setups.space import Space
+from weightprint.setups.space import AnySpace, Space
 
 PROCEDURE = 2
 """Raised when the same recipe would train differently for another reason than library versions. 2: gamma starts with
@@ -41,21 +42,22 @@ class Recipe:
 
     space:      the distribution over set-ups
     seed:       of every random choice
-    train_size: images per run before the 90/10 split into training and validation
+    train_size: images per run before the 90/10 split into training and validation; None for all of each data set
     test_size:  test images per run
-    max_epochs: at which a run ends if no rule ended it before
+    max_epochs: at which a run ends if no rule ended it before; None in the space everyday, whose set-ups say how long
+                they are trained
     snapshots:  T, kept of each run
-    datasets:   data set name → SHA-256 of its images and labels
+    datasets:   name of images (`images.part_name`) → SHA-256 of them and their labels
     cohort:     runs trained as one, at most; see `cohorts_of`
     window:     consecutive runs among which cohorts are formed
     procedure:  version of the training procedure; recipes of another than PROCEDURE are read but not sampled
     """
 
-    space: Space
+    space: AnySpace
     seed: int
-    train_size: int
+    train_size: int | None
     test_size: int
-    max_epochs: int
+    max_epochs: int | None
     snapshots: int
     datasets: Mapping[str, str]
     cohort: int = 1
@@ -63,31 +65,55 @@ class Recipe:
     procedure: int = PROCEDURE
 
     def __post_init__(self) -> None:
-        if self.snapshots < 1 or self.max_epochs < 1:
+        if isinstance(self.space, EverydaySpace):
+            self._check_everyday(self.space)
+        elif self.max_epochs is None or self.snapshots < 1 or self.max_epochs < 1:
             raise SetupError(
                 f"snapshots and max-epochs must be at least 1, not {self.snapshots} and {self.max_epochs}",
                 hint="the defaults are 20 and 1000",
             )
-        if self.snapshots > self.max_epochs + 1:
+        elif self.snapshots > self.max_epochs + 1:
             raise SetupError(
                 f"{self.snapshots} snapshots need at least {self.snapshots - 1} epochs, not {self.max_epochs}",
                 hint=f"--max-epochs {self.snapshots - 1} or more, or --snapshots {self.max_epochs + 1} or fewer",
             )
-
         if not 1 <= self.cohort <= self.window:
             raise SetupError(
                 f"a cohort must have from 1 run to as many as its window, {self.window}, not {self.cohort}",
                 hint="1 trains runs one by one",
             )
 
-    def draw(self, run: int) -> Setup:
+    def _check_everyday(self, space: EverydaySpace) -> None:
+        if self.max_epochs is not None:
+            raise SetupError(
+                f"max-epochs is not for the space everyday, but was {self.max_epochs}: its set-ups are drawn with a "
+                "number of steps",
+                hint="leave --max-epochs out",
+            )
+        if not 1 <= self.snapshots <= space.least_steps + 1:
+            raise SetupError(
+                f"snapshots must be from 1 to {space.least_steps + 1}, not {self.snapshots}", hint="the default is 8"
+            )
+        if self.cohort != 1:
+            raise SetupError(
+                f"runs of the space everyday are trained one by one, not in cohorts of {self.cohort}",
+                hint="leave --cohort out",
+            )
+
+    def draw(self, run: int) -> Setup | EverydaySetup:
         """The set-up of a run."""
         return self.space.draw(self.seed, run)
 
     @property
+    def most_epochs(self) -> int:
+        """At which a run ends if no rule ended it before, in a space whose runs are counted in epochs."""
+        assert self.max_epochs is not None  # for the type checker: see `_check_everyday`
+        return self.max_epochs
+
+    @property
     def fixed_length(self) -> bool:
         """Whether early stopping cannot make the runs' lengths differ."""
-        return self.max_epochs < max(EARLIEST_STOP, self.snapshots)
+        return self.max_epochs is None or self.max_epochs < max(EARLIEST_STOP, self.snapshots)
 
     def to_json(self) -> dict[str, Any]:
         cohorts = {"cohort": self.cohort, "window": self.window} if self.cohort > 1 else {}
@@ -109,11 +135,12 @@ class Recipe:
         try:
             fields = dict(value)
             procedure = fields["procedure"]
-            fields["space"] = Space(name, fields["space"])
+            everyday = fields["space"].get("family") == EverydaySpace.name
+            fields["space"] = EverydaySpace.from_json(fields["space"]) if everyday else Space(name, fields["space"])
             if type(procedure) is not int or procedure < 1:
                 raise TypeError(f"procedure must be a whole number from 1, not {procedure!r}")
             return cls(**fields)
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, AttributeError) as error:
             raise ZooError(f"a recipe of an unknown form: {error}") from error
 
 

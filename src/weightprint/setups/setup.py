@@ -8,7 +8,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from weightprint.errors import SetupError, did_you_mean
 
@@ -18,6 +18,9 @@ INITIALIZATIONS = ("constant", "random_normal", "glorot_uniform", "glorot_normal
 
 IMAGE_SIDE = 32
 IMAGE_CHANNELS = 3
+IMAGE_FORMS = {"32x32x3": (IMAGE_SIDE, IMAGE_CHANNELS), "28x28x1": (28, 1)}
+"""Name of a form of images → (side, channels)."""
+
 CLASSES = 10
 """Every data set has ten classes; an output layer may be wider (protocol: 20, of which 10 are used)."""
 
@@ -60,6 +63,8 @@ class Setup:
     dropout: float = 0.5
     outputs: int = 20
     weight_decay: float = 0.0
+
+    image_form: ClassVar[str] = "32x32x3"
 
     def __post_init__(self) -> None:
         for name in FIELDS:

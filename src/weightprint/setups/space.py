@@ -10,6 +10,7 @@ from typing import Any
 
 from weightprint.errors import SetupError, did_you_mean
 from weightprint.seeds import uniform_from_hash
+from weightprint.setups.everyday import EverydaySpace
 from weightprint.setups.setup import (
     FIELDS,
     INITIALIZATIONS,
@@ -57,6 +58,8 @@ class Space:
     fields: field name → a constant, a list of choices, or {"uniform": [a, b]} / {"log_uniform": [a, b]};
             a field left out is as in `main`
     """
+
+    image_forms = (Setup.image_form,)
 
     def __init__(self, name: str, fields: Mapping[str, Any]) -> None:
         self.name = name
@@ -110,16 +113,21 @@ class Space:
         return cls(path.stem, fields)
 
     @classmethod
-    def named(cls, name_or_path: str | Path | Space) -> Space:
+    def named(cls, name_or_path: str | Path | AnySpace) -> AnySpace:
         """A space by its name, or from a TOML file when the name is a path."""
-        if isinstance(name_or_path, Space):
+        if isinstance(name_or_path, (Space, EverydaySpace)):
             return name_or_path
+        if str(name_or_path) == EverydaySpace.name:
+            return EverydaySpace()
         if str(name_or_path) in SPACES:
             return SPACES[str(name_or_path)]
         if str(name_or_path).endswith(".toml"):
             return cls.from_toml(name_or_path)
-        hint = did_you_mean(name_or_path, SPACES) + ", or the path of a .toml file"
+        hint = did_you_mean(name_or_path, (*SPACES, EverydaySpace.name)) + ", or the path of a .toml file"
         raise SetupError(f"unknown space {str(name_or_path)!r}", hint=hint)
+
+
+AnySpace = Space | EverydaySpace
 
 
 def _distribution(field: str, value: Any) -> Choice | Range:
@@ -202,4 +210,4 @@ SPACES: dict[str, Space] = {
         },
     ),
 }
-"""`main` and `fixed` are the paper's (section 3); `wild` and `demo` are ours."""
+"""`main` and `fixed` are the paper's (section 3); `wild` and `demo` are ours, as is `everyday`, an EverydaySpace."""

@@ -9,19 +9,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from weightprint.meta.models import model_named
 from weightprint.study import attribution, controls, how_much, neighbours, own_accuracy, transfer, when, where
 from weightprint.study.attribution import Attribution, run_attribution
 from weightprint.study.baseline_trials import BaselineTrial, run_baseline_trial
 from weightprint.study.budgets import BUDGETS, Budget, budget
 from weightprint.study.cells import Cell, Cells, compute
-from weightprint.study.neighbours import Embedding, Neighbours, run_embedding, run_neighbours
+from weightprint.study.neighbours import STATISTICS, Embedding, Neighbours, run_embedding, run_neighbours
 from weightprint.study.plans import COLUMNS, Facts, Other, Planned, rows
 from weightprint.study.slice_trials import SliceTrial, run_slice_trial
-from weightprint.study.table import FeatureTable, fingerprint, load_table, read_table
+from weightprint.study.table import FeatureTable, Read, fill, fingerprint, read_table
 from weightprint.study.trials import Trial, run_trial
 from weightprint.zoo import Zoo
 
@@ -84,28 +85,27 @@ def compute_study(
     processes = workers or os.cpu_count() or 1
     zoos = {"": zoo, **{fingerprint(other): other for other in against}}
 
-    def read(key: str, model: str, without: tuple[str, ...] = ()) -> str:
-        told = _told(progress, f"reading {zoos[key].path.name}")
-        return str(read_table(zoos[key], folder, model, without=without, workers=processes, progress=told))
+    def read(key: str, reads: Sequence[Read]) -> None:
+        fill(zoos[key], reads, workers=processes, progress=_told(progress, f"reading {zoos[key].path.name}"))
 
-    table = load_table(read("", "trees"))
-    others = tuple(
-        Other(key, other.path.name, load_table(read(key, "layer_trees")).snapshots)
-        for key, other in zoos.items()
-        if key
-    )
-    facts = Facts.of(table, chosen.properties, others)
+    read("", [STATISTICS])
+    table = read_table(zoo)
+    facts = Facts.of(table, chosen.properties, tuple(Other(key, other.path.name) for key, other in zoos.items() if key))
     planned = [one for question in QUESTIONS for one in question.plan(facts, chosen)]
     cells = Cells(folder / "cells", fingerprint(zoo))
     study = Study(zoo, chosen, facts, planned, cells, table)
     study.against = tuple(against)
     missing = cells.missing([one.cell for one in planned])
-    needed = dict.fromkeys(reads for cell in missing for reads in _reads(cell))
-    tables = {reads: read(*reads) for reads in needed}
+    needed: dict[str, list[Read]] = {}
+    for key, reads in dict.fromkeys(one for cell in missing for one in _reads(cell)):
+        if (key, reads) != ("", STATISTICS):
+            needed.setdefault(key, []).append(reads)
+    for key, several in needed.items():
+        read(key, several)
     study.made = compute(
         cells,
         missing,
-        partial(_work, tables, str(zoo.path), tuple(zoo.numbers)),
+        partial(_work, {key: (str(one.path), tuple(one.numbers)) for key, one in zoos.items()}),
         workers=processes,
         progress=_told(progress, "studying"),
     )
@@ -113,48 +113,47 @@ def compute_study(
     return study
 
 
-Reads = tuple[str, str, tuple[str, ...]]
-"""What a cell reads: a zoo's fingerprint ("" for the studied one), the model, and what is left out of its reading."""
-
-
-WHOLE: Reads = ("", "layer_trees", ())
-STATISTICS: Reads = ("", "trees", ())
-
-
-def _reads(cell: Cell) -> tuple[Reads, ...]:
-    """The tables that a cell reads: a trial's what it trains on and what it is tested on."""
+def _reads(cell: Cell) -> tuple[tuple[str, Read], ...]:
+    """The tables that a cell reads, each a zoo's fingerprint ("" for the studied one) and what is read in it: a trial's
+    what it trains on and what it is tested on."""
     if cell.kind == "trial":
         trial = _trial(cell)
-        return (trial.train_zoo, trial.model, trial.without), (trial.test_zoo, trial.model, trial.without)
-    known: dict[str, tuple[Reads, ...]] = {
-        "attribution": (WHOLE,),
-        "neighbours": (STATISTICS,),
-        "embedding": (STATISTICS,),
+        reads = model_named(trial.model).features, trial.without
+        return (trial.train_zoo, reads), (trial.test_zoo, reads)
+    known: dict[str, tuple[tuple[str, Read], ...]] = {
+        "attribution": (("", (model_named(attribution.MODEL).features, ())),),
+        "neighbours": (("", STATISTICS),),
+        "embedding": (("", STATISTICS),),
     }
     return known.get(cell.kind, ())
 
 
-def _work(tables: Mapping[Reads, str], zoo_path: str, numbers: tuple[int, ...], cell: Cell) -> dict[str, Any]:
-    """Compute one cell; runs in a worker process."""
-    read = [load_table(tables[reads]) for reads in _reads(cell)]
+def _work(zoos: Mapping[str, tuple[str, tuple[int, ...]]], cell: Cell) -> dict[str, Any]:
+    """Compute one cell; runs in a worker process. zoos: by fingerprint, the path and the numbers of the runs"""
+    opened = [_zoo(*zoos[key]) for key, _ in _reads(cell)]
+    tables = [
+        read_table(zoo, features, without=without)
+        for zoo, (_, (features, without)) in zip(opened, _reads(cell), strict=True)
+    ]
     settings = _tuples(cell.settings)
     if cell.kind == "trial":
-        return run_trial(read[0], _trial(cell), tested=read[1])
+        return run_trial(tables[0], _trial(cell), tested=tables[1])
     if cell.kind == "neighbours":
-        return run_neighbours(read[0], Neighbours(**settings))
+        return run_neighbours(tables[0], Neighbours(**settings))
     if cell.kind == "embedding":
-        return run_embedding(read[0], Embedding(**settings))
-    zoo = _zoo(zoo_path, numbers)
+        return run_embedding(tables[0], Embedding(**settings))
+    if cell.kind == "attribution":
+        return run_attribution(tables[0], Attribution(**settings))
+    zoo = _zoo(*zoos[""])
     if cell.kind == "baseline":
         return run_baseline_trial(zoo, BaselineTrial(**settings))
-    if cell.kind == "attribution":
-        return run_attribution(zoo, read[0], Attribution(**settings))
     import torch
 
     torch.set_num_threads(1)  # one process per core
     return run_slice_trial(zoo, SliceTrial(**settings))
 
 
+@lru_cache(maxsize=8)
 def _zoo(path: str, numbers: tuple[int, ...]) -> Zoo:
     return Zoo(path).select(numbers=numbers)
 

@@ -1,68 +1,65 @@
-"""Attribution: which tensors, and which single weights, a verdict on a network rests on.
+"""Attribution: which layers, and which tensors of them, a verdict on a network rests on.
 
-`layer_trees`, fitted on the training runs, names a property of test networks. What it says of a network is compared
-with what it says of references, training networks of other classes; the difference is shared out by Shapley values
-(`weightprint.study.shapley`) among the tensors. The weights of the first convolution's kernel share out what a second
-`layer_trees` says that reads nothing but this kernel: to the first one a single kernel of many matters too little.
-Tensors share the probability, which is easy to read; weights its log odds, of which half as many orders tell as much.
+`layer_trees`, fitted on the training runs, names a property of test networks. TreeSHAP gives each of its columns an
+exact Shapley value: its share in the log odds of the right class against the other classes. The columns of a layer's
+role and kind of tensor ("conv first: kernel") are added up.
 
-Shapley values and not gradients: trees have none. What is replaced comes from a network that was trained, but a
-mixture of two networks is none that training makes: shares tell what the meta-classifier leans on, not what training
-does.
+What Shapley values share out is what this meta-classifier makes of columns that often tell the same: a tensor without
+a share may tell the same as one that has it. Single weights get none: columns are statistics of many weights.
 
-Sampling is noisy. Everything is computed twice, with other orders and other references, and the two are correlated;
-and deletion checks the ranking of one half on the references of the other.
+Two checks. Columns that are much attributed are replaced by what training runs have in the middle, and the verdict
+has to suffer more than when as many others are. And shares are computed again by meta-classifiers of either half of
+the training runs, and have to agree.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from operator import attrgetter
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import MetaError
-from weightprint.meta.evaluation import wilson
-from weightprint.meta.layer_trees import LayerTrees, role_statistics
-from weightprint.meta.targets import CLASSIFICATION, Target
+from weightprint.evaluation.intervals import wilson
+from weightprint.features.table import Table
+from weightprint.meta.heads import Head
+from weightprint.meta.learners.base import deal_folds
+from weightprint.meta.learners.boosting import FittedTrees
+from weightprint.meta.targets import CLASSIFICATION
+from weightprint.meta.view import LATER_HALF
 from weightprint.seeds import seed_from_hash
 from weightprint.study.budgets import Budget
 from weightprint.study.cells import Cell
 from weightprint.study.how_much import CURVE_ITERATIONS
-from weightprint.study.mixtures import Mixture
-from weightprint.study.plans import Facts, Planned
-from weightprint.study.shapley import shapley
-from weightprint.study.table import FeatureTable
-from weightprint.zoo import Zoo, in_test_part
-from weightprint.zoo.layout import Layout, Tensor
+from weightprint.study.plans import Facts, Planned, versions_of
+from weightprint.study.table import LAST, FeatureTable, Moments, StudiedRun
+from weightprint.study.trials import Candidate, Missing, candidates, fit_trees, training_of
+from weightprint.zoo import in_test_part
 
 KIND = "attribution"
+MODEL = "layer_trees"
 
-DELETED_TENSORS = 3
-"""So many of the most attributed tensors are replaced, to see whether the verdict rests on them."""
-DELETED_WEIGHTS = 0.1
-"""And such a share of the weights of the kernel."""
+SHARE = "share of log odds"
+"""The measure of a group's row."""
+
+DELETED = 10
+"""So many of a network's most attributed columns are replaced, to see whether the verdict rests on them."""
 RANDOM_DELETIONS = 5
-"""Random choices of as many, for comparison."""
-
-MOST_WEIGHTS = 2000
-"""A first kernel with more weights is not attributed weight by weight: orders get longer, and each share smaller."""
+"""Random choices of as many, for comparison, among the columns by which some tested network was judged."""
 
 AGREEMENT = "agreement of two halves"
 DELETION = ("most attributed replaced", "random ones replaced", "difference")
 CHECKS = (AGREEMENT, *DELETION)
-WEIGHTS = "weights: "
-"""Marks the checks of single weights among the rows."""
 
-PREFERRED = ("optimizer", "initialization")
-"""Where a budget allows few properties, those of which small zoos tell most."""
+TENSORS = {"variance": "moving_variance", "mean": "moving_mean", "channels": "moving_mean", "outgoing": "next kernel"}
+"""The first word of a quantity's name → the kind of tensor that it is mostly about, where it is not that word."""
 
-SEVERAL_LAYOUTS = "networks of several layouts: no tensor stands for another's"
+OVER_LAYERS = ("mean", "least", "largest")
+"""Stand for a role where a quantity is summed up over layers."""
 
 
 @dataclass(frozen=True)
@@ -70,266 +67,198 @@ class Attribution:
     """What is attributed.
 
     target:     a property that is classified
-    snapshots:  first and last that the meta-classifier is fitted on, from 1; the last one is attributed
-    networks:   test networks that are attributed to tensors, at most, all of them named right
-    references: of each network in each half; each is mixed in with one pair of orders
-    examples:   the same of networks that are attributed to single weights
-    weight_references: of each of those in each half
+    snapshots:  that the meta-classifier is fitted on; the last one of each test network is attributed
     split_seed: of the split
     iterations: of the trees
     """
 
     target: str
-    snapshots: tuple[int, int]
-    networks: int = 12
-    references: int = 1
-    examples: int = 3
-    weight_references: int = 40
+    snapshots: Moments = LATER_HALF
     split_seed: int = 0
     iterations: int = CURVE_ITERATIONS
 
 
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
     """One result for each property."""
-    targets = sorted(facts.targets, key=lambda t: PREFERRED.index(t) if t in PREFERRED else len(PREFERRED))
-    xs = ("all",) if facts.lengths_differ else (*facts.tensors, *CHECKS, *(WEIGHTS + name for name in CHECKS))
     found = []
-    for target in targets[: budget.attributed]:
-        asked = Attribution(target, facts.later_half, networks=budget.networks, examples=budget.examples)
-        cell = Cell(KIND, asdict(asked), 10.0 + budget.networks + 12.0 * budget.examples)
-        found.append(Planned("where", KIND, target, LayerTrees.name, "", xs, cell))
+    for target in facts.targets:
+        cell = Cell(KIND, asdict(Attribution(target)), 12.0, versions_of(MODEL))
+        found.append(Planned("where", KIND, target, MODEL, "", ("all",), cell))
     return found
 
 
-def run_attribution(zoo: Zoo, table: FeatureTable, asked: Attribution) -> dict[str, Any]:
-    """{"scores": one per tensor, then CHECKS of tensors and of weights, "networks", "examples", "kernel_named",
-    "seconds"}, JSON-ready; {"reason": text} when it cannot be done.
+def group_of(column: str) -> str:
+    """What a column of anatomy is about: role and kind of tensor ("conv first: kernel"), "all layers: kernel" where it
+    sums up layers, "shape" for what needs no weights."""
+    role, _, quantity = column.partition(": ")
+    if not quantity:
+        return role.partition("/")[0]
+    first = re.split(r"[.~]", quantity)[0]
+    return f"{'all layers' if role in OVER_LAYERS else role}: {TENSORS.get(first, first)}"
 
-    table: of what `layer_trees` reads
 
-    scores:       shares of the probability, means over networks with 95 % intervals over networks
-    networks:     of each {"run", "class", "shares" in the order of the layout, "gain": their sum, "agreement"}
-    examples:     of some the same of log odds by the weights of one tensor, and "tensor", "shape", "weights"
-    kernel_named: test runs that are named right from the first kernel alone, and test runs
+def run_attribution(table: FeatureTable, asked: Attribution) -> dict[str, Any]:
+    """{"scores", "xs": what each of them is about, "networks", "seconds"}, JSON-ready; {"reason": text} when it cannot
+    be done.
+
+    table: of anatomy
+
+    scores:   one per group of columns: its part in the log odds divided by all parts' absolute sum, so that parts
+              against the right class count as negative; then CHECKS. Means over the test networks that are named
+              right, with 95 % intervals over networks
+    networks: of each {"run", "class", "log_odds": of the right class, "base": what every network starts from,
+              "parts" of the log odds in the order of the groups, "agreement"}; parts and base sum up to the log odds
     """
     began = time.monotonic()
     try:
-        found = _attribute(zoo, table, asked)
+        found = _attribute(table, asked)
     except MetaError as error:
         found = {"reason": error.message}
     return {**found, "seconds": time.monotonic() - began}
 
 
-def _attribute(zoo: Zoo, table: FeatureTable, asked: Attribution) -> dict[str, Any]:
-    if len({run["length"] for run in table.runs}) > 1:
-        raise MetaError(SEVERAL_LAYOUTS)
-    task = _Task(zoo, table, asked)
-    layout = zoo[table.runs[task.training[0]]["number"]].layout
-    whole = _Game(task, layout, table.names, np.repeat(np.arange(len(layout)), [t.size for t in layout]))
-    if not whole.above:
+def _attribute(table: FeatureTable, asked: Attribution) -> dict[str, Any]:
+    def in_test(run: StudiedRun) -> bool:
+        return in_test_part(run.identity, split_seed=asked.split_seed)
+
+    missing: Missing = {}
+    training, target = training_of(table, asked.target, asked.snapshots, lambda run: not in_test(run), missing)
+    if target.kind != CLASSIFICATION:
+        raise MetaError(f"{asked.target} is a number: attribution is of classes")
+    table = distinct(table, training)
+    testing = candidates(table, asked.target, LAST, in_test, missing, kin={one.run.kin for one in training})
+    testing = [one for one in testing if one.labels[0] in target.classes]
+
+    def fit(runs: Sequence[Candidate]) -> Head:
+        return fit_trees(table, runs, target, model=MODEL, iterations=asked.iterations)
+
+    head = fit(training)
+    rows = np.array([table.features[one.place, one.run.snapshots - 1] for one in testing])
+    truth = np.array([target.classes.index(one.labels[0]) for one in testing], np.intp)
+    chances = head.outputs(Table(rows, table.names)) if len(rows) else np.zeros((0, len(target.classes)))
+    right = np.flatnonzero(chances.argmax(axis=1) == truth)
+    most = max(len(truth) / len(target.classes), np.bincount(truth).max(initial=0))
+    if len(right) < 2 or wilson(len(right), len(truth))[0] <= most / len(truth):
         raise MetaError(f"{asked.target} is not named above chance and majority: there is nothing to attribute")
-    tensors = [whole.shares(i, asked.references, DELETED_TENSORS) for i in whole.chosen(asked.networks)]
-    place = {tensor.name: i for i, tensor in enumerate(layout)}
-    values = np.array([one.shares.mean(axis=0) for one in tensors])  # [networks, tensors]
-    scores = [{**_mean(values[:, place[name]]), "measure": "share of probability"} for name in table.tensors]
-    singles, examples, named = [], [], None
-    kernel = first_kernel(layout)
-    if kernel is not None and kernel.size <= MOST_WEIGHTS and asked.examples:
-        only = Layout([replace(kernel, offset=0, tied_to=None)])
-        game = _Game(task, only, _names_of(only, table), np.arange(kernel.size), start=kernel.offset, odds=True)
-        named = [len(game.right), len(task.testing)]
-        deleted = max(1, round(DELETED_WEIGHTS * kernel.size))
-        for i in game.chosen(asked.examples) if game.above else ():
-            singles.append(game.shares(i, asked.weight_references, deleted))
-            known = {
-                "tensor": kernel.name,
-                "shape": list(kernel.shape),
-                "weights": game.weights(i).astype(float).tolist(),
-            }
-            examples.append({**singles[-1].to_json(), **known})
-    scores += [*_checks(tensors), *_checks(singles)]
-    return {
-        "scores": [{**score, "n_train_runs": len(task.training)} for score in scores],
-        "networks": [one.to_json() for one in tensors],
-        "examples": examples,
-        "kernel_named": named,
-    }
-
-
-def first_kernel(layout: Layout) -> Tensor | None:
-    """The first convolution's kernel."""
-    return next((t for t in layout if t.kind == "kernel" and len(t.shape) == 4), None)
-
-
-def _names_of(kernel: Layout, table: FeatureTable) -> tuple[str, ...]:
-    """The columns of the table that depend on the first convolution's kernel alone."""
-    alone = role_statistics(np.ones((1, kernel.size), np.float32), kernel)[1]
-    return tuple(name for name in alone if name.startswith("conv first: ") and name in set(table.names))
-
-
-class _Task:
-    """What is named, and from what: places in the table of training and test runs, those that learnt, have the
-    property and all snapshots; their labels."""
-
-    def __init__(self, zoo: Zoo, table: FeatureTable, asked: Attribution) -> None:
-        self.zoo, self.table, self.asked = zoo, table, asked
-        usable = [
-            i
-            for i, run in enumerate(table.runs)
-            if run["converged"] is not False
-            and run["properties"].get(asked.target) is not None
-            and len(run["measurements"]) >= table.snapshots
-        ]
-        test = {i for i in usable if in_test_part(table.runs[i]["identity"], split_seed=asked.split_seed)}
-        self.training, self.testing = [i for i in usable if i not in test], sorted(test)
-        self.labels = {i: table.runs[i]["properties"][asked.target] for i in usable}
-        self.target = Target.of(asked.target, [(self.labels[i],) for i in self.training], measured=False)
-        if self.target.kind != CLASSIFICATION:
-            raise MetaError(f"{asked.target} is a number: attribution is of classes")
-
-
-class _Game:
-    """A meta-classifier that reads some of the table's columns, and the weights among which its verdict is shared out.
-
-    layout: of these weights
-    names:  of the columns
-    owner:  of each weight its player [P]
-    start:  of these weights in the whole vector
-    odds:   whether the log odds of the right class are shared out, not its probability
-    """
-
-    def __init__(
-        self,
-        task: _Task,
-        layout: Layout,
-        names: tuple[str, ...],
-        owner: npt.NDArray[np.intp],
-        *,
-        start: int = 0,
-        odds: bool = False,
-    ) -> None:
-        asked, table = task.asked, task.table
-        self._task, self._layout, self._owner, self._start = task, layout, owner, start
-        self._odds = odds
-        self._generator = np.random.default_rng(seed_from_hash("attribution", asked.target, asked.split_seed, start))
-        place = {name: column for column, name in enumerate(table.names)}
-        read = table.features[:, :, [place[name] for name in names]]
-        first, last = asked.snapshots
-        self._meta = LayerTrees(
-            asked.target, snapshots=asked.snapshots, iterations=asked.iterations, early_stopping=False
-        )
-        goals = [np.full(last - first + 1, task.target.encode(task.labels[i])) for i in task.training]
-        self._meta.fit_statistics([(read[i, first - 1 : last], names) for i in task.training], goals, task.target)
-        said = {i: self._meta.read_statistics((read[i, last - 1 : last], names))[0] for i in task.testing}
-        self.right = [i for i in task.testing if task.labels[i] == task.target.classes[int(said[i].argmax())]]
-
-    @property
-    def above(self) -> bool:
-        """Whether the test runs are named above chance and majority."""
-        known = [self._task.labels[i] for i in self._task.testing]
-        if len(self.right) < 2:
-            return False
-        most = max(len(known) / len(self._task.target.classes), max(map(known.count, known)))
-        return wilson(len(self.right), len(known))[0] > most / len(known)
-
-    def chosen(self, most: int) -> list[int]:
-        """Test runs that are named right, in a random order in which classes take turns."""
-        turn: Counter[Any] = Counter()
-        rank = {}
-        for k in self._generator.permutation(len(self.right)):
-            i = self.right[k]
-            turn[self._task.labels[i]] += 1
-            rank[i] = turn[self._task.labels[i]]
-        return sorted(rank, key=lambda i: rank[i])[:most]
-
-    def weights(self, i: int) -> npt.NDArray[np.float32]:
-        """The weights of a run's last snapshot that are read [P]."""
-        run = self._task.zoo[self._task.table.runs[i]["number"]]
-        known = run.layout[self._layout.tensors[0].name]
-        if known.offset != self._start or known.shape != self._layout.tensors[0].shape:
-            raise MetaError(SEVERAL_LAYOUTS)
-        snapshot = run.snapshot(self._task.asked.snapshots[1])
-        return snapshot[self._start : self._start + self._layout.size]
-
-    def shares(self, i: int, references: int, deleted: int) -> _Shares:
-        """A run's probability of its class, or the log odds, shared out; what is left when `deleted` are replaced.
-
-        references: in each half, if there are so many
-        """
-        label, players = self._task.labels[i], int(self._owner.max()) + 1
-        others = [j for j in self._task.training if self._task.labels[j] != label]
-        references = min(references, len(others) // 2)
-        if not references:
-            raise MetaError(f"too few training runs of other classes than {label!r}: {len(others)}")
-        own, answer = self.weights(i), self._meta.classes_.index(label)
-        picked = self._generator.choice(others, 2 * references, replace=False)
-        mixtures = [Mixture(self._meta, self._layout, own, self.weights(j), self._owner, answer) for j in picked]
-        halves = mixtures[:references], mixtures[references:]
-        value = attrgetter("log_odds" if self._odds else "worth")
-        shares = np.array(
-            [np.mean([shapley(value(m), players, 1, self._generator) for m in half], axis=0) for half in halves]
-        )
-        falls, gains = [], []
-        for ranked, half in zip(shares[::-1], halves, strict=True):
-            rows = np.ones((3 + RANDOM_DELETIONS, players), bool)  # nobody is replaced in the first, all in the second
-            rows[1] = False
-            rows[2, np.argsort(-ranked)[:deleted]] = False
-            for row in rows[3:]:
-                row[self._generator.choice(players, min(deleted, players), replace=False)] = False
-            worth = np.mean([m.worth(rows) for m in half], axis=0)  # of falls, always the probability
-            gains.append(np.mean([-np.diff(value(m)(rows[:2])) for m in half]))
-            falls.append((worth[0] - worth[2], worth[0] - worth[3:].mean()))
-        most, at_random = np.mean(falls, axis=0)
-        number = self._task.table.runs[i]["number"]
-        return _Shares(number, label, shares, float(np.mean(gains)), (float(most), float(at_random)))
-
-
-@dataclass(frozen=True)
-class _Shares:
-    """What came of one network.
-
-    shares: of each half [2, players]
-    gain:   the probability, or its log odds, less the references' mean, over both halves
-    falls:  of the probability, when the players most attributed by the other half are replaced, and random ones
-    """
-
-    run: int
-    label: Any
-    shares: npt.NDArray[np.float64]
-    gain: float
-    falls: tuple[float, float]
-
-    @property
-    def agreement(self) -> float:
-        """Pearson's correlation of the halves; 0 where one of them is constant."""
-        one, other = self.shares - self.shares.mean(axis=1, keepdims=True)
-        scale = float(np.sqrt((one @ one) * (other @ other)))
-        return float(one @ other) / scale if scale > 0 else 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        known = {"run": self.run, "class": self.label, "gain": self.gain, "agreement": self.agreement}
-        return {**known, "shares": self.shares.mean(axis=0).tolist()}
-
-
-def _checks(found: Sequence[_Shares]) -> list[dict[str, Any]]:
-    """Scores in the order of CHECKS; without a value where no network was attributed."""
-    falls = np.array([f.falls for f in found]).reshape(-1, 2)
+    rows, truth, chances = rows[right], truth[right], chances[right]
+    groups = tuple(dict.fromkeys(map(group_of, table.names)))
+    number = np.array([groups.index(group_of(name)) for name in table.names])
+    values, base = _log_odds(head, rows, table.names, truth)
+    parts = _grouped(values, number, len(groups))
+    shares = parts / np.maximum(np.abs(parts).sum(axis=1, keepdims=True), 1e-300)
+    strata = [one.labels[0] for one in training]
+    half = deal_folds(strata, 2, np.random.default_rng(seed_from_hash("attribution", asked.target, asked.split_seed)))
+    halves = []
+    for side in (0, 1):
+        of_half = fit([one for one, h in zip(training, half, strict=True) if h == side])
+        halves.append(_grouped(_log_odds(of_half, rows, table.names, truth)[0], number, len(groups)))
+    agreements = np.array([_correlation(one, other) for one, other in zip(*halves, strict=True)])
+    falls = _falls(head, table, training, rows, truth, values, asked)
     fall = {"measure": "fall of probability"}
-    return [
-        {**_mean(np.array([f.agreement for f in found])), "measure": "correlation"},
+    scores = [{**_mean(column), "measure": SHARE} for column in shares.T]
+    scores += [
+        {**_mean(agreements), "measure": "correlation"},
         {**_mean(falls[:, 0]), **fall},
         {**_mean(falls[:, 1]), **fall},
         {**_mean(falls[:, 0] - falls[:, 1]), **fall},
     ]
+    return {
+        "xs": [*groups, *CHECKS],
+        "scores": [{**score, "n_train_runs": len(training)} for score in scores],
+        "networks": [
+            {
+                "run": testing[place].run.number,
+                "class": testing[place].labels[0],
+                "log_odds": float(parts[i].sum() + base[i]),
+                "base": float(base[i]),
+                "parts": parts[i].tolist(),
+                "agreement": float(agreements[i]),
+            }
+            for i, place in enumerate(right)
+        ],
+    }
+
+
+def distinct(table: FeatureTable, training: Sequence[Candidate]) -> FeatureTable:
+    """The table without columns that repeat an earlier one in all training runs: a layer with two roles counts under
+    the first of them."""
+    rows = table.features[[one.place for one in training]]
+    first: dict[bytes, int] = {}
+    for i in range(rows.shape[2]):
+        first.setdefault(np.ascontiguousarray(rows[:, :, i]).tobytes(), i)
+    kept = sorted(first.values())
+    names = tuple(table.names[i] for i in kept)
+    return FeatureTable(table.features[:, :, kept], names, table.tensors, table.runs)
+
+
+def _log_odds(
+    head: Head, rows: npt.NDArray[np.float32], names: tuple[str, ...], truth: npt.NDArray[np.intp]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Each column's part in the log odds of the right class against the others' geometric mean [n, F], and what every
+    network of the class starts from [n]."""
+    fitted = head.fitted
+    assert isinstance(fitted, FittedTrees)  # the learner of MODEL
+    found = fitted.contributions(rows, names)  # [n, K, F' + 1] of the columns that it reads
+    if found.shape[1] == 1:  # two classes: of the second one's odds
+        found = np.concatenate([-found / 2, found / 2], axis=1)
+    own = found[np.arange(len(rows)), truth]
+    parts = own - (found.sum(axis=1) - own) / (found.shape[1] - 1)
+    place = {name: i for i, name in enumerate(names)}
+    values = np.zeros((len(rows), len(names)))
+    values[:, [place[name] for name in fitted.names]] = parts[:, :-1]
+    return values, parts[:, -1]
+
+
+def _grouped(values: npt.NDArray[np.float64], number: npt.NDArray[np.intp], groups: int) -> npt.NDArray[np.float64]:
+    """The sums of each group's columns: [n, F] → [n, groups]."""
+    return values @ (number[:, None] == np.arange(groups))
+
+
+def _falls(
+    head: Head,
+    table: FeatureTable,
+    training: Sequence[Candidate],
+    rows: npt.NDArray[np.float32],
+    truth: npt.NDArray[np.intp],
+    values: npt.NDArray[np.float64],
+    asked: Attribution,
+) -> npt.NDArray[np.float64]:
+    """How far the probability of the right class falls when a network's most attributed columns are replaced by the
+    training runs' median, and when random ones are: [n, 2]."""
+    known = np.concatenate([table.features[one.place, [s - 1 for s in one.snapshots]] for one in training])
+    present = ~np.isnan(known).all(axis=0)
+    middle = np.full(len(table.names), np.nan, np.float32)
+    middle[present] = np.nanmedian(known[:, present], axis=0)
+    generator = np.random.default_rng(seed_from_hash("deletion", asked.target, asked.split_seed))
+    used = np.flatnonzero(np.abs(values).sum(axis=0) > 0)
+    count = min(DELETED, len(used))
+
+    def chance(chosen: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+        """Of the right class, with the chosen columns [n, count] of each network replaced."""
+        replaced = rows.copy()
+        np.put_along_axis(replaced, chosen, middle[chosen], axis=1)
+        return head.outputs(Table(replaced, table.names))[np.arange(len(rows)), truth]
+
+    before = chance(np.zeros((len(rows), 0), np.intp))
+    most = chance(np.argsort(-values, axis=1, kind="stable")[:, :count])
+    lots = [
+        chance(np.array([generator.choice(used, count, replace=False) for _ in rows])) for _ in range(RANDOM_DELETIONS)
+    ]
+    return np.column_stack([before - most, before - np.mean(lots, axis=0)])
+
+
+def _correlation(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
+    """Pearson's; 0 where one of them is constant."""
+    one, other = one - one.mean(), other - other.mean()
+    scale = float(np.sqrt((one @ one) * (other @ other)))
+    return float(one @ other) / scale if scale > 0 else 0.0
 
 
 def _mean(values: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """The mean over networks of what lies in [−1, 1], with its 95 % interval by Student's t: of so few the bootstrap's
-    is too narrow."""
+    """The mean over networks, each of a run of its own, of what lies in [−1, 1], with its 95 % interval by Student's
+    t: of so few the bootstrap's is too narrow."""
     from scipy.stats import t
 
     n = len(values)
-    if n < 2:
-        return {"value": None, "low": None, "high": None, "n_runs": n}
     mean, half = float(values.mean()), float(t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
     return {"value": mean, "low": max(-1.0, mean - half), "high": min(1.0, mean + half), "n_runs": n}

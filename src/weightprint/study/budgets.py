@@ -21,9 +21,6 @@ class Budget:
     dmc_seconds:    time cap of each fit of the paper's DMC, at 5,000 weights
     per_tensor:     whether every tensor is looked at by itself, and left out by itself
     properties:     at most this many
-    attributed:     properties whose verdicts are attributed to tensors
-    networks:       test networks that are attributed, of each
-    examples:       of those, so many weight by weight
     """
 
     name: str
@@ -36,13 +33,10 @@ class Budget:
     dmc_seconds: float
     per_tensor: bool
     properties: int
-    attributed: int = 0
-    networks: int = 0
-    examples: int = 0
 
 
 BUDGETS = {
-    "quick": Budget("quick", (0, 1, 2, 3, 4), (0,), 5, (0.5,), (500, 5000), 10.0, 15.0, False, 8, 2, 6, 0),
+    "quick": Budget("quick", (0, 1, 2, 3, 4), (0,), 5, (0.5,), (500, 5000), 10.0, 15.0, False, 8),
     "standard": Budget(
         "standard",
         (0, 1, 2, 3, 4),
@@ -54,9 +48,6 @@ BUDGETS = {
         120.0,
         True,
         16,
-        8,
-        12,
-        3,
     ),
     "paper": Budget(
         "paper",
@@ -69,9 +60,6 @@ BUDGETS = {
         1200.0,
         True,
         32,
-        16,
-        40,
-        12,
     ),
 }
 """Budgets by name; the DMC's cap is stated in its rows."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from weightprint.files import canonical_json, sha256_hex, write_atomic
+from weightprint.study.workers import side_by_side
 
-VERSION = 1
+VERSION = 2
 """Raised when a result of the same settings would mean something else: older files are then computed anew."""
 
 
@@ -18,14 +20,16 @@ VERSION = 1
 class Cell:
     """One result to have.
 
-    kind:     what computes it: a name in `KINDS`
+    kind:     what computes it: "trial", "slices", …
     settings: what it depends on besides the zoo, JSON-ready
+    versions: of the code that it stands on, by name: a result of older code is not found
     cost:     about how long it takes, in any unit; for the time left
     """
 
     kind: str
     settings: Mapping[str, Any]
     cost: float = 1.0
+    versions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -33,14 +37,15 @@ class Cells:
     """The results of one zoo in a folder.
 
     folder: where they lie, one JSON file each
-    zoo:    fingerprint of the zoo's runs
+    zoo:    fingerprint of the zoo's runs and what is in them
     """
 
     folder: Path
     zoo: str
 
     def path(self, cell: Cell) -> Path:
-        key = {"version": VERSION, "zoo": self.zoo, "kind": cell.kind, "settings": cell.settings}
+        versions = {"cells": VERSION, **cell.versions}
+        key = {"versions": versions, "zoo": self.zoo, "kind": cell.kind, "settings": cell.settings}
         return self.folder / f"{sha256_hex(canonical_json(key).encode())[:32]}.json"
 
     def get(self, cell: Cell) -> dict[str, Any] | None:
@@ -78,7 +83,8 @@ def compute(
     """
     missing = cells.missing(wanted)
     total, done = sum(cell.cost for cell in missing), 0.0
-    for cell, result in _results(missing, work, workers):
+    for i, result in side_by_side(partial(_worked, work), list(enumerate(missing)), workers):
+        cell = missing[i]
         cells.put(cell, result)
         done += cell.cost
         if progress is not None:
@@ -86,17 +92,5 @@ def compute(
     return len(missing)
 
 
-def _results(
-    cells: Sequence[Cell], work: Callable[[Cell], dict[str, Any]], workers: int
-) -> Iterator[tuple[Cell, dict[str, Any]]]:
-    if workers <= 1 or len(cells) <= 1:
-        for cell in cells:
-            yield cell, work(cell)
-        return
-    from joblib import Parallel, delayed
-
-    def both(cell: Cell) -> tuple[Cell, dict[str, Any]]:
-        return cell, work(cell)
-
-    parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-    yield from parallel(delayed(both)(cell) for cell in cells)
+def _worked(work: Callable[[Cell], dict[str, Any]], i: int, cell: Cell) -> tuple[int, dict[str, Any]]:
+    return i, work(cell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weightprint.meta.view import LATER_HALF
 from weightprint.study.budgets import Budget
 from weightprint.study.plans import Facts, Planned, planned_trial
 from weightprint.study.trials import Trial
@@ -15,7 +16,7 @@ WITHOUT = {
     BIASES_OUT: ("biases_before_norm",),
     BOTH_OUT: ("moving_statistics", "biases_before_norm"),
 }
-"""A control's name → what meta-classifiers are kept from reading, names of `weightprint.meta.rows.WITHOUT`."""
+"""A control's name → what meta-classifiers are kept from reading, names of `weightprint.features.omission.WITHOUT`."""
 
 
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
@@ -34,7 +35,7 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
 
         def headline(name: str, **changes: object) -> None:
             settings = {"split_seeds": budget.curve_seeds[:1], **changes}
-            trial = Trial(target, facts.later_half, (facts.later_half,), **settings)  # type: ignore[arg-type]  # noqa: B023
+            trial = Trial(target, LATER_HALF, (LATER_HALF,), **settings)  # type: ignore[arg-type]  # noqa: B023
             found.append(planned_trial("controls", "controls", trial, xs=(name,)))
 
         headline(AS_IS)

@@ -15,12 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import MetaError
-from weightprint.meta.evaluation import bootstrap_share
+from weightprint.evaluation.intervals import bootstrap_pairs
 from weightprint.study.budgets import Budget
 from weightprint.study.cells import Cell
-from weightprint.study.plans import Facts, Planned
-from weightprint.study.table import FeatureTable
+from weightprint.study.maps import spread
+from weightprint.study.plans import Facts, Planned, versions_of_reads
+from weightprint.study.table import FeatureTable, Read
 from weightprint.study.when import moments
+
+STATISTICS: Read = ("statistics", ())
+"""What is compared."""
 
 NEAREST = 5
 """Neighbours looked at of each run."""
@@ -66,54 +70,67 @@ class Embedding:
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
     """Neighbours of every property over the training, and one picture."""
     found = []
+    versions = versions_of_reads(STATISTICS)
     for target in facts.targets:
         asked = Neighbours(target, moments(facts, budget))
-        cell = Cell("neighbours", asdict(asked), 1.0)
+        cell = Cell("neighbours", asdict(asked), 1.0, versions)
         found.append(Planned("when", "neighbours", target, "nearest neighbours", "", asked.moments, cell))
-    found.append(Planned("when", "embedding", "", "t-SNE", "", ("",), Cell("embedding", asdict(Embedding()), 10.0)))
+    cell = Cell("embedding", asdict(Embedding()), 10.0, versions)
+    found.append(Planned("when", "embedding", "", "t-SNE", "", ("",), cell))
     return found
 
 
 def run_neighbours(table: FeatureTable, asked: Neighbours) -> dict[str, Any]:
     """{"scores": one per moment, "seconds"}, JSON-ready; {"reason": text} when it cannot be done.
 
-    A score is the share of a run's nearest other runs that have its value, the mean over runs, with the bootstrap
-    interval over runs; its chance is the share among all other runs.
+    A score is the share of a run's nearest other runs that have its value, the mean over the runs that have the
+    snapshot; its chance is the share among all other runs. A run takes part in many pairs of neighbours, its own and
+    others': the interval draws runs, and with them their pairs. "left_out" counts the runs without the snapshot.
     """
     began = time.monotonic()
+    scores: list[dict[str, Any]] = []
     try:
-        whole = _whole_runs(table)
-        kept = [i for i in whole if table.runs[i]["properties"].get(asked.target) is not None]
-        if len(kept) <= asked.nearest:
-            raise MetaError(f"too few runs for {asked.nearest} neighbours: {len(kept)}")
-        values = [table.runs[i]["properties"][asked.target] for i in kept]
-        same = np.array([[a == b for b in values] for a in values], np.float64)
-        np.fill_diagonal(same, 0)
-        chance = float(same.sum() / (len(kept) * (len(kept) - 1)))
-        scores = []
         for moment in asked.moments:
+            labelled = [i for i, run in enumerate(table.runs) if run.properties.get(asked.target) is not None]
+            kept = [i for i in labelled if table.runs[i].snapshots >= moment]
+            if len(kept) <= asked.nearest:
+                scores.append({"reason": f"too few runs for {asked.nearest} neighbours: {len(kept)}"})
+                continue
+            values = [table.runs[i].properties[asked.target] for i in kept]
+            same = np.array([[a == b for b in values] for a in values], np.float64)
+            np.fill_diagonal(same, 0)
             near = _nearest(ranked(table.features[kept, moment - 1]), asked.nearest)
-            shares = np.take_along_axis(same, near, axis=1).mean(axis=1)
-            low, high = bootstrap_share(shares, np.ones(len(shares))) or (None, None)
-            score = {"value": float(shares.mean()), "low": low, "high": high, "chance": chance}
-            scores.append({**score, "measure": "accuracy", "n_runs": len(kept)})
+            hits = np.take_along_axis(same, near, axis=1).ravel()
+            of = np.repeat(np.arange(len(kept)), asked.nearest)
+            low, high = bootstrap_pairs(hits, of.tolist(), near.ravel().tolist()) or (None, None)
+            score = {
+                "measure": "accuracy",
+                "value": float(hits.mean()),
+                "low": low,
+                "high": high,
+                "chance": float(same.sum() / (len(kept) * (len(kept) - 1))),
+                "n_runs": len(kept),
+            }
+            scores.append({**score, "left_out": {"no_such_snapshot": len(labelled) - len(kept)}})
     except MetaError as error:
         return {"reason": error.message, "seconds": time.monotonic() - began}
     return {"scores": scores, "seconds": time.monotonic() - began}
 
 
 def run_embedding(table: FeatureTable, asked: Embedding) -> dict[str, Any]:
-    """{"scores": [one], "runs": numbers, "properties", "paths": per run its snapshots [T, 2], "seconds"}, JSON-ready;
-    {"reason": text} when it cannot be done. The picture's "trustworthiness" (scikit-learn's) is 1 where snapshots that
-    lie near in it lie near in truth. The score is empty: nothing here has an interval."""
+    """{"scores": [one], "runs": numbers, "properties", "snapshots": of each run, "paths": their places [T, 2],
+    "trustworthiness", "seconds"}, JSON-ready; {"reason": text} when it cannot be done.
+
+    The trustworthiness (scikit-learn's) is 1 where snapshots that lie near in the picture lie near in truth. The score
+    is empty: nothing here has an interval.
+    """
     from sklearn.manifold import TSNE, trustworthiness
 
     began = time.monotonic()
-    whole = _whole_runs(table)
-    kept = [whole[i] for i in _spread(len(whole), asked.runs)]
-    steps = _spread(table.snapshots, asked.snapshots)
+    kept = spread(range(len(table.runs)), asked.runs)
+    steps = [spread(range(table.runs[i].snapshots), asked.snapshots) for i in kept]
     try:
-        rows = ranked(table.features[np.ix_(kept, steps)].reshape(len(kept) * len(steps), -1))
+        rows = ranked(np.concatenate([table.features[i, of_run] for i, of_run in zip(kept, steps, strict=True)]))
         if len(rows) <= 3 * asked.perplexity:
             raise MetaError(f"too few snapshots for t-SNE: {len(rows)}")
     except MetaError as error:
@@ -121,26 +138,19 @@ def run_embedding(table: FeatureTable, asked: Embedding) -> dict[str, Any]:
     tsne = TSNE(2, perplexity=asked.perplexity, init="pca", random_state=asked.seed, n_jobs=1)
     points = tsne.fit_transform(rows.astype(np.float32))
     trust = float(trustworthiness(rows, points, n_neighbors=asked.nearest))
+    paths = np.split(points.astype(float).round(3), np.cumsum([len(of_run) for of_run in steps])[:-1])
     return {
         "scores": [{}],
         "trustworthiness": trust,
-        "runs": [table.runs[i]["number"] for i in kept],
-        "properties": [table.runs[i]["properties"] for i in kept],
-        "paths": points.reshape(len(kept), len(steps), 2).astype(float).round(3).tolist(),
+        "runs": [table.runs[i].number for i in kept],
+        "properties": [dict(table.runs[i].properties) for i in kept],
+        "snapshots": [[i + 1 for i in of_run] for of_run in steps],
+        "paths": [path.tolist() for path in paths],
         "seconds": time.monotonic() - began,
     }
 
 
-def _whole_runs(table: FeatureTable) -> list[int]:
-    """Places of the runs that have all snapshots."""
-    return [i for i, run in enumerate(table.runs) if len(run["measurements"]) >= table.snapshots]
-
-
-def _spread(count: int, most: int) -> list[int]:
-    return [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, most)).round())]
-
-
-def ranked(features: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def ranked(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Each column [n, F] as ranks, centred and divided by n, ties the mean of theirs; columns with a gap left out.
 
     Raises MetaError when no column is left.

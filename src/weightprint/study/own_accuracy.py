@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from weightprint.meta.evaluation import bootstrap_share, wilson
+from weightprint.evaluation.intervals import bootstrap_share, wilson
+from weightprint.meta.view import LATER_HALF
 from weightprint.study.cells import Cells
-from weightprint.study.plans import COLUMNS, Planned, later_half
+from weightprint.study.plans import COLUMNS, Planned
 from weightprint.study.table import FeatureTable
 
 EXPERIMENT = "own_accuracy"
@@ -26,21 +27,23 @@ def rows(planned: Sequence[Planned], cells: Cells, table: FeatureTable) -> list[
     Per property and moment the mean test accuracy of the runs that were named there; and per property how often runs
     are named in the later half that have a higher test accuracy than the median of their data set, and a lower one.
     """
-    own = {run["number"]: [m.get("test_accuracy") for m in run["measurements"]] for run in table.runs}
-    own = {number: list(a) for number, a in own.items() if len(a) == table.snapshots and None not in a}
-    datasets = {run["number"]: run["properties"].get("dataset") for run in table.runs}
+    own = {run.number: [m.get("test_accuracy") for m in run.measurements] for run in table.runs}
+    own = {number: list(a) for number, a in own.items() if a and None not in a}
+    later = {run.number: [n - 1 for n in run.moments(LATER_HALF)] for run in table.runs if run.number in own}
+    level = {number: float(np.mean([own[number][i] for i in places])) for number, places in later.items()}
+    datasets = {run.number: run.properties.get("dataset") for run in table.runs}
     found = []
     for one in planned:
         if one.cell.kind != "trial" or one.experiment not in ("moments", "headline"):
             continue
         for x, score in zip(one.xs, (cells.get(one.cell) or {}).get("scores") or (), strict=False):
-            if score["measure"] != "accuracy" or "per_run" not in score:
+            if score.get("measure") != "accuracy" or "per_run" not in score:
                 continue
             named = {int(i): share for i, (_, share) in score["per_run"].items() if int(i) in own}
             if not named:
                 continue
             if one.experiment == "headline":
-                found += _halves(one, named, own, datasets, later_half(table.snapshots))
+                found += _halves(one, named, level, datasets)
             elif str(x) == one.series:
                 accuracies = np.array([own[i][int(x) - 1] for i in named], np.float64)
                 interval = bootstrap_share(accuracies, np.ones(len(accuracies)))
@@ -51,11 +54,9 @@ def rows(planned: Sequence[Planned], cells: Cells, table: FeatureTable) -> list[
 def _halves(
     one: Planned,
     named: Mapping[int, float],
-    own: Mapping[int, Sequence[float]],
+    level: Mapping[int, float],
     datasets: Mapping[int, Any],
-    later: tuple[int, int],
 ) -> list[Row]:
-    level = {i: float(np.mean(own[i][later[0] - 1 : later[1]])) for i in named}
     medians = {d: np.median([level[i] for i in named if datasets[i] == d]) for d in {datasets[i] for i in named}}
     numbers = [i for i in named if level[i] != medians[datasets[i]]]
     parts = []

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from weightprint.features.table import features_named
+from weightprint.meta.models import learner_class, model_named
 from weightprint.study.cells import Cell, Cells
-from weightprint.study.table import FeatureTable
+from weightprint.study.table import LAST, FeatureTable, Read
 from weightprint.study.trials import Trial
 
 FIRST = ("dataset", "optimizer", "activation", "initialization", "augmentation", "batch_size")
@@ -34,17 +36,17 @@ COLUMNS = {
     "n_train_runs": "training runs of the smallest fit",
     "seconds": "of all fits and tests of the result",
     "reason": "why there is no value",
+    "left_out": "runs that could not take part, by reason: 3 kin, 2 no_such_snapshot; null where there is none",
 }
 """The columns of results.parquet and what they hold."""
 
 
 @dataclass(frozen=True)
 class Other:
-    """Another zoo. key: its fingerprint; name: of its folder; snapshots: T"""
+    """Another zoo. key: its fingerprint; name: of its folder"""
 
     key: str
     name: str
-    snapshots: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Facts:
     """What the plans need to know of a zoo.
 
     targets:   properties that are classified, then numbers that are regressed
-    snapshots: T
+    snapshots: T, the most that a run has
     tensors:   tensor → kind and part, in forward order
     values:    property → its values, sorted
     length:    P of the shortest network
@@ -75,14 +77,14 @@ class Facts:
     def of(cls, table: FeatureTable, most: int, others: tuple[Other, ...] = ()) -> Facts:
         """The facts of a table, with at most `most` properties."""
         values: dict[str, tuple[Any, ...]] = {}
-        for name in {name for run in table.runs for name in run["properties"]}:
-            found = {run["properties"].get(name) for run in table.runs}
+        for name in {name for run in table.runs for name in run.properties}:
+            found = {run.properties.get(name) for run in table.runs}
             if None not in found and len({type(v) for v in found}) == 1:
                 values[name] = tuple(sorted(found))
         varying = [name for name in sorted(values) if 2 <= len(values[name]) <= MOST_CLASSES]
         targets = [name for name in FIRST if name in varying]
         targets += [name for name in varying if name not in FIRST]
-        measured = set(table.runs[0]["measurements"][0])
+        measured = {name for run in table.runs[:1] for row in run.measurements[:1] for name in row}
         numbers = [n for n in NUMBERS if n in measured or len(values.get(n, ())) > MOST_CLASSES]
         return cls(
             targets=tuple(targets[:most]),
@@ -90,19 +92,11 @@ class Facts:
             snapshots=table.snapshots,
             tensors=table.tensors,
             values=values,
-            length=min(run["length"] for run in table.runs),
-            lengths_differ=len({run["length"] for run in table.runs}) > 1,
+            length=min(run.length for run in table.runs),
+            lengths_differ=len({run.length for run in table.runs}) > 1,
             runs=len(table.runs),
             others=others,
         )
-
-    @property
-    def later_half(self) -> tuple[int, int]:
-        return later_half(self.snapshots)
-
-    @property
-    def last(self) -> tuple[int, int]:
-        return self.snapshots, self.snapshots
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -122,16 +116,27 @@ class Facts:
         )
 
 
-def later_half(snapshots: int) -> tuple[int, int]:
-    """The first and last snapshot of the later half of T."""
-    return snapshots // 2 + 1, snapshots
+def versions_of(*models: str) -> dict[str, int]:
+    """Of the code that a result of these models stands on: their features and learners."""
+    found: dict[str, int] = {}
+    for model in map(model_named, models):
+        found |= {
+            f"features {model.features}": model.reads.version,
+            f"learner {model.learner}": learner_class(model.learner).version,
+        }
+    return found
+
+
+def versions_of_reads(*reads: Read) -> dict[str, int]:
+    """The same of results that read tables without learning from them."""
+    return {f"features {features}": features_named(features).version for features, _ in reads}
 
 
 @dataclass(frozen=True)
 class Planned:
     """One result that a study wants, and where it stands in the table of results.
 
-    xs: one for each score of the result
+    xs: one for each score of the result; those of the result itself ("xs") where it brings them
     """
 
     question: str
@@ -147,9 +152,9 @@ def planned_trial(
     question: str, experiment: str, trial: Trial, *, series: str = "", xs: Sequence[Any] = ("",)
 ) -> Planned:
     """A result that one trial gives."""
-    first, last = trial.train_snapshots
-    cost = len(trial.split_seeds) * (1 + (last - first) / 3) * (1.0 if trial.iterations else 2.0)
-    cell = Cell("trial", trial.to_json(), cost)
+    several = isinstance(trial.train_snapshots, str) and trial.train_snapshots != LAST
+    cost = len(trial.split_seeds) * (4 if several else 1) * (1.0 if trial.iterations else 2.0)
+    cell = Cell("trial", trial.to_json(), cost, versions_of(trial.model))
     return Planned(question, experiment, trial.target, trial.model, series, tuple(xs), cell)
 
 
@@ -160,8 +165,8 @@ def rows(planned: Sequence[Planned], cells: Cells) -> list[dict[str, Any]]:
         result = cells.get(one.cell)
         if result is None:
             continue
-        scores = result.get("scores") or [{}] * len(one.xs)
-        for x, score in zip(one.xs, scores, strict=True):
+        scores = result.get("scores") or [{}] * len(result.get("xs", one.xs))
+        for x, score in zip(result.get("xs", one.xs), scores, strict=True):
             number = x if isinstance(x, (int, float)) and not isinstance(x, bool) else None
             found.append(
                 {
@@ -176,7 +181,13 @@ def rows(planned: Sequence[Planned], cells: Cells) -> list[dict[str, Any]]:
                     "n_runs": score.get("n_runs"),
                     "n_train_runs": score.get("n_train_runs"),
                     "seconds": result.get("seconds"),
-                    "reason": result.get("reason"),
+                    "reason": score.get("reason") or result.get("reason"),
+                    "left_out": describe(score.get("left_out") or {}),
                 }
             )
     return found
+
+
+def describe(left_out: Mapping[str, int]) -> str | None:
+    """Counts by reason as one phrase; None for none."""
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()) if count) or None

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from weightprint.errors import MetaError
+from weightprint.errors import CorruptFile, MetaError
+from weightprint.evaluation.answers import table
+from weightprint.evaluation.intervals import bootstrap_share
 from weightprint.meta import build
-from weightprint.meta.base import Reading
-from weightprint.meta.evaluation import bootstrap_share
+from weightprint.meta.answers import class_numbers
+from weightprint.meta.estimator import MetaClassifier
+from weightprint.meta.heads import Reading
 from weightprint.study.cells import Cell
-from weightprint.study.plans import Planned
-from weightprint.study.trials import score_of
-from weightprint.zoo import Zoo
+from weightprint.study.plans import Planned, versions_of
+from weightprint.study.scores import score_of
+from weightprint.zoo import Run, Zoo
 
 LOCAL = "slice_trees"
 """The cheap local meta-classifier of the curves."""
@@ -30,10 +33,9 @@ PLACES = 60
 
 @dataclass(frozen=True)
 class SliceTrial:
-    """What is trained on and tested on.
+    """What is trained on and tested on: the later half of each run's snapshots.
 
     target:       a property of the runs
-    snapshots:    first and last that are read, from 1
     slice_length: in weights
     model:        a local meta-classifier
     max_seconds:  time cap of the fit
@@ -41,7 +43,6 @@ class SliceTrial:
     """
 
     target: str
-    snapshots: tuple[int, int]
     slice_length: int
     model: str = LOCAL
     max_seconds: float | None = None
@@ -52,7 +53,7 @@ def planned_slices(
     question: str, experiment: str, trial: SliceTrial, *, series: str = "", xs: Sequence[Any] = AVERAGED
 ) -> Planned:
     """A result that one slice trial gives."""
-    cell = Cell("slices", asdict(trial), 2.0 + (trial.max_seconds or 10.0))
+    cell = Cell("slices", asdict(trial), 2.0 + (trial.max_seconds or 10.0), versions_of(trial.model))
     return Planned(question, experiment, trial.target, trial.model, series, tuple(xs), cell)
 
 
@@ -60,7 +61,7 @@ def run_slice_trial(zoo: Zoo, trial: SliceTrial) -> dict[str, Any]:
     """{"scores": one per number in AVERAGED, "places", "seconds", "capped"}; {"reason": text} when it cannot be done.
 
     places: {"starts", "hits", "low", "high", "n_runs"}: the share of runs named right from one slice at each of PLACES
-    starts, in the last snapshot; None for networks of several lengths, and for other models than LOCAL
+    starts, in each run's last snapshot; None for networks of several lengths, and for other models than LOCAL
     """
     began = time.monotonic()
     train, test = zoo.select(status="complete").split(split_seed=trial.split_seed)
@@ -68,18 +69,16 @@ def run_slice_trial(zoo: Zoo, trial: SliceTrial) -> dict[str, Any]:
         trial.model,
         target=trial.target,
         slice_length=trial.slice_length,
-        snapshots=trial.snapshots,
         max_seconds=trial.max_seconds,
     )
     try:
         meta.fit(train)
-        first, last = trial.snapshots
-        per_snapshot = -(-max(AVERAGED) // (last - first + 1))
-        readings, _ = meta.read(test, slices=per_snapshot, held_out=True)
+        by_length = _by_length(test)
+        fewest = min((len(meta.view.snapshots_of(total)) for total in by_length), default=1)
+        readings, _ = meta.read(test, slices=-(-max(AVERAGED) // max(1, fewest)), held_out=True)
         places = None
         if trial.model == LOCAL:
-            ends, _ = meta.read(test, slices=PLACES, spread=True, snapshots=(last, last), held_out=True)
-            places = _places([r for r in ends if r.labels[0] in meta.classes_], meta.classes_)
+            places = _places(_last_snapshots(meta, by_length), meta.classes_)
     except MetaError as error:
         return {"reason": error.message, "seconds": time.monotonic() - began}
     known = [r for r in readings if r.labels[0] in meta.classes_]
@@ -87,15 +86,40 @@ def run_slice_trial(zoo: Zoo, trial: SliceTrial) -> dict[str, Any]:
         return {"reason": "no test run is left", "seconds": time.monotonic() - began}
     scores = []
     for count in AVERAGED:
-        answers = {r.run.number: [(r.labels[0], meta.classes_[_answer(r, count)])] for r in known}
-        scores.append(asdict(score_of(meta.target_, answers, len(meta.train_runs_))))
+        answers = table(
+            [r.run.identity for r in known],
+            class_numbers(known),
+            [_answer(r, count) for r in known],
+            classes=meta.classes_,
+            split=trial.split_seed,
+        )
+        scores.append(score_of(answers, len(meta.train_runs_)))
     return {
         "scores": scores,
         "places": places,
         "fit_seconds": meta.seconds_,
-        "capped": bool(getattr(meta, "capped_", False)),
+        "capped": bool(meta.facts_.get("capped", False)),
         "seconds": time.monotonic() - began,
     }
+
+
+def _by_length(runs: Iterable[Run]) -> dict[int, list[Run]]:
+    """Runs by how many snapshots they have."""
+    found: dict[int, list[Run]] = {}
+    for run in runs:
+        try:
+            found.setdefault(len(run.measurements) or len(run.weights), []).append(run)
+        except CorruptFile:
+            continue  # counted where the runs are chosen
+    return found
+
+
+def _last_snapshots(meta: MetaClassifier, by_length: Mapping[int, Sequence[Run]]) -> list[Reading]:
+    """What is read at even places in the last snapshot of each run of a class that is known."""
+    found: list[Reading] = []
+    for total, runs in by_length.items():
+        found += meta.read(runs, slices=PLACES, spread=True, snapshots=(total, total), held_out=True)[0]
+    return [reading for reading in found if reading.labels[0] in meta.classes_]
 
 
 def _answer(reading: Reading, count: int) -> int:

@@ -1,151 +1,168 @@
-"""What meta-classifiers read in every snapshot of a zoo, read once: what most experiments stand on."""
+"""What is read in every snapshot of a zoo's runs, as one table: what most experiments stand on.
+
+The numbers come from the features' store; nothing is kept here but in memory.
+"""
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import CorruptFile, MetaError
-from weightprint.features.statistics import FEATURES, align, tensor_statistics, union_names
-from weightprint.files import canonical_json, sha256_hex, write_atomic
-from weightprint.meta.layer_trees import role_statistics
-from weightprint.meta.rows import places, reduced
-from weightprint.meta.trees import Statistics
+from weightprint.features import store
+from weightprint.features.statistics import FEATURES
+from weightprint.features.table import Table, features_named
+from weightprint.files import canonical_json, sha256_hex
+from weightprint.meta.view import Snapshots, View
+from weightprint.study.workers import side_by_side
 from weightprint.zoo import Run, Zoo
 
-READERS: Mapping[str, Callable[..., Statistics]] = {"trees": tensor_statistics, "layer_trees": role_statistics}
-"""What a meta-classifier reads of a run's weights [T, P] and their layout."""
+LAST = "last"
+"""Of each run its last snapshot."""
+
+Moments = Snapshots
+"""Which snapshots of a run: LAST, or what a `View` takes: "later-half" of each run's, "all", or a first and a last
+number from 1."""
+
+Read = tuple[str, tuple[str, ...]]
+"""A name of `weightprint.features.table.FEATURES`, and the kinds of tensors that are left out of the reading."""
+
+
+@dataclass(frozen=True)
+class StudiedRun:
+    """A run of a table, without its weights.
+
+    snapshots: how many it has
+    length:    of its weight vectors
+    """
+
+    number: int
+    identity: str
+    kin: str
+    properties: Mapping[str, Any]
+    measurements: Sequence[Mapping[str, Any]]
+    converged: bool | None
+    snapshots: int
+    length: int
+
+    def moments(self, which: Moments) -> tuple[int, ...]:
+        """The numbers of the snapshots meant, from 1; empty where the run has none of them."""
+        return (self.snapshots,) if which == LAST else View(snapshots=which).snapshots_of(self.snapshots)
 
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """What one meta-classifier reads in N runs of one zoo.
+    """What is read in N runs of one zoo.
 
-    features:     float64 [N, T, F]; NaN where a network has no such tensor, and for snapshots that a run does not have
-    names:        of the F columns: tensor and statistic, "conv1/kernel.q25"
-    tensors:      tensor → its kind and part, in the order of their first appearance
-    runs:         per run its number, identity, properties, measurements per snapshot, and whether it converged
-    seed:         of the recipe; None where there is none, as in imported zoos
+    features: float32 [N, T, F], T the most snapshots that a run has; NaN where a network has no such tensor, and for
+              snapshots that a run does not have
+    names:    of the F columns: tensor and statistic, "conv1/kernel.q25", or role and
+              quantity, "conv first: kernel.mean"
+    tensors:  tensor → its kind and part, in the order of their first appearance
+    runs:     [N]
     """
 
-    features: npt.NDArray[np.float64]
+    features: npt.NDArray[np.float32]
     names: tuple[str, ...]
     tensors: dict[str, dict[str, str]]
-    runs: list[dict[str, Any]]
-    seed: int | None = None
+    runs: tuple[StudiedRun, ...]
 
     @property
     def snapshots(self) -> int:
         return self.features.shape[1]
 
     def columns(self, tensors: tuple[str, ...]) -> npt.NDArray[np.bool_]:
-        """Which columns belong to these tensors: bool [F]."""
+        """Which columns are statistics of these tensors: bool [F]."""
         return np.isin([tensor_of(name) for name in self.names], tensors)
 
 
 def tensor_of(name: str) -> str:
-    """The tensor of a column: "conv1/kernel" of "conv1/kernel.d.q25"."""
+    """The tensor of a column of statistics: "conv1/kernel" of "conv1/kernel.d.q25"."""
     feature = max((f for f in FEATURES if name.endswith("." + f)), key=len)
     return name[: -len(feature) - 1]
 
 
 def fingerprint(zoo: Zoo) -> str:
-    """SHA-256 over the identities and statuses of the runs: other runs, another fingerprint."""
-    rows = zoo.index.select("number", "identity", "status").rows()
+    """SHA-256 over the identities, statuses and contents of the runs: other runs, another fingerprint."""
+    rows = zoo.index.select("number", "identity", "status", "sha256").rows()
     return sha256_hex(canonical_json([list(row) for row in rows]).encode())
 
 
-def read_table(
-    zoo: Zoo,
-    folder: Path,
-    model: str = "trees",
-    *,
-    without: tuple[str, ...] = (),
-    workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> Path:
-    """The file in `folder` with what `model` reads in a zoo's complete runs, made now unless it is there.
+def fill(
+    zoo: Zoo, reads: Iterable[Read], *, workers: int = 1, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Have the features' store hold what the tables of a zoo are made of.
 
-    without: kinds of tensors that are left out, names of `weightprint.meta.rows.WITHOUT`
-    workers: processes
+    workers:  processes
+    progress: called with the runs done and the runs there are
+    """
+    runs = [(run,) for run in zoo.select(status="complete")]
+    work = partial(_fill_run, tuple(dict.fromkeys(reads)))
+    for count, _ in enumerate(side_by_side(work, runs, workers), start=1):
+        if progress is not None:
+            progress(count, len(runs))
+
+
+def _fill_run(reads: tuple[Read, ...], run: Run) -> None:
+    for features, without in reads:
+        try:
+            _tables_of(run, features, without)
+        except CorruptFile:
+            return  # named where the table is made
+
+
+def _tables_of(run: Run, features: str, without: tuple[str, ...]) -> Table:
+    """One row per snapshot of the run, all of them."""
+    numbers = tuple(range(1, (len(run.measurements) or len(run.weights)) + 1))
+    return store.read(run, features_named(features), numbers, without=without)
+
+
+def read_table(zoo: Zoo, features: str = "statistics", *, without: tuple[str, ...] = ()) -> FeatureTable:
+    """What `features` say of all snapshots of a zoo's complete runs; read once by a process.
+
+    without: kinds of tensors that are left out, names of `weightprint.features.omission.WITHOUT`
 
     Runs that cannot be read are left out with a warning. Raises MetaError when no run is left.
     """
-    from safetensors.numpy import save
-
-    path = folder / f"{'-'.join((model, *without))}-{fingerprint(zoo)[:16]}.safetensors"
-    if path.exists():
-        return path
-    complete = zoo.select(status="complete")
-    taken, runs = [], []
-    tensors: dict[str, dict[str, str]] = {}
-    read = partial(_read_run, model=model, without=without)
-    for done, (run, found) in enumerate(zip(complete, _each(read, list(complete), workers), strict=True), start=1):
-        if isinstance(found, str):
-            warnings.warn(f"run {run.number} is left out: {found}", stacklevel=2)
-            continue
-        taken.append(found)
-        tensors.update({t.name: {"kind": t.kind, "part": t.part} for t in run.layout if t.size})
-        runs.append(
-            {
-                "number": run.number,
-                "identity": run.identity,
-                "properties": run.properties,
-                "measurements": run.measurements,
-                "converged": run.converged,
-                "length": run.layout.size,
-            }
-        )
-        if progress is not None:
-            progress(done, len(complete))
-    if not runs:
-        raise MetaError("the zoo has no complete run to study")
-    names = union_names(own for _, own in taken)
-    most = max(len(features) for features, _ in taken)
-    features = np.full((len(runs), most, len(names)), np.nan)
-    for row, (own, own_names) in zip(features, taken, strict=True):
-        row[: len(own)] = align(own, own_names, names)
-    facts = {"names": list(names), "tensors": tensors, "runs": runs, "seed": zoo.recipe.get("seed")}
-    # JSON travels as bytes: safetensors keeps text only in metadata, whose size it limits.
-    encoded = np.frombuffer(canonical_json(facts).encode(), np.uint8)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, save({"features": features, "facts": encoded.copy()}))
-    return path
-
-
-def _read_run(run: Run, *, model: str, without: tuple[str, ...]) -> Statistics | str:
-    """What the model reads in all snapshots of a run; the reason when it cannot be read."""
-    try:
-        weights = run.weights
-    except CorruptFile as error:
-        return error.message
-    if without:
-        weights = np.take(weights, places(run.layout, without), axis=1)
-    return READERS[model](weights, reduced(run.layout, without))
-
-
-def _each(work: Callable[[Run], Any], runs: Sequence[Run], workers: int) -> Iterator[Any]:
-    """What `work` makes of each run, in order."""
-    if workers <= 1:
-        return map(work, runs)
-    from joblib import Parallel, delayed
-
-    return iter(Parallel(n_jobs=workers, return_as="generator")(delayed(work)(run) for run in runs))
+    return _table(str(zoo.path), tuple(zoo.numbers), fingerprint(zoo), features, without)
 
 
 @lru_cache(maxsize=8)
-def load_table(path: str) -> FeatureTable:
-    """The table that `read_table` wrote; kept, so that a process reads it once."""
-    from safetensors.numpy import load
-
-    arrays = load(Path(path).read_bytes())
-    facts = json.loads(arrays["facts"].tobytes())
-    return FeatureTable(arrays["features"], tuple(facts["names"]), facts["tensors"], facts["runs"], facts["seed"])
+def _table(path: str, numbers: tuple[int, ...], _: str, features: str, without: tuple[str, ...]) -> FeatureTable:
+    zoo = Zoo(path).select(numbers=numbers, status="complete")
+    tables: list[Table] = []
+    runs: list[StudiedRun] = []
+    tensors: dict[str, dict[str, str]] = {}
+    for run in zoo:
+        try:
+            table, layout = _tables_of(run, features, without), run.layout
+        except CorruptFile as error:
+            warnings.warn(f"{run.name} is left out: {error.message}", stacklevel=3)
+            continue
+        tables.append(table)
+        tensors.update({t.name: {"kind": t.kind, "part": t.part} for t in layout if t.size})
+        runs.append(
+            StudiedRun(
+                number=run.number,
+                identity=run.identity,
+                kin=run.kin,
+                properties=run.properties,
+                measurements=run.measurements,
+                converged=run.converged,
+                snapshots=len(table.rows),
+                length=layout.size,
+            )
+        )
+    if not runs:
+        raise MetaError("the zoo has no complete run to study")
+    names = tuple(dict.fromkeys(name for table in tables for name in table.names))
+    found = np.full((len(runs), max(run.snapshots for run in runs), len(names)), np.nan, np.float32)
+    for row, table in zip(found, tables, strict=True):
+        row[: len(table.rows)] = table.aligned(names)
+    return FeatureTable(found, names, tensors, tuple(runs))

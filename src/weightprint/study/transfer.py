@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from weightprint.meta.view import LATER_HALF
 from weightprint.study.budgets import Budget
 from weightprint.study.how_much import CURVE_ITERATIONS
-from weightprint.study.plans import Facts, Other, Planned, later_half, planned_trial
+from weightprint.study.plans import Facts, Other, Planned, planned_trial
 from weightprint.study.trials import Trial
 
 ACROSS = ("dataset", "filter_size", "depth_conv", "width_conv", "activation")
@@ -28,8 +29,8 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
                 others = tuple(v for v in values if v != value)
                 trial = Trial(
                     target,
-                    facts.later_half,
-                    (facts.later_half,),
+                    LATER_HALF,
+                    (LATER_HALF,),
                     train_where=((across, others),),
                     test_where=((across, (value,)),),
                     iterations=CURVE_ITERATIONS,
@@ -41,15 +42,15 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
 
 def _zoos(facts: Facts, budget: Budget) -> list[Planned]:
     """Every zoo as training and as test, itself included."""
-    zoos = [Other("", THIS, facts.snapshots), *facts.others]
+    zoos = [Other("", THIS), *facts.others]
     found = []
     for target in facts.targets if facts.others else ():
         for train in zoos:
             for test in zoos:
                 trial = Trial(
                     target,
-                    later_half(train.snapshots),
-                    (later_half(test.snapshots),),
+                    LATER_HALF,
+                    (LATER_HALF,),
                     split_seeds=budget.curve_seeds,
                     iterations=CURVE_ITERATIONS,
                     model="layer_trees",

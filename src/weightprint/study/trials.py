@@ -6,28 +6,33 @@ snapshots and tensors are read.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from weightprint.errors import MetaError
+from weightprint.evaluation.answers import table as answers_table
+from weightprint.features.table import Table
 from weightprint.meta import build
-from weightprint.meta.base import WHOLE
-from weightprint.meta.evaluation import Interval, bootstrap_share, regression_scores, wilson
-from weightprint.meta.rows import deal_folds
-from weightprint.meta.targets import CLASSIFICATION, Target
-from weightprint.meta.trees import Statistics, Trees
+from weightprint.meta.estimator import goals_of
+from weightprint.meta.heads import Head
+from weightprint.meta.learners.base import Examples, deal_folds
+from weightprint.meta.targets import CLASSIFICATION, Target, labels_of
 from weightprint.seeds import seed_from_hash
-from weightprint.study.table import FeatureTable
+from weightprint.study.scores import score_of
+from weightprint.study.table import FeatureTable, Moments, StudiedRun
 from weightprint.zoo import in_test_part
 
 Values = tuple[tuple[str, tuple[Any, ...]], ...]
 """Conditions on runs: property → the values that are kept."""
+
+SHARES = 20
+"""Parts into which training runs are dealt, of which a trial may use some."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +40,23 @@ class Trial:
     """What is trained on and tested on.
 
     target:          a property of the runs, or a measurement of their snapshots
-    train_snapshots: first and last that are trained on, from 1
-    test_snapshots:  each (first, last) is tested on its own; a run's answer is the mean over them
+    train_snapshots: those of a run that are trained on
+    test_snapshots:  each choice is tested on its own; a run's answer is the mean over it
     tensors:         those that are read; empty for all
     converged:       whether runs that did not learn are left out, of training and of test
     split_seeds:     one fit for each
     train_share:     share of the training runs that is used, stratified by class
     train_where, test_where: conditions on the runs of either side; None is no condition. With other values on the
-                     two sides, every run of the test side may be tested: none was trained on
+                     two sides, every run of the test side may be tested that was not trained on, nor its kin
     iterations:      of the trees; None lets them choose on held-out runs
-    model:           a name in `weightprint.study.table.READERS`
+    model:           a name of `weightprint.meta.MODELS` that boosts trees on what it reads in whole networks
     without:         kinds of tensors that are left out of what is read
     train_zoo, test_zoo: fingerprints of other zoos than the one that is studied, which is ""
     """
 
     target: str
-    train_snapshots: tuple[int, int]
-    test_snapshots: tuple[tuple[int, int], ...]
+    train_snapshots: Moments
+    test_snapshots: tuple[Moments, ...]
     tensors: tuple[str, ...] = ()
     converged: bool = True
     split_seeds: tuple[int, ...] = (0,)
@@ -69,199 +74,205 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Score:
-    """What came of a trial on one choice of test snapshots.
+class Candidate:
+    """A run that can be trained on or tested.
 
-    measure:   "accuracy", or "r2" for a regression
-    value, low, high: with its 95 % interval over runs; None where it is not defined
-    chance, majority: accuracies that need no weights; None for a regression
-    n_runs:    test runs, each counted once however many splits it is tested in
-    n_train_runs: of the smallest fit
-    confusion: [C, C] truth by answer, over all splits; None for a regression
-    per_run:   run number → (truth, share of splits in which it was named right, or mean estimate)
+    place:     in its table
+    snapshots: numbers of those that are read, from 1
+    labels:    of each of them
     """
 
-    measure: str
-    value: float | None
-    low: float | None
-    high: float | None
-    chance: float | None
-    majority: float | None
-    n_runs: int
-    n_train_runs: int
-    classes: list[Any]
-    confusion: list[list[int]] | None
-    per_run: dict[str, list[Any]]
+    place: int
+    run: StudiedRun
+    snapshots: tuple[int, ...]
+    labels: tuple[Any, ...]
 
-    @property
-    def baseline(self) -> float:
-        """What can be had without reading weights: the larger of chance and majority; 0 for R²."""
-        return max(self.chance or 0.0, self.majority or 0.0)
 
-    @property
-    def above(self) -> bool:
-        """Whether the whole interval lies above the baseline: only then is anything claimed."""
-        return self.low is not None and self.low > self.baseline
+Missing = dict[str, set[int]]
+"""Numbers of the runs that could not take part, by reason."""
 
 
 def run_trial(table: FeatureTable, trial: Trial, *, tested: FeatureTable | None = None) -> dict[str, Any]:
     """{"scores": one per entry of `test_snapshots`, "seconds"}; JSON-ready. {"reason": text} when it cannot be done.
 
-    tested: of another zoo, when that is tested on. Zoos of one seed share the set-up of each number: a run whose number
-            was trained on is then no test run, whatever zoo it lies in
+    tested: of another zoo, when that is tested on. A run whose kin was trained on is no test run, in whatever zoo
+
+    A score has "left_out": how many runs could not be tested, by reason ("no_such_snapshot", "unlabelled", "kin"), and
+    after "train_" how many could not be trained on.
     """
     began = time.monotonic()
-    answers: list[dict[int, list[Any]]] = [{} for _ in trial.test_snapshots]
-    smallest, target = math.inf, None
+    answers: list[list[pl.DataFrame]] = [[] for _ in trial.test_snapshots]
+    untested: list[Missing] = [{} for _ in trial.test_snapshots]
+    untrained: Missing = {}
+    smallest = 0
     for split_seed in trial.split_seeds:
         try:
-            target, trained, found = _one_split(table, tested or table, trial, split_seed)
+            trained, found = _one_split(table, tested or table, trial, split_seed, untrained, untested)
         except MetaError as error:
             return {"reason": error.message, "seconds": time.monotonic() - began}
-        smallest = min(smallest, trained)
-        for per_snapshots, own in zip(answers, found, strict=True):
-            for number, answer in own.items():
-                per_snapshots.setdefault(number, []).append(answer)
-    if target is None or not all(answers):
+        smallest = min(smallest or trained, trained)
+        for of_moments, own in zip(answers, found, strict=True):
+            of_moments += [own] if len(own) else []
+    if not any(answers):
         return {"reason": "no test run is left", "seconds": time.monotonic() - began}
-    scores = [asdict(score_of(target, own, int(smallest))) for own in answers]
+    scores = []
+    for of_moments, missing in zip(answers, untested, strict=True):
+        counts = {reason: len(numbers) for reason, numbers in missing.items()}
+        counts |= {f"train_{reason}": len(numbers) for reason, numbers in untrained.items()}
+        score = score_of(pl.concat(of_moments), smallest) if of_moments else {"reason": "no test run is left"}
+        scores.append({**score, "left_out": counts})
     return {"scores": scores, "seconds": time.monotonic() - began}
 
 
 def _one_split(
-    table: FeatureTable, tested: FeatureTable, trial: Trial, split_seed: int
-) -> tuple[Target, int, list[dict[int, Any]]]:
-    """The target, the number of training runs, and per choice of test snapshots: run → (truth, answer)."""
+    table: FeatureTable,
+    tested: FeatureTable,
+    trial: Trial,
+    split_seed: int,
+    untrained: Missing,
+    untested: Sequence[Missing],
+) -> tuple[int, list[pl.DataFrame]]:
+    """The number of training runs, and per choice of test snapshots the answers."""
 
-    def candidates(of: FeatureTable, where: Values) -> list[int]:
-        learnt = [i for i, run in enumerate(of.runs) if not (trial.converged and run["converged"] is False)]
-        return [i for i in learnt if _meets(of.runs[i], where) and _labels(of.runs[i], trial.target, of.snapshots)]
+    def in_test(run: StudiedRun) -> bool:
+        return in_test_part(run.identity, split_seed=split_seed)
 
-    def in_test(of: FeatureTable, i: int) -> bool:
-        return in_test_part(of.runs[i]["identity"], split_seed=split_seed)
+    def may_train(run: StudiedRun) -> bool:
+        return _meets(run, trial.train_where) and not in_test(run)
 
-    training = [i for i in candidates(table, trial.train_where) if not in_test(table, i)]
-    testing = candidates(tested, trial.test_where)
-    if tested is not table:
-        known = {table.runs[i]["number"] for i in training} if table.seed is not None else set()
-        testing = [i for i in testing if table.seed != tested.seed or tested.runs[i]["number"] not in known]
-    elif trial.train_where == trial.test_where:
-        testing = [i for i in testing if in_test(table, i)]
-    else:
-        testing = sorted(set(testing) - set(training))
-    labels = {i: _labels(table.runs[i], trial.target, table.snapshots) for i in training}
-    truth = {i: _labels(tested.runs[i], trial.target, tested.snapshots) for i in testing}
-    measured = bool(training) and trial.target not in table.runs[training[0]]["properties"]
-    target = Target.of(trial.target, [labels[i] for i in training], measured=measured)
+    training, target = training_of(
+        table, trial.target, trial.train_snapshots, may_train, untrained, converged=trial.converged
+    )
     if trial.train_share < 1:
-        training = _share_of(training, labels, target, trial, split_seed)
-        target = Target.of(trial.target, [labels[i] for i in training], measured=measured)
-    first, last = trial.train_snapshots
+        training = _share_of(training, target, trial, split_seed)
+        target = _target_of(trial.target, training)
+    of_zoo = {one.run.identity for one in training} if tested is table else set()
+    kin = {one.run.kin for one in training}
+    one_side = tested is table and trial.train_where == trial.test_where
 
-    learnt, learnt_names = _of_tensors(table, trial.tensors)
-    meta: Trees = build(trial.model, target=trial.target, slice_length=WHOLE, snapshots=trial.train_snapshots)
-    if trial.iterations is not None:
-        meta.set_params(iterations=trial.iterations, early_stopping=False)
-    goals = [np.array([target.encode(label) for label in labels[i][first - 1 : last]]) for i in training]
-    meta.fit_statistics([(learnt[i, first - 1 : last], learnt_names) for i in training], goals, target)
-    answers = _answers(meta, _of_tensors(tested, trial.tensors), testing)
+    def may_test(run: StudiedRun) -> bool:
+        return _meets(run, trial.test_where) and run.identity not in of_zoo and not (one_side and not in_test(run))
+
+    head = fit_trees(table, training, target, model=trial.model, iterations=trial.iterations, tensors=trial.tensors)
     found = []
-    for span in trial.test_snapshots:
-        own = {}
-        for i, of_run in zip(testing, answers, strict=True):
-            truths = truth[i][span[0] - 1 : span[1]]
-            mean = of_run[span[0] - 1 : span[1]].mean(axis=0)
-            if target.kind == CLASSIFICATION:
-                if truths[0] in target.classes:
-                    own[tested.runs[i]["number"]] = (truths[0], target.classes[int(mean.argmax())])
-            else:
-                own[tested.runs[i]["number"]] = (float(np.mean(truths)), float(mean[0]))
-        found.append(own)
-    return target, len(training), found
+    for span, missing in zip(trial.test_snapshots, untested, strict=True):
+        testing = candidates(tested, trial.target, span, may_test, missing, converged=trial.converged, kin=kin)
+        if target.kind == CLASSIFICATION:
+            testing = [one for one in testing if one.labels[0] in target.classes]
+        found.append(_answers(head, tested, testing, trial, split_seed))
+    return len(training), found
 
 
-def _answers(meta: Trees, read: Statistics, runs: Sequence[int]) -> npt.NDArray[np.float64]:
-    """What is said of every snapshot of some runs, [n, T, C], read all at once."""
-    features, names = read
-    rows = features[list(runs)]
-    return meta.read_statistics((rows.reshape(-1, rows.shape[2]), names)).reshape(*rows.shape[:2], -1)
+def candidates(
+    table: FeatureTable,
+    target: str,
+    snapshots: Moments,
+    may: Callable[[StudiedRun], bool],
+    missing: Missing,
+    *,
+    converged: bool = True,
+    kin: Iterable[str] = (),
+) -> list[Candidate]:
+    """The runs that may take part and have the snapshots and labels, in the order of their identities.
+
+    missing:   those that have not, and those that are `kin`, are added to it
+    converged: whether runs that did not learn are left out
+    """
+    kin = frozenset(kin)
+    found = []
+    for place, run in enumerate(table.runs):
+        if (converged and run.converged is False) or not may(run):
+            continue
+        numbers = run.moments(snapshots)
+        labels = labels_of(run, target, numbers)
+        reason = "kin" if run.kin in kin else "no_such_snapshot" if not numbers else "" if labels else "unlabelled"
+        if reason:
+            missing.setdefault(reason, set()).add(run.number)
+        else:
+            found.append(Candidate(place, run, numbers, labels))
+    return sorted(found, key=lambda one: one.run.identity)
 
 
-def _of_tensors(table: FeatureTable, tensors: tuple[str, ...]) -> Statistics:
-    """The table's features [N, T, F] and their names: those of some tensors, or all."""
-    if not tensors:
-        return table.features, table.names
-    columns = table.columns(tensors)
-    return table.features[:, :, columns], tuple(np.array(table.names)[columns])
+def training_of(
+    table: FeatureTable,
+    target: str,
+    snapshots: Moments,
+    may: Callable[[StudiedRun], bool],
+    missing: Missing,
+    *,
+    converged: bool = True,
+) -> tuple[list[Candidate], Target]:
+    """The runs to train on, as `candidates` finds them, and what there is to predict. Raises MetaError for nothing."""
+    found = candidates(table, target, snapshots, may, missing, converged=converged)
+    return found, _target_of(target, found)
 
 
-def _meets(run: Mapping[str, Any], where: Values) -> bool:
-    return all(run["properties"].get(name) in values for name, values in where)
+def _target_of(name: str, training: Sequence[Candidate]) -> Target:
+    measured = bool(training) and name not in training[0].run.properties
+    return Target.of(name, [one.labels for one in training], measured=measured)
 
 
-def _labels(run: Mapping[str, Any], name: str, snapshots: int) -> tuple[Any, ...]:
-    """One label per snapshot; empty when the run has fewer snapshots than the table, or no label."""
-    measurements = run["measurements"]
-    if len(measurements) < snapshots:
-        return ()
-    if name in run["properties"]:
-        return (run["properties"][name],) * snapshots
-    labels = tuple(m.get(name) for m in measurements)
-    return () if any(label is None or not math.isfinite(label) for label in labels) else labels
+def fit_trees(
+    table: FeatureTable,
+    training: Sequence[Candidate],
+    target: Target,
+    *,
+    model: str,
+    iterations: int | None,
+    tensors: tuple[str, ...] = (),
+) -> Head:
+    """What a model's learner makes of training runs. iterations: None lets it choose their number on held-out runs"""
+    given = {} if iterations is None else {"iterations": iterations, "early_stopping": False}
+    learner = build(model, target=target.name, **given).learner
+    columns = _columns(table, tensors)
+    names = tuple(name for name, kept in zip(table.names, columns, strict=True) if kept)
+    goals, scale = goals_of(target, [one.labels for one in training])
+    rows = np.concatenate([_rows(table, one)[:, columns] for one in training])
+    run = np.repeat(np.arange(len(training)), [len(one.snapshots) for one in training])
+    fitted = learner.fit(Examples(rows, names, np.concatenate(goals), run, len(target.classes)), seed=0)
+    return Head(target, scale, fitted, tuple(one.run.identity for one in training), [])
 
 
-def _share_of(
-    training: list[int], labels: Mapping[int, Sequence[Any]], target: Target, trial: Trial, split_seed: int
-) -> list[int]:
+def _answers(
+    head: Head, table: FeatureTable, testing: Sequence[Candidate], trial: Trial, split_seed: int
+) -> pl.DataFrame:
+    """The answers for runs, which are called by their numbers; each the mean over its snapshots."""
+    classes = head.target.classes
+    truth: list[float] = []
+    answers: list[float] = []
+    if testing:
+        columns = _columns(table, trial.tensors)
+        names = tuple(name for name, kept in zip(table.names, columns, strict=True) if kept)
+        outputs = head.outputs(Table(np.concatenate([_rows(table, one)[:, columns] for one in testing]), names))
+        ends = np.cumsum([len(one.snapshots) for one in testing])[:-1]
+        means = [head.target.mean(of_run, axis=0) for of_run in np.split(outputs, ends)]
+        if classes:
+            truth = [classes.index(one.labels[0]) for one in testing]
+            answers = [int(mean.argmax()) for mean in means]
+        else:
+            truth = [float(np.mean(one.labels)) for one in testing]
+            answers = [float(mean[0]) for mean in means]
+    names_of_runs = [str(one.run.number) for one in testing]
+    known = {"property": trial.target, "model": trial.model}
+    return answers_table(names_of_runs, truth, answers, classes=classes, split=split_seed, **known)
+
+
+def _rows(table: FeatureTable, one: Candidate) -> npt.NDArray[np.float32]:
+    return table.features[one.place, [number - 1 for number in one.snapshots]]
+
+
+def _columns(table: FeatureTable, tensors: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    return table.columns(tensors) if tensors else np.ones(len(table.names), bool)
+
+
+def _meets(run: StudiedRun, where: Values) -> bool:
+    return all(run.properties.get(name) in values for name, values in where)
+
+
+def _share_of(training: Sequence[Candidate], target: Target, trial: Trial, split_seed: int) -> list[Candidate]:
     """The first `train_share` of the training runs in an order in which classes take turns; a larger share holds the
     smaller ones."""
-    strata = [labels[i][0] if target.kind == CLASSIFICATION else 0 for i in training]
+    strata = [one.labels[0] if target.kind == CLASSIFICATION else 0 for one in training]
     generator = np.random.default_rng(seed_from_hash("study share", trial.target, split_seed))
-    fold = deal_folds(strata, 20, generator)
-    return [i for i, f in zip(training, fold, strict=True) if f < round(20 * trial.train_share)]
-
-
-def score_of(target: Target, answers: Mapping[int, Sequence[tuple[Any, Any]]], n_train_runs: int) -> Score:
-    """The score of answers: run → (truth, answer) once per split."""
-    numbers = sorted(answers)
-    n = len(numbers)
-    if target.kind != CLASSIFICATION:
-        truth = np.array([answers[i][0][0] for i in numbers], np.float64)
-        estimates = np.array([np.mean([a for _, a in answers[i]]) for i in numbers])
-        found = regression_scores(truth, estimates)["r2"]
-        low, high = found["interval"] or (None, None)
-        per_run = {str(i): [float(t), float(e)] for i, t, e in zip(numbers, truth, estimates, strict=True)}
-        return Score("r2", found["value"], low, high, None, None, n, n_train_runs, [], None, per_run)
-    hits = np.array([sum(t == a for t, a in answers[i]) for i in numbers], np.float64)
-    totals = np.array([len(answers[i]) for i in numbers], np.float64)
-    low, high = _interval(hits, totals)
-    confusion = np.zeros((len(target.classes),) * 2, np.int64)
-    for i in numbers:
-        for t, a in answers[i]:
-            confusion[target.classes.index(t), target.classes.index(a)] += 1
-    truths = [answers[i][0][0] for i in numbers]
-    counts = [truths.count(c) for c in target.classes]
-    per_run = {str(i): [answers[i][0][0], float(h / t)] for i, h, t in zip(numbers, hits, totals, strict=True)}
-    return Score(
-        measure="accuracy",
-        value=float(hits.sum() / totals.sum()),
-        low=low,
-        high=high,
-        chance=1 / len(target.classes),
-        majority=max(counts) / n,
-        n_runs=n,
-        n_train_runs=n_train_runs,
-        classes=list(target.classes),
-        confusion=confusion.tolist(),
-        per_run=per_run,
-    )
-
-
-def _interval(hits: npt.NDArray, totals: npt.NDArray) -> Interval:
-    """Wilson where each run was tested once; else the bootstrap over runs, widened by Wilson's where all agree."""
-    n = len(hits)
-    once = wilson(float((hits / totals).sum()), n)
-    if (totals == 1).all():
-        return once
-    found = bootstrap_share(hits, totals)
-    return found if found and found[1] > found[0] else once
+    part = deal_folds(strata, SHARES, generator)
+    return [one for one, p in zip(training, part, strict=True) if p < round(SHARES * trial.train_share)]

@@ -11,7 +11,7 @@ from weightprint.study.trials import Trial
 
 
 def moments(facts: Facts, budget: Budget) -> tuple[int, ...]:
-    """The snapshots that are looked at, evenly spread from the first to the last."""
+    """The snapshots that are looked at, evenly spread from the first to the last of the longest runs."""
     places = np.linspace(1, facts.snapshots, min(budget.snapshots, facts.snapshots))
     return tuple(int(p) for p in np.unique(places.round()))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from weightprint.study.budgets import Budget
 from weightprint.study.how_much import CURVE_ITERATIONS
 from weightprint.study.plans import Facts, Planned, planned_trial
+from weightprint.study.table import LAST
 from weightprint.study.trials import Trial
 
 
@@ -27,13 +28,13 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
         for experiment, name, tensors in groups:
             trial = Trial(
                 target,
-                facts.last,
-                (facts.last,),
+                LAST,
+                (LAST,),
                 tensors=tensors,
                 split_seeds=budget.curve_seeds,
                 iterations=CURVE_ITERATIONS,
             )
             found.append(planned_trial("where", experiment, trial, xs=(name,)))
-        trial = Trial(target, facts.last, (facts.last,), split_seeds=budget.curve_seeds, iterations=CURVE_ITERATIONS)
+        trial = Trial(target, LAST, (LAST,), split_seeds=budget.curve_seeds, iterations=CURVE_ITERATIONS)
         found.append(planned_trial("where", "all", trial, xs=("all",)))
     return found

@@ -13,10 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from weightprint.images import ImageSet, TrainingImages, epoch_indices, prepare, refuse_large_batch
+from weightprint.errors import SetupError
+from weightprint.images import (
+    ImageSet,
+    TrainingImages,
+    epoch_indices,
+    prepare,
+    refuse_large_batch,
+    refuse_other_form,
+)
 from weightprint.images.augment import augment
 from weightprint.seeds import seed_from_hash
-from weightprint.setups import Setup
+from weightprint.setups import EverydaySetup, Setup
 from weightprint.training.architecture import weight_count
 from weightprint.training.devices import refuse_absent_device
 from weightprint.training.networks import Network, initialize, to_vector
@@ -57,7 +65,7 @@ class TrainedRun:
     training_samples: images that went through gradient steps
     """
 
-    setup: Setup
+    setup: Setup | EverydaySetup
     status: str
     reason: str
     weights: np.ndarray
@@ -90,11 +98,14 @@ def train(
     The result depends on the arguments alone: every random choice has a generator of its own, keyed by
     (purpose, seed, run). All weights of the run are spooled to an unnamed file in the folder `spool`.
 
-    Raises DataError when class balancing leaves fewer training images than one batch, SetupError for a device that is
-    not there.
+    Raises DataError when class balancing leaves fewer training images than one batch or they are not 32 × 32 colour
+    ones, SetupError for a device that is not there.
     """
+    if isinstance(setup, EverydaySetup):
+        raise SetupError("this set-up is one of the space everyday", hint="weightprint.train_everyday trains it")
     if isinstance(images, ImageSet):
         images = prepare(images, train_size=None, test_size=None, seed=seed)
+    refuse_other_form(images, setup.image_form)
     refuse_large_batch(images, setup.batch_size)
     refuse_absent_device(device)
     parts = ResidentImages(images, device)

@@ -1,7 +1,7 @@
 """Update rules on one flat buffer that holds all trainable weights.
 
-`adam`, `rmsprop` and `momentum` are TensorFlow 1's, which the paper used; `adamw`, `nesterov`, `sgd` and
-`rmsprop_torch` are torch 2's. Weight decay is decoupled for adamw and added to the gradient for the others.
+`adam`, `rmsprop` and `momentum` are TensorFlow 1's, which the paper used; `rmsprop_keras` is Keras 3's; the others are
+torch 2's. Weight decay is decoupled for adamw and added to the gradient for the others.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+
+MOMENTUM = 0.95
+"""Of the paper's momentum rule."""
 
 
 class FlatParameters:
@@ -62,12 +65,13 @@ class SGD(Optimizer):
 
 
 class Momentum(Optimizer):
-    """a ← 0.95 a + g; θ ← θ − η a (tf.train.MomentumOptimizer)"""
+    """a ← μ a + g; θ ← θ − η a, with μ = 0.95 unless it is given (tf.train.MomentumOptimizer)"""
 
-    decay = 0.95
-
-    def __init__(self, values: Tensor, gradients: Tensor, *, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, values: Tensor, gradients: Tensor, *, weight_decay: float = 0.0, momentum: float = MOMENTUM
+    ) -> None:
         super().__init__(values, gradients, weight_decay=weight_decay)
+        self.decay = momentum
         self.accumulator = torch.zeros_like(values)
 
     def _update(self, learning_rate: float) -> None:
@@ -76,7 +80,7 @@ class Momentum(Optimizer):
 
 
 class Nesterov(Momentum):
-    """a ← 0.95 a + g; θ ← θ − η (g + 0.95 a) (torch.optim.SGD with nesterov)"""
+    """a ← μ a + g; θ ← θ − η (g + μ a), with μ as for Momentum (torch.optim.SGD with nesterov)"""
 
     def _update(self, learning_rate: float) -> None:
         self.accumulator.mul_(self.decay).add_(self.gradients)
@@ -150,6 +154,71 @@ class RMSPropTorch(Optimizer):
         self.values.addcdiv_(self.gradients, self.square.sqrt().add_(self.epsilon), value=-learning_rate)
 
 
+class RMSPropKeras(RMSProp):
+    """s ← 0.9 s + 0.1 g², from s = 0; θ ← θ − η g / √(s + 1e-7) (keras.optimizers.RMSprop of Keras 3)"""
+
+    epsilon = 1e-7
+
+    def __init__(self, values: Tensor, gradients: Tensor, *, weight_decay: float = 0.0) -> None:
+        super().__init__(values, gradients, weight_decay=weight_decay)
+        self.square.zero_()
+
+
+class NAdam(Adam):
+    """m and v as Adam's; μₜ = 0.9 (1 − 0.5 · 0.96^(0.004 t)); θ ← θ − η [(1 − μₜ) / (1 − Πₜ) · g
+    + μₜ₊₁ / (1 − Πₜ₊₁) · m] / (√(v / (1 − 0.999ᵗ)) + ε) with Πₜ = μ₁ … μₜ (torch.optim.NAdam; Dozat 2016)"""
+
+    momentum_decay = 0.004
+
+    def __init__(self, values: Tensor, gradients: Tensor, *, weight_decay: float = 0.0) -> None:
+        super().__init__(values, gradients, weight_decay=weight_decay)
+        self.product = 1.0
+
+    def _scheduled(self, step: int) -> float:
+        return self.beta1 * (1 - 0.5 * 0.96 ** (step * self.momentum_decay))
+
+    def _update(self, learning_rate: float) -> None:
+        _, root_correction = self._moments()
+        now, following = self._scheduled(self.steps), self._scheduled(self.steps + 1)
+        self.product *= now
+        denominator = self.square.sqrt().div_(root_correction).add_(self.epsilon)
+        self.values.addcdiv_(self.gradients, denominator, value=-learning_rate * (1 - now) / (1 - self.product))
+        share = following / (1 - self.product * following)
+        self.values.addcdiv_(self.mean, denominator, value=-learning_rate * share)
+
+
+class Adagrad(Optimizer):
+    """s ← s + g², from s = 0; θ ← θ − η g / (√s + 1e-10) (torch.optim.Adagrad; Duchi et al. 2011)"""
+
+    epsilon = 1e-10
+
+    def __init__(self, values: Tensor, gradients: Tensor, *, weight_decay: float = 0.0) -> None:
+        super().__init__(values, gradients, weight_decay=weight_decay)
+        self.sum = torch.zeros_like(values)
+
+    def _update(self, learning_rate: float) -> None:
+        self.sum.addcmul_(self.gradients, self.gradients)
+        self.values.addcdiv_(self.gradients, self.sum.sqrt().add_(self.epsilon), value=-learning_rate)
+
+
+class Adadelta(Optimizer):
+    """s ← 0.9 s + 0.1 g²; δ = √(d + 1e-6) / √(s + 1e-6) · g; d ← 0.9 d + 0.1 δ²; θ ← θ − η δ, from s = d = 0
+    (torch.optim.Adadelta; Zeiler 2012)"""
+
+    decay, epsilon = 0.9, 1e-6
+
+    def __init__(self, values: Tensor, gradients: Tensor, *, weight_decay: float = 0.0) -> None:
+        super().__init__(values, gradients, weight_decay=weight_decay)
+        self.square = torch.zeros_like(values)
+        self.moved = torch.zeros_like(values)
+
+    def _update(self, learning_rate: float) -> None:
+        self.square.mul_(self.decay).addcmul_(self.gradients, self.gradients, value=1 - self.decay)
+        move = self.moved.add(self.epsilon).sqrt_().div_(self.square.add(self.epsilon).sqrt_()).mul_(self.gradients)
+        self.moved.mul_(self.decay).addcmul_(move, move, value=1 - self.decay)
+        self.values.sub_(move, alpha=learning_rate)
+
+
 RULES: dict[str, type[Optimizer]] = {
     "adam": Adam,
     "rmsprop": RMSProp,
@@ -158,5 +227,9 @@ RULES: dict[str, type[Optimizer]] = {
     "nesterov": Nesterov,
     "adamw": AdamW,
     "rmsprop_torch": RMSPropTorch,
+    "rmsprop_keras": RMSPropKeras,
+    "nadam": NAdam,
+    "adagrad": Adagrad,
+    "adadelta": Adadelta,
 }
-"""By the names of `weightprint.setups.OPTIMIZERS`."""
+"""By name; those of `weightprint.setups.OPTIMIZERS` are among them."""

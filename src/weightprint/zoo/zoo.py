@@ -16,7 +16,7 @@ import polars as pl
 from weightprint import __version__
 from weightprint.errors import CorruptFile, ZooError, did_you_mean
 from weightprint.files import TEMPORARY_PREFIX, canonical_json, write_atomic, write_json
-from weightprint.setups import Setup
+from weightprint.setups import EverydaySetup, Setup
 from weightprint.setups.recipe import Recipe, recipe_sha256, refuse_other_recipe
 from weightprint.zoo import runfile
 from weightprint.zoo.index import (
@@ -33,6 +33,7 @@ from weightprint.zoo.locks import LOCK_FILE
 from weightprint.zoo.runfile import RunRecord
 
 if TYPE_CHECKING:
+    from weightprint.training.everyday.networks import EverydayNetwork
     from weightprint.training.networks import Network
 
 ZOO_FILE = "zoo.json"
@@ -41,18 +42,29 @@ ZOO_FORMAT = 1
 TEST_FRACTION = 0.25
 _NO_CONTENT = (TEMPORARY_PREFIX, LOCK_FILE)
 
-_RUN_COLUMNS = ("number", "identity", "status", "reason", "converged")
+FEATURES_FOLDER = "features"
+"""Beside the runs: tables of what was read in them. Derived; can be deleted at any time."""
+
+_RUN_COLUMNS = ("number", "identity", "status", "reason", "converged", "sha256")
 
 
 class Run:
     """One run of a zoo, read when asked.
 
     number, identity, status, reason: as in `RunRecord`
+    name:      what messages call it
+    kin:       what it has in common with every run that shares its random streams, in whatever zoo
     converged: whether it learned, see `weightprint.zoo.index.converged`; None when that is not known
+    checksum:  of its content
+    cache:     folder for what is derived from it
     """
 
-    def __init__(self, path: Path, row: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, row: Mapping[str, Any], *, seed: int | None = None) -> None:
         self.path = path
+        self.name = f"run {row['number']}"
+        self.kin: str = row["identity"] if seed is None else f"seed {seed}, run {row['number']}"
+        self.checksum: str | None = row["sha256"]
+        self.cache = path.parents[2] / FEATURES_FOLDER
         self.number: int = row["number"]
         self.identity: str = row["identity"]
         self.status: str = row["status"]
@@ -72,8 +84,10 @@ class Run:
         return self._metadata["properties"]
 
     @property
-    def setup(self) -> Setup:
+    def setup(self) -> Setup | EverydaySetup:
         """The set-up it was trained under. Raises SetupError for a run that was not trained by weightprint."""
+        if EverydaySetup.describes(self.properties):
+            return EverydaySetup.from_dict(self.properties)
         return Setup.from_dict(self.properties)
 
     @property
@@ -113,11 +127,16 @@ class Run:
             raise ZooError(f"run {self.number} has snapshots 1 to {len(weights)}, not {number}")
         return weights[number - 1]
 
-    def module(self, snapshot: int) -> Network:
-        """One snapshot, numbered from 1, as a torch module in eval mode, ready to run."""
+    def module(self, snapshot: int) -> Network | EverydayNetwork:
+        """One snapshot, numbered from 1, as a torch module in eval mode, ready to run: on images in [0, 1], or in the
+        space everyday on what the module's `inputs` makes of them."""
+        from weightprint.training.everyday import networks as everyday
         from weightprint.training.networks import from_vector
 
-        return from_vector(self.setup, self.snapshot(snapshot))
+        setup = self.setup
+        if isinstance(setup, EverydaySetup):
+            return everyday.from_vector(setup, self.snapshot(snapshot))
+        return from_vector(setup, self.snapshot(snapshot))
 
 
 class Zoo:
@@ -191,13 +210,14 @@ class Zoo:
 
     def __iter__(self) -> Iterator[Run]:
         for row in self.index.select(_RUN_COLUMNS).iter_rows(named=True):
-            yield Run(run_path(self.path, row["number"]), row)
+            yield Run(run_path(self.path, row["number"]), row, seed=self.recipe.get("seed"))
 
     def __getitem__(self, number: int) -> Run:
         row = self._row_of(number)
         if row is None:
             raise ZooError(f"no run {number} in this selection of {self.path}", hint=self._numbers_hint())
-        return Run(run_path(self.path, number), {name: self.index[name][row] for name in _RUN_COLUMNS})
+        columns = {name: self.index[name][row] for name in _RUN_COLUMNS}
+        return Run(run_path(self.path, number), columns, seed=self.recipe.get("seed"))
 
     def __contains__(self, number: object) -> bool:
         return self._row_of(number) is not None

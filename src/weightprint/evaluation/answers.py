@@ -1,0 +1,180 @@
+"""The table of answers: a row per fit and test run. Every score, interval and comparison is computed from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from weightprint.errors import MetaError
+
+CLASSIFICATION, REGRESSION = "classification", "regression"
+
+SLICE, SNAPSHOT = "slice", "snapshot"
+
+SCHEMA = pl.Schema(
+    {
+        "zoo": pl.String(),
+        "split": pl.Int64(),
+        "property": pl.String(),
+        "kind": pl.String(),
+        "model": pl.String(),
+        "view": pl.String(),
+        "reads": pl.String(),
+        "classes": pl.List(pl.String),
+        "run": pl.String(),
+        "truth": pl.Float64(),
+        "answer": pl.Float64(),
+        "probabilities": pl.List(pl.Float64),
+        "hits": pl.Int64(),
+        "readings": pl.Int64(),
+    }
+)
+"""The columns.
+
+zoo:           where the test run lies, in words; may be empty
+split:         seed of the split, or number of the fold, that the model was fitted in
+property:      what is predicted
+kind:          "classification" or "regression"
+model, view:   what was fitted and which weights it sees, in words
+reads:         what one reading is: "slice" or "snapshot"
+classes:       those that the model knows, ascending, each as JSON; empty for a regression
+run:           identity of the test run
+truth, answer: numbers of classes from 0, or values
+probabilities: of each class, the mean over the run; null where only the answer is known, and for a regression
+hits:          readings of the run that named its class; null as above
+readings:      all of them; null as above
+"""
+
+
+def table(
+    runs: Sequence[str],
+    truth: npt.ArrayLike,
+    answer: npt.ArrayLike,
+    *,
+    classes: Sequence[Any] = (),
+    probabilities: npt.ArrayLike | None = None,
+    hits: npt.ArrayLike | None = None,
+    readings: npt.ArrayLike | None = None,
+    zoo: str = "",
+    split: int = 0,
+    property: str = "",
+    model: str = "",
+    view: str = "",
+    reads: str = SNAPSHOT,
+) -> pl.DataFrame:
+    """The answers of one fit: columns of SCHEMA, given for N test runs or for all of them.
+
+    truth, answer: [N], numbers of `classes`, or values where there are no classes
+    classes:       ascending, in their own type
+    probabilities: [N, C]
+    hits, readings: [N]
+    """
+    n = len(runs)
+    same = {"zoo": zoo, "split": split, "property": property, "model": model, "view": view, "reads": reads}
+    same["kind"] = CLASSIFICATION if len(classes) else REGRESSION
+
+    def column(values: npt.ArrayLike | None) -> list[Any]:
+        return [None] * n if values is None else np.asarray(values).tolist()
+
+    names = [json.dumps(name) for name in classes]
+    columns = {
+        **{name: [value] * n for name, value in same.items()},
+        "classes": [names] * n,
+        "run": list(runs),
+        "truth": np.asarray(truth, np.float64).tolist(),
+        "answer": np.asarray(answer, np.float64).tolist(),
+        "probabilities": column(probabilities),
+        "hits": column(hits),
+        "readings": column(readings),
+    }
+    return pl.DataFrame({name: columns[name] for name in SCHEMA}, schema=SCHEMA)
+
+
+def from_rows(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """A table of what `to_dicts` made of one, such as what was kept as JSON."""
+    return pl.DataFrame([dict(row) for row in rows], schema=SCHEMA)
+
+
+def one_kind(answers: pl.DataFrame) -> str:
+    """Whether they are classes or values. Raises MetaError without an answer, or for answers of several properties."""
+    if not len(answers):
+        raise MetaError("there are no answers", hint="judge by runs that were not trained on")
+    found = answers.select("property", "kind").unique(maintain_order=True)
+    if len(found) > 1:
+        names = sorted({*found["property"], *found["kind"]})
+        raise MetaError(
+            f"models of different targets cannot be compared: {', '.join(names)}", hint="fit them to one property"
+        )
+    return found["kind"][0]
+
+
+def common_classes(answers: pl.DataFrame) -> tuple[list[Any], pl.DataFrame]:
+    """The classes that any of the fits knows, ascending, and the answers with truth, answer and probabilities in their
+    numbers: a class that is rare may be none in one split."""
+    lists = answers["classes"].unique(maintain_order=True).to_list()
+    texts = list(dict.fromkeys(text for names in lists for text in names))
+    classes = sorted((json.loads(text) for text in texts), key=lambda label: (type(label).__name__, label))
+    if len(lists) < 2:
+        return classes, answers
+    ordered = [json.dumps(label) for label in classes]
+    place = {text: i for i, text in enumerate(ordered)}
+    parts = []
+    for names in lists:
+        own = answers.filter(pl.col("classes") == pl.lit(names, dtype=pl.List(pl.String)))
+        to = np.array([place[text] for text in names])
+        widened = [None if row is None else _spread(row, to, len(ordered)) for row in own["probabilities"].to_list()]
+        parts.append(
+            own.with_columns(
+                pl.Series("truth", to[own["truth"].to_numpy().astype(int)].astype(np.float64)),
+                pl.Series("answer", to[own["answer"].to_numpy().astype(int)].astype(np.float64)),
+                pl.Series("probabilities", widened, dtype=SCHEMA["probabilities"]),
+                pl.Series("classes", [ordered] * len(own), dtype=SCHEMA["classes"]),
+            )
+        )
+    return classes, pl.concat(parts)
+
+
+def _spread(values: Sequence[float], to: npt.NDArray[np.intp], size: int) -> list[float]:
+    wide = np.zeros(size)
+    wide[to] = values
+    return wide.tolist()
+
+
+def per_run(answers: pl.DataFrame) -> pl.DataFrame:
+    """The one convention of pooling over splits: each run weighs the same, whatever the number of splits that test it.
+
+    Scores are averaged, never predictions: those of several fits together would be an ensemble's. A row per run, in
+    the order in which they first appear: "run", and the means over its tests of
+
+    truth:        the number of its class among `common_classes`, or its value
+    score:        1 where it was named right and 0 where not, or the absolute error
+    square_error: 0 for a classification
+    hits, readings: as in SCHEMA; null where they are not known
+
+    and "tests", their number. Raises MetaError as `one_kind` does.
+    """
+    error = pl.col("answer") - pl.col("truth")
+    if one_kind(answers) == CLASSIFICATION:
+        answers = answers if answers["classes"].n_unique() < 2 else _in_first_order(answers)
+        score, square = (error == 0).cast(pl.Float64), pl.lit(0.0)
+    else:
+        score, square = error.abs(), error**2
+    return answers.group_by("run", maintain_order=True).agg(
+        tests=pl.len(),
+        truth=pl.col("truth").mean(),
+        score=score.mean(),
+        square_error=square.mean(),
+        hits=pl.col("hits").mean(),
+        readings=pl.col("readings").mean(),
+    )
+
+
+def _in_first_order(answers: pl.DataFrame) -> pl.DataFrame:
+    """With common classes, and runs in the order in which they appeared."""
+    numbered = answers.with_row_index("place")
+    return common_classes(numbered)[1].sort("place").drop("place")

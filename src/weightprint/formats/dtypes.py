@@ -1,0 +1,95 @@
+"""Number formats found in checkpoint files, and their widening or narrowing to float32."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+STORED_AS = {
+    "float64": "f8",
+    "float32": "f4",
+    "float16": "f2",
+    "bfloat16": "u2",
+    "float8_e4m3fn": "u1",
+    "float8_e5m2": "u1",
+    "float8_e4m3fnuz": "u1",
+    "float8_e5m2fnuz": "u1",
+    "int64": "i8",
+    "int32": "i4",
+    "int16": "i2",
+    "int8": "i1",
+    "uint64": "u8",
+    "uint32": "u4",
+    "uint16": "u2",
+    "uint8": "u1",
+    "bool": "?",
+    "complex64": "c8",
+    "complex128": "c16",
+}
+"""numpy's code for the bytes of each format; formats that numpy lacks are held as unsigned integers of their size."""
+
+FLOATS = tuple(name for name in STORED_AS if "float" in name)
+
+_EIGHT_BITS = {  # name: (mantissa bits, exponent bias, without negative zero)
+    "float8_e4m3fn": (3, 7, False),
+    "float8_e4m3fnuz": (3, 8, True),
+    "float8_e5m2fnuz": (2, 16, True),
+}
+
+
+def stored_dtype(dtype: str, order: str = "<") -> np.dtype:
+    """numpy dtype of a format's bytes; `order` is "<" (little-endian) or ">"."""
+    return np.dtype(STORED_AS[dtype]).newbyteorder(order)  # type: ignore[arg-type]
+
+
+def not_weights(dtype: str, shape: tuple[int, ...]) -> str | None:
+    """Why a tensor of this format is no weight, in a few words; None where it is one."""
+    if dtype in FLOATS:
+        return None
+    if dtype in ("int8", "uint8") and len(shape) >= 2:
+        return f"quantised ({dtype})"
+    if dtype.startswith(("int", "uint")):
+        return f"integer ({dtype})"
+    if dtype == "bool":
+        return "mask (bool)"
+    if dtype.startswith("complex"):
+        return f"complex numbers ({dtype})"
+    return dtype
+
+
+def to_float32(raw: np.ndarray, dtype: str) -> np.ndarray:
+    """The numbers of `raw` (any shape, bytes of the format `dtype`) as C-contiguous float32.
+
+    float32 that is already so is returned as it stands, without a copy. Narrowing float64 rounds to nearest; what is
+    beyond float32's range becomes infinite. bfloat16 is the upper half of a float32, float8_e5m2 the upper half of a
+    float16; the other 8-bit formats follow the OCP 8-bit floating point specification and its "fnuz" variants.
+    """
+    if dtype == "bfloat16":
+        wide = raw.astype("=u4", order="C")
+        wide <<= 16
+        return wide.view(np.float32)
+    if dtype == "float8_e5m2":
+        half = raw.astype("=u2", order="C")
+        half <<= 8
+        return half.view(np.float16).astype(np.float32)
+    if dtype in _EIGHT_BITS:
+        return _eight_bit_values(dtype)[raw]
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ascontiguousarray(raw, dtype=np.float32).reshape(raw.shape)
+
+
+@lru_cache(maxsize=4)
+def _eight_bit_values(dtype: str) -> np.ndarray:
+    """float32 [256]: the value of each byte."""
+    mantissa_bits, bias, unsigned_zero = _EIGHT_BITS[dtype]
+    code = np.arange(256)
+    exponent = (code & 0x7F) >> mantissa_bits
+    fraction = (code & ((1 << mantissa_bits) - 1)) / (1 << mantissa_bits)
+    size = np.where(exponent > 0, (1 + fraction) * 2.0 ** (exponent - bias), fraction * 2.0 ** (1 - bias))
+    values = np.where(code & 0x80, -size, size).astype(np.float32)
+    if unsigned_zero:
+        values[0x80] = np.nan
+    else:
+        values[[0x7F, 0xFF]] = np.nan
+    return values

@@ -1,0 +1,238 @@
+"""Keras's files: .h5 (a model or its weights, Keras 1 to 3), .weights.h5 and .keras."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from weightprint.errors import CheckpointError
+from weightprint.formats.archives import Archive
+from weightprint.formats.file_maps import FileMap
+from weightprint.formats.hdf5 import Tree, read_tree
+from weightprint.formats.keras_graph import flatten_order, model_layers, store_paths
+from weightprint.formats.named_tensors import Checkpoint, Collector, Graph, Layer, Stored
+from weightprint.formats.plain import parsed_json, plain
+
+WEIGHTS_ENTRY, CONFIG_ENTRY = "model.weights.h5", "config.json"
+_ATTRIBUTES = ("layer_names", "weight_names", "keras_version", "backend", "model_config", "training_config", "name")
+_KERNEL_AXES = {2: "io", 3: "wio", 4: "hwio", 5: "dhwio"}
+_TRANSPOSED_AXES = {3: "woi", 4: "hwoi", 5: "dhwoi"}
+_DEPTHWISE_AXES = {3: "wgo", 4: "hwgo", 5: "dhwgo"}
+_NORM_WORDS = ("gamma", "beta", "moving_mean", "moving_variance")
+
+
+def read_keras_h5(path: Path, file: FileMap) -> Checkpoint:
+    """A .h5 file of Keras; raises CheckpointError for a damaged one, or an HDF5 file without weights."""
+    tree = read_tree(path, file, _ATTRIBUTES)
+    top = tree.attributes[""]
+    if any(name.startswith(("layers/", "_layer_checkpoint_dependencies/")) for name in tree.datasets):
+        return _keras_3(path, tree, None, "keras_weights_h5", {})
+    declared: dict[str, Any] = {key: top[key] for key in ("keras_version", "backend") if key in top}
+    layers: list[Layer] = []
+    if "model_config" in top:
+        model = parsed_json(top["model_config"], "its model_config")
+        layers = model_layers(model)
+        declared["model_config"] = plain(model)
+    if "training_config" in top:
+        _declare_training(declared, parsed_json(top["training_config"], "its training_config"))
+    collector = Collector()
+    named: dict[str, list[str]] = {}
+    root = "model_weights" if "model_weights" in tree.attributes else ""
+    classes = {layer.name: layer.type for layer in layers}
+    for layer, weight, source in _legacy_weights(tree, root):
+        parts = re.sub(r":\d+$", "", weight).split("/")
+        if layer in parts:
+            parts = parts[len(parts) - parts[::-1].index(layer) :]
+        name = "/".join([layer, *parts])
+        stored = tree.datasets[source]
+        if isinstance(stored, str):
+            collector.skip(name, stored)
+            continue
+        owner = next((n for n in (f"{layer}/{'/'.join(parts[:-1])}", layer) if n in classes), layer)
+        kind, axes = keras_role(parts[-1], classes.get(owner, owner), name, len(stored.shape))
+        collector.add(name, stored, source=source, kind=kind, axes=axes)
+        named.setdefault(owner, []).append(name)
+    _skip_optimizer(collector, [name for name in tree.datasets if name.startswith("optimizer_weights/")])
+    return collector.checkpoint(
+        path,
+        "keras_h5",
+        declared=declared,
+        graph=_graph(layers, named),
+        flatten_order=flatten_order(layers),
+    )
+
+
+def read_keras_v3(path: Path, archive: Archive) -> Checkpoint:
+    """A .keras archive; raises CheckpointError for a damaged one, or one without weights."""
+    if WEIGHTS_ENTRY not in archive.entries:
+        raise CheckpointError(f"a Keras archive without {WEIGHTS_ENTRY}", hint="fetch the file again")
+    model = parsed_json(archive.read(CONFIG_ENTRY), CONFIG_ENTRY) if CONFIG_ENTRY in archive.entries else {}
+    declared: dict[str, Any] = {}
+    if "metadata.json" in archive.entries:
+        about = plain(parsed_json(archive.read("metadata.json"), "metadata.json"))
+        declared.update(about if isinstance(about, dict) else {})
+    if isinstance(model, dict):
+        declared["model_config"] = plain(model)
+        _declare_training(declared, model.get("compile_config"))
+    if not archive.is_stored(WEIGHTS_ENTRY):
+        raise CheckpointError(f"its {WEIGHTS_ENTRY} is compressed, which Keras does not do", hint="save it with Keras")
+    archive.read(WEIGHTS_ENTRY)  # for its checksum
+    start, length = archive.place(WEIGHTS_ENTRY)
+    return _keras_3(path, read_tree(path, archive.file, _ATTRIBUTES, start, length), model, "keras_v3", declared)
+
+
+def keras_role(word: str, kind: str, name: str, rank: int) -> tuple[str, str]:
+    """(kind, axes) of a weight by Keras's word for it, its layer's class (or default name) and its rank."""
+    kind = kind.lower().replace("_", "")
+    if word in _NORM_WORDS:
+        return word, "o" if rank == 1 else ""
+    if word == "bias" or word.endswith("_bias"):
+        return "bias", "o" * rank if rank == 1 or "einsum" in kind or "attention" in kind else ""
+    if "kernel" not in word:
+        return "other", ""
+    if word == "depthwise_kernel" or (word == "kernel" and "depthwise" in kind):
+        return "kernel", _DEPTHWISE_AXES.get(rank, "")
+    if "transpose" in kind and rank > 2:
+        return "kernel", _TRANSPOSED_AXES.get(rank, "")
+    if ("attention" in kind or "einsum" in kind) and rank == 3:
+        return "kernel", "iio" if "output" in name else "ioo"
+    return "kernel", _KERNEL_AXES.get(rank, "")
+
+
+def _legacy_weights(tree: Tree, root: str) -> Iterator[tuple[str, str, str]]:
+    """(layer, weight's name, path of its dataset) in the order of the model, by Keras's lists of names."""
+    prefix = f"{root}/" if root else ""
+    layers = _names(tree.attributes[root], "layer_names")
+    if layers:
+        for layer in [*layers, "top_level_model_weights"]:
+            for weight in _names(tree.attributes.get(f"{prefix}{layer}", {}), "weight_names"):
+                source = f"{prefix}{layer}/{weight}"
+                if source not in tree.datasets:
+                    raise CheckpointError(f"weight {weight!r} of layer {layer!r} is not in the file")
+                yield layer, weight, source
+        return
+    for source in tree.datasets:
+        if source.startswith(prefix) and not source.startswith("optimizer_weights/"):
+            layer, _, weight = source.removeprefix(prefix).rpartition("/")
+            yield layer, weight, source
+
+
+def _names(attributes: dict[str, Any], key: str) -> list[str]:
+    """A list of names; one that is too long for an attribute is cut into key0, key1…"""
+    pieces = [attributes[key]] if key in attributes else []
+    while f"{key}{len(pieces)}" in attributes:
+        pieces.append(attributes[f"{key}{len(pieces)}"])
+    return [str(name) for piece in pieces if isinstance(piece, list) for name in piece]
+
+
+def _keras_3(path: Path, tree: Tree, model: Any, form: str, declared: dict[str, Any]) -> Checkpoint:
+    """Groups of numbered variables: layers/conv2d/vars/0. Without a configuration the layers come in the order in
+    which their numbers lie in the file, which is the order in which Keras wrote them."""
+    layers = model_layers(model)
+    known = {group: (name, kind) for group, name, kind in store_paths(model)} if model else {}
+    groups: dict[str, list[str]] = {}
+    optimizer: list[str] = []
+    for source in tree.datasets:
+        group, _, number = source.rpartition("/")
+        if source.startswith("optimizer/"):
+            optimizer.append(source)
+        elif group.endswith("vars") and number.isdigit():
+            groups.setdefault(group.removesuffix("vars").rstrip("/"), []).append(source)
+    order = {group: number for number, group in enumerate(known)}
+    configurations = {layer.name: layer.attributes for layer in layers}
+    collector = Collector()
+    named: dict[str, list[str]] = {}
+    rank = {group: order[owner] if (owner := _owner(group, order)) else len(order) for group in groups}
+    for group in sorted(groups, key=rank.__getitem__):
+        owner = _owner(group, known)
+        rest = group.removeprefix(owner).strip("/") if owner else ""
+        layer, kind = known.get(owner, ("", ""))
+        own = tree.attributes.get(f"{group}/vars", {}).get("name")
+        if not owner:
+            layer = re.sub(r"(^|/)layers/", r"\1", group)
+            layer = "/".join([*layer.split("/")[:-1], own]) if isinstance(own, str) and own else layer
+            kind = group.rpartition("/")[2]
+        label = "/".join(part for part in (layer, rest) if part) or "model"
+        sources = sorted(groups[group], key=lambda source: int(source.rpartition("/")[2]))
+        held = [tree.datasets[source] for source in sources]
+        words = _variable_words(rest or kind, configurations.get(layer, {}), held)
+        for source, word, stored in zip(sources, words, held, strict=True):
+            name = f"{label}/{word}"
+            if isinstance(stored, str):
+                collector.skip(name, stored)
+                continue
+            role, axes = keras_role(word, f"{kind}/{rest}", name, len(stored.shape))
+            collector.add(name, stored, source=source, kind=role, axes=axes)
+            named.setdefault(layer, []).append(name)
+    _skip_optimizer(collector, optimizer)
+    rule = tree.attributes.get("optimizer/vars", {}).get("name")
+    if isinstance(rule, str) and "optimizer" not in declared:
+        declared = {**declared, "optimizer": {"rule": rule.lower().replace("_", ""), **_learning_rate(tree)}}
+    return collector.checkpoint(
+        path, form, declared=declared, graph=_graph(layers, named), flatten_order=flatten_order(layers)
+    )
+
+
+def _owner(group: str, known: Any) -> str:
+    """The layer whose group `group` is or lies in; "" where there is none."""
+    while group and group not in known:
+        group = group.rpartition("/")[0]
+    return group
+
+
+def _variable_words(kind: str, configuration: Any, held: list[Any]) -> list[str]:
+    """Keras's words for a layer's numbered variables, by its class (or the group's name) and their number."""
+    kind = re.sub(r"_\d+$", "", kind.rpartition("/")[2]).lower().replace("_", "")
+    count = len(held)
+    words: list[str] = []
+    if "batchnormalization" in kind:
+        scale = configuration.get("scale", True) and count != 2
+        center = configuration.get("center", True) and count != 2
+        words = ["gamma"] * bool(scale) + ["beta"] * bool(center) + ["moving_mean", "moving_variance"]
+    elif "normalization" in kind:
+        words = ["gamma"] * bool(configuration.get("scale", True)) + ["beta"] * bool(configuration.get("center", True))
+    elif "separable" in kind:
+        words = ["depthwise_kernel", "pointwise_kernel", "bias"]
+    elif "cell" in kind:
+        words = ["kernel", "recurrent_kernel", "bias"]
+    elif "embedding" in kind:
+        words = ["embeddings"]
+    elif "dense" in kind or "conv" in kind:
+        words = ["kernel", "bias"]
+    return [*words, *(f"variable_{number}" for number in range(len(words), count))][:count]
+
+
+def _declare_training(declared: dict[str, Any], training: Any) -> None:
+    """Puts a model's training configuration under `training_config`, its optimizer under `optimizer`."""
+    if not isinstance(training, dict):
+        return
+    declared["training_config"] = plain(training)
+    optimizer = training.get("optimizer_config") or training.get("optimizer")
+    if isinstance(optimizer, str):
+        declared["optimizer"] = {"rule": optimizer.lower()}
+    if isinstance(optimizer, dict):
+        config = plain(optimizer.get("config"))
+        rule = str(optimizer.get("class_name", "")).rpartition(">")[2]
+        declared["optimizer"] = {"rule": rule.lower() or None, **(config if isinstance(config, dict) else {})}
+
+
+def _learning_rate(tree: Tree) -> dict[str, float]:
+    """The learning rate among a Keras 3 optimizer's variables: the second one, after the count of its steps."""
+    stored = tree.datasets.get("optimizer/vars/1")
+    if not isinstance(stored, Stored) or stored.shape or stored.dtype != "float32":
+        return {}
+    return {"learning_rate": float(stored.load())}
+
+
+def _skip_optimizer(collector: Collector, sources: list[str]) -> None:
+    if sources:
+        collector.skip(sources[0].partition("/")[0], f"optimizer state ({len(sources)} tensors)")
+
+
+def _graph(layers: list[Layer], named: dict[str, list[str]]) -> Graph | None:
+    if not layers:
+        return None
+    return Graph(tuple(replace(layer, tensors=tuple(named.get(layer.name, ()))) for layer in layers))

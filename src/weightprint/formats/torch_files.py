@@ -1,0 +1,182 @@
+"""PyTorch's files: the zip archives of 1.6 and later, the legacy streams before, TorchScript, and plain pickles.
+
+Neither needs torch, and neither is unpickled: see `pickles`. Sources: torch/serialization.py describes both forms; a
+legacy stream is a pickled magic number, a protocol version, a description of the machine, the value, the list of
+storage keys, and per key a 64-bit count followed by the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from weightprint.errors import CheckpointError
+from weightprint.formats.archives import Archive
+from weightprint.formats.directions import told_roles
+from weightprint.formats.dtypes import STORED_AS
+from weightprint.formats.file_maps import FileMap
+from weightprint.formats.named_tensors import Checkpoint, Collector, Stored
+from weightprint.formats.pickled_tensors import TENSOR_BUILDERS, Storage, item_size, storage_dtype
+from weightprint.formats.pickles import PickleReader
+from weightprint.formats.plain import plain
+from weightprint.formats.roles import roles_of_names
+from weightprint.formats.state_dicts import find_state_dicts, without_wrappers
+from weightprint.formats.torchscript import scripted_modules
+
+MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+_DAMAGED = "it is cut short or damaged: fetch it again"
+
+
+def read_zip(path: Path, archive: Archive) -> Checkpoint:
+    """A PyTorch or TorchScript archive; raises CheckpointError for one that cannot or must not be read."""
+    top, unbuilt = unpickled_zip(archive)
+    root = _root(archive)
+    if f"{root}constants.pkl" in archive.entries or any(name.startswith(f"{root}code/") for name in archive.entries):
+        return scripted_modules(path, top)
+    return _checkpoint(path, top, unbuilt, "pytorch")
+
+
+def unpickled_zip(archive: Archive) -> tuple[Any, dict[str, int]]:
+    """(the value in a PyTorch archive, the classes that were not built)"""
+    root = _root(archive)
+    order = "<"
+    if f"{root}byteorder" in archive.entries:
+        order = ">" if bytes(archive.read(f"{root}byteorder")).strip() == b"big" else "<"
+    storages: dict[str, Storage] = {}
+
+    def storage(identity: Any) -> Storage:
+        kind, key, count = _storage_id(identity)
+        dtype = storage_dtype(kind)
+        if key not in storages:
+            entry = f"{root}data/{key}"
+            if entry not in archive.entries:
+                entry = f"{root}constants/{key}"
+            if entry not in archive.entries:
+                raise CheckpointError(f"the archive lacks the numbers of storage {key!r}", hint=_DAMAGED)
+            held = archive.entries[entry].file_size
+            if dtype in STORED_AS and count * item_size(dtype) > held:
+                raise CheckpointError(
+                    f"storage {key!r} should hold {count:,} numbers, the archive has {held:,} bytes", hint=_DAMAGED
+                )
+            storages[key] = Storage(key, dtype, count, lambda: archive.read(entry), order)
+        return storages[key]
+
+    reader = PickleReader(archive.read(f"{root}data.pkl"), builders=TENSOR_BUILDERS, persistent=storage)
+    return reader.read(), reader.unbuilt
+
+
+def read_stream(path: Path, file: FileMap) -> Checkpoint:
+    """A legacy PyTorch stream, or a plain pickle of arrays."""
+    data = file.view()
+    first = PickleReader(data, builders=TENSOR_BUILDERS)
+    value = first.read()
+    if value != MAGIC_NUMBER or isinstance(value, bool):
+        return _checkpoint(path, value, first.unbuilt, "pickle")
+    position = first.stop
+    machine: Any = None
+    for _ in range(2):  # protocol version, description of the machine
+        reader = PickleReader(data, position)
+        machine = reader.read()
+        position = reader.stop
+    order = ">" if isinstance(machine, dict) and machine.get("little_endian") is False else "<"
+    places: dict[str, tuple[int, int]] = {}
+    storages: dict[str, Storage] = {}
+
+    def storage(identity: Any) -> Any:
+        if isinstance(identity, tuple) and len(identity) == 4 and identity[0] == "module":
+            return identity[1]  # a module's class, saved with its source
+        kind, key, count = _storage_id(identity)
+        if key not in storages:
+            storages[key] = Storage(key, storage_dtype(kind), count, _loader(file, places, key), order)
+        return _viewed(storages[key], identity)
+
+    reader = PickleReader(data, position, builders=TENSOR_BUILDERS, persistent=storage)
+    top, unbuilt = reader.read(), reader.unbuilt
+    reader = PickleReader(data, reader.stop)
+    keys, position = reader.read(), reader.stop
+    for key in keys if isinstance(keys, list) else ():
+        if str(key) not in storages:
+            raise CheckpointError(f"a storage {str(key)[:40]!r} that no tensor uses", hint=_DAMAGED)
+        kept = storages[str(key)]
+        count = int.from_bytes(file.view(position, 8), "little" if order == "<" else "big", signed=True)
+        if count != kept.count:
+            raise CheckpointError(f"storage {key!r} holds {count:,} numbers, not {kept.count:,}", hint=_DAMAGED)
+        length = count * item_size(kept.dtype)
+        file.view(position + 8, length)
+        places[str(key)] = (position + 8, length)
+        position += 8 + length
+    if set(places) != set(storages):
+        raise CheckpointError("some tensors have no numbers", hint=_DAMAGED)
+    return _checkpoint(path, top, unbuilt, "pytorch")
+
+
+def _loader(file: FileMap, places: dict[str, tuple[int, int]], key: str) -> Callable[[], memoryview]:
+    return lambda: file.view(*places[key])
+
+
+def _viewed(storage: Storage, identity: tuple[Any, ...]) -> Storage:
+    """A storage that is a stretch of another (old files): ("storage", …, count, (key, offset, size))"""
+    view = identity[5] if len(identity) > 5 else None
+    if view is None:
+        return storage
+    key, offset, count = view
+    if not isinstance(offset, int) or not isinstance(count, int) or not 0 <= offset <= offset + count <= storage.count:
+        raise CheckpointError("a storage that reaches beyond the one it is a part of", hint=_DAMAGED)
+    size = item_size(storage.dtype)
+    return Storage(
+        f"{storage.key}/{key}",
+        storage.dtype,
+        count,
+        lambda: storage.load()[offset * size : (offset + count) * size],
+        storage.order,
+    )
+
+
+def _storage_id(identity: Any) -> tuple[Any, str, int]:
+    """(class, key, number of elements) of a persistent id ("storage", class, key, device, count, …)."""
+    if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
+        raise CheckpointError("a damaged pickle (an unknown kind of persistent id)", hint=_DAMAGED)
+    _, kind, key, _, count = identity[:5]
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < 1 << 62:
+        raise CheckpointError("a storage of no possible size", hint=_DAMAGED)
+    return kind, str(key), count
+
+
+def _root(archive: Archive) -> str:
+    return next(name for name in archive.entries if name.split("/")[-1] == "data.pkl").removesuffix("data.pkl")
+
+
+def _checkpoint(path: Path, top: Any, unbuilt: dict[str, int], form: str) -> Checkpoint:
+    found = find_state_dicts(top)
+    collector = Collector()
+    for prefix, _, state_dict in found.state_dicts:
+        add_torch_tensors(collector, state_dict, prefix)
+    for where, count in found.optimizer.items():
+        collector.skip(where, f"optimizer state ({count} tensors)")
+    for where in found.others:
+        collector.skip(where, "a second set of weights")
+    if unbuilt:
+        collector.notes.append(f"not built, only looked at: {', '.join(sorted(unbuilt)[:10])}")
+    return collector.checkpoint(path, form, declared=found.declared, flatten_order="chw")
+
+
+def add_torch_tensors(collector: Collector, state_dict: dict[str, Stored], prefix: str = "") -> None:
+    """Puts a state dict's tensors into the collector: names without wrappers, kinds and axes told from them."""
+    short = without_wrappers(list(state_dict))
+    roles = roles_of_names({short[name]: stored.shape for name, stored in state_dict.items()})
+    if not any(kind == "kernel" for kind, _ in roles.values()):  # names of the author's own: W1, b1
+        roles, notes = told_roles({short[name]: stored.shape for name, stored in state_dict.items()})
+        collector.notes += notes
+    for name, stored in state_dict.items():
+        kind, axes = roles[short[name]]
+        collector.add(prefix + short[name], stored, source=prefix + name, kind=kind, axes=axes)
+
+
+def declared_arguments(path: Path) -> Any:
+    """The plain values in a pickled settings object (`training_args.bin`); None where it cannot be read."""
+    try:
+        top, _ = unpickled_zip(Archive(FileMap(path), str(path)))
+    except (CheckpointError, StopIteration):
+        return None
+    return plain(top)

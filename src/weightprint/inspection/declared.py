@@ -1,0 +1,138 @@
+"""What a file says of its own training, in the names that answers use, and where a verdict disagrees with it.
+
+Declarations stand beside verdicts and never go into them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from weightprint.formats.named_tensors import Graph
+from weightprint.inspection.strangers import IMAGE_KINDS, OPTIMIZERS, SGD_LIKE
+
+ACTIVATIONS = {
+    "relu": "relu",
+    "leakyrelu": "leaky_relu",
+    "elu": "elu",
+    "gelu": "gelu",
+    "silu": "silu",
+    "swish": "silu",
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
+}
+"""Names of activations in files, in small letters without strokes → the name that answers use."""
+
+INITIALIZATIONS = {
+    "glorotuniform": "glorot_uniform",
+    "xavieruniform": "glorot_uniform",
+    "glorotnormal": "glorot_normal",
+    "xaviernormal": "glorot_normal",
+    "heuniform": "he_uniform",
+    "kaiminguniform": "he_uniform",
+    "henormal": "he_normal",
+    "kaimingnormal": "he_normal",
+    "orthogonal": "orthogonal",
+    "constant": "constant",
+    "randomnormal": "random_normal",
+    "torchdefault": "torch_default",
+}
+"""The same of initialisations."""
+
+DATA_SETS = {"fashion": "fashion_mnist", "fashionmnist": "fashion_mnist", "cifar": "cifar10"}
+"""Other names of data sets."""
+
+
+def declared_properties(declared: Mapping[str, Any], graph: Graph | None) -> dict[str, Any]:
+    """Property → value, as far as a file's declarations and the graph that it holds tell it.
+
+    A property of which the file names several values is left out.
+    """
+    found: dict[str, Any] = {}
+    rule = _rule(declared)
+    if rule is not None:
+        found |= {"optimizer": rule, "optimizer_family": "sgd_like" if rule in SGD_LIKE else "adaptive"}
+    layers = _hidden(graph)
+    activations = {a for layer in layers for a in _named(layer.values(), ACTIVATIONS)}
+    activations |= set(_named([declared.get("activation")], ACTIVATIONS))
+    initializations = set(_named([layer.get("kernel_initializer") for layer in layers], INITIALIZATIONS))
+    initializations |= set(_named([declared.get(k) for k in ("initialization", "initializer")], INITIALIZATIONS))
+    for name, values in (("activation", activations), ("initialization", initializations)):
+        if len(values) == 1:
+            found[name] = values.pop()
+    data_set = declared.get("dataset")
+    if isinstance(data_set, str):
+        name = _bare(data_set)
+        kind = IMAGE_KINDS.get(DATA_SETS.get(name, data_set.lower().replace("-", "_")))
+        if kind is not None:
+            found["image_kind"] = kind
+    return found
+
+
+def disagreements(told: Mapping[str, Any], verdicts: Mapping[str, Any], silent: str) -> list[str]:
+    """A sentence for each property of which the file says one thing and the verdict another.
+
+    told:     property → what the file says
+    verdicts: property → the verdict's answer, `silent` where there is none
+    """
+    found = []
+    for name, answer in verdicts.items():
+        if name in told and answer not in (silent, told[name]) and {str(answer), told[name]} - _ALIKE:
+            found.append(f"{name}: the file itself says {told[name]}, its weights look like {answer}")
+    return found
+
+
+_ALIKE = {"rmsprop", "rmsprop_torch"}
+"""Files don't tell these apart."""
+
+
+def _rule(declared: Mapping[str, Any]) -> str | None:
+    """The update rule that a file names, in the name that answers use."""
+    named = declared.get("optimizer")
+    settings: Mapping[str, Any] = named if isinstance(named, dict) else {}
+    rule = settings.get("rule") if settings else named
+    arguments = declared.get("training_args")
+    if rule is None and isinstance(arguments, dict):
+        rule = str(arguments.get("optim") or "").partition("_")[0]
+    if not isinstance(rule, str) or rule == "rmsprop_torch":
+        return rule if isinstance(rule, str) else None
+    rule = OPTIMIZERS.get(rule.lower())
+    if rule == "sgd":
+        moment = settings.get("momentum")
+        if isinstance(moment, (int, float)) and moment > 0:
+            return "nesterov" if settings.get("nesterov") is True else "momentum"
+    return rule
+
+
+def _hidden(graph: Graph | None) -> list[dict[str, Any]]:
+    """Of each layer before the last one with weights: what may name an activation, and the initializer.
+
+    What comes after the last layer with weights is the output's.
+    """
+    if graph is None:
+        return []
+    with_weights = [number for number, layer in enumerate(graph.layers) if layer.tensors]
+    last = with_weights[-1] if with_weights else 0
+    found = []
+    for number, layer in enumerate(graph.layers):
+        known: dict[str, Any] = {}
+        if number < last:
+            known["type"] = layer.type
+            known["activation"] = layer.attributes.get("activation")
+        if number <= last and layer.tensors:
+            known["kernel_initializer"] = layer.attributes.get("kernel_initializer")
+        found.append(known)
+    return found
+
+
+def _named(values: Iterable[Any], names: Mapping[str, str]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, dict):  # Keras: {"class_name": "GlorotUniform", "config": …}
+            value = value.get("class_name")
+        if isinstance(value, str) and _bare(value) in names:
+            yield names[_bare(value)]
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.rpartition(">")[2].lower())

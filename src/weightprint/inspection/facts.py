@@ -1,0 +1,292 @@
+"""Facts: what can be seen in a network's weights without having learnt anything from other networks."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from weightprint.features.layers import Layer, Read, chosen, layers_of
+from weightprint.inspection.grids import grid_of
+from weightprint.inspection.schemes import evenly, fitting
+from weightprint.zoo.layout import Layout, Tensor
+
+DEAD = 1e-3
+"""A unit whose weights are smaller than this share of its layer's median computes next to nothing."""
+
+FEW_WEIGHTS = 1000
+"""Kernels with fewer weights fit a distribution too easily: alone they do not say that a layer was never trained."""
+
+NEAR_ONE = 0.01
+"""Scales of a norm that are no farther from 1 may still be as they were drawn."""
+
+LARGE = 1 << 23
+"""Of tensors with more weights, chosen outputs can stand for all."""
+
+_CHUNK = 1 << 22
+_PROBE = 4096
+
+
+def facts(layout: Layout, read: Read, *, dtypes: Mapping[str, str] | None = None, full: bool = True) -> dict[str, Any]:
+    """Everything that is told of a network without learning, as JSON has it; each tensor is read once or twice.
+
+    layout: of the network
+    read:   a tensor of the layout → its values [1, *shape], float32
+    dtypes: number format in the file by the tensor's `source`; without it nothing is said of formats
+    full:   look at every weight; otherwise, of tensors with more than LARGE weights, at chosen outputs alone
+
+    | key | value |
+    |---|---|
+    | `weights` | their number, tied ones counted once |
+    | `dtypes` | number format → how many weights |
+    | `zeros` | share of weights that are exactly 0 |
+    | `sparse` | tensor → share of zeros, of kernels with at least a tenth |
+    | `not_finite` | tensor → {`nan`, `infinite`}, their numbers |
+    | `all_zero`, `constant` | names of tensors whose values are all 0, or all the same; vectors left out |
+    | `duplicates` | lists of tensors with equal values that are not tied |
+    | `tied` | lists of tensors that share their weights |
+    | `dead_units` | layer → {`incoming`, `outgoing`}: units without weights to speak of |
+    | `norms` | layer → what its norm's values are like |
+    | `grids` | tensor → coarser number format on whose grid its float32 values lie |
+    | `sampled` | tensors of which chosen outputs were looked at, for which all others' numbers stand |
+    | `initialization` | see `_initialization` |
+    """
+    found: dict[str, Any] = {
+        "weights": sum(t.size for t in layout if t.tied_to is None),
+        "dtypes": {},
+        "zeros": 0.0,
+        "sparse": {},
+        "not_finite": {},
+        "all_zero": [],
+        "constant": [],
+        "duplicates": [],
+        "tied": _tied(layout),
+        "dead_units": {},
+        "norms": {},
+        "grids": {},
+        "sampled": [],
+    }
+    units = _Units(layout)
+    fits: dict[str, dict[str, Any]] = {}
+    prints: dict[tuple, list[str]] = {}
+    vectors: dict[str, npt.NDArray[np.float32]] = {}
+    zeros = counted = 0
+    dtypes = dtypes or {}
+    stored: Counter[str] = Counter()
+    for tensor in layout:
+        if not tensor.size or tensor.tied_to is not None:
+            continue
+        values = read(tensor)[0]
+        if not full and tensor.size > LARGE and len(tensor.shape) > 1:
+            values = values[chosen(len(values), max(16, LARGE // values[0].size))]
+            if values.size < tensor.size:
+                found["sampled"].append(tensor.name)
+        flat = values.reshape(-1)
+        bad, nothing = _counted(flat)
+        nothing = nothing * tensor.size // flat.size
+        zeros, counted = zeros + nothing, counted + tensor.size
+        if tensor.source in dtypes:
+            stored[dtypes[tensor.source]] += tensor.size
+        if bad["nan"] or bad["infinite"]:
+            found["not_finite"][tensor.name] = bad
+            continue
+        is_vector = len(tensor.shape) < 2
+        if is_vector:
+            vectors[tensor.name] = values
+        elif nothing == tensor.size:
+            found["all_zero"].append(tensor.name)
+        elif flat[0] == flat[-1] and (flat == flat[0]).all():
+            found["constant"].append(tensor.name)
+        else:
+            prints.setdefault((tensor.shape, evenly(flat, _PROBE).tobytes()), []).append(tensor.name)
+        if tensor.kind == "kernel" and nothing >= 0.1 * tensor.size:
+            found["sparse"][tensor.name] = nothing / tensor.size
+        if tensor.kind == "kernel" and not is_vector:
+            units.add(tensor, values)
+            fits[tensor.name] = fitting(tensor, values)
+        if dtypes.get(tensor.source, "float32") in ("float32", "float64") and (grid := grid_of(np.atleast_2d(values))):
+            found["grids"][tensor.name] = grid
+    found["dtypes"] = dict(stored)
+    found["zeros"] = zeros / counted if counted else 0.0
+    found["duplicates"] = _equal(prints, layout, read)
+    found["dead_units"] = units.dead()
+    found["norms"] = _norms(layout, vectors)
+    found["initialization"] = _initialization(layout, fits, vectors, found["norms"])
+    return found
+
+
+def _counted(flat: npt.NDArray[np.float32]) -> tuple[dict[str, int], int]:
+    """Values that are not finite, and zeros; in pieces, so that no second copy of a large tensor is made."""
+    nan = infinite = zeros = 0
+    for start in range(0, flat.size, _CHUNK):
+        piece = flat[start : start + _CHUNK]
+        zeros += piece.size - int(np.count_nonzero(piece))
+        if not np.isfinite(piece).all():
+            nan += int(np.isnan(piece).sum())
+            infinite += int(np.isinf(piece).sum())
+    return {"nan": nan, "infinite": infinite}, zeros
+
+
+def _tied(layout: Layout) -> list[list[str]]:
+    groups: dict[str, list[str]] = {}
+    for tensor in layout:
+        if tensor.tied_to is not None:
+            groups.setdefault(tensor.tied_to, [tensor.tied_to]).append(tensor.name)
+    return list(groups.values())
+
+
+def _equal(prints: Mapping[tuple, list[str]], layout: Layout, read: Read) -> list[list[str]]:
+    """Of tensors that look alike where they were probed, those that are."""
+    found = []
+    for names in prints.values():
+        if len(names) > 1:
+            first = read(layout[names[0]])
+            same = [name for name in names[1:] if np.array_equal(first, read(layout[name]))]
+            found += [[names[0], *same]] if same else []
+    return found
+
+
+class _Units:
+    """Sizes of the units' incoming and outgoing weights, layer by layer."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layers = {layer.kernel.name: layer for layer in layers_of(layout) if layer.kernel is not None}
+        self._incoming: dict[str, npt.NDArray[np.float64]] = {}
+        self._outgoing: dict[str, npt.NDArray[np.float64]] = {}
+
+    def add(self, tensor: Tensor, values: npt.NDArray[np.float32]) -> None:
+        layer = self._layers.get(tensor.name)
+        if layer is None:
+            return
+        self._incoming[layer.name] = _largest(values, 0)
+        if tensor.groups > 1:
+            return
+        channels = values
+        if layer.flatten is not None:
+            c, h, w = layer.flatten.size
+            shape = (c, h * w) if layer.flatten.order == "chw" else (h * w, c)
+            channels = values.reshape(len(values), *shape)
+            channels = channels if layer.flatten.order == "chw" else channels.transpose(0, 2, 1)
+        for name in layer.reads:
+            sizes = _largest(channels, 1)
+            before = self._outgoing.get(name)
+            self._outgoing[name] = sizes if before is None else np.maximum(before, sizes)
+
+    def dead(self) -> dict[str, dict[str, int]]:
+        found = {}
+        for name, incoming in self._incoming.items():
+            numbers = {"incoming": _count_dead(incoming), "outgoing": _count_dead(self._outgoing.get(name))}
+            if any(numbers.values()):
+                found[name] = numbers
+        return found
+
+
+def _largest(values: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float64]:
+    """The largest magnitude for each place along one axis."""
+    others = tuple(a for a in range(values.ndim) if a != axis)
+    return np.maximum(values.max(axis=others), -values.min(axis=others)).astype(np.float64)
+
+
+def _count_dead(sizes: npt.NDArray[np.float64] | None) -> int:
+    return 0 if sizes is None else int((sizes <= DEAD * np.median(sizes)).sum())
+
+
+def _norms(layout: Layout, vectors: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, dict[str, Any]]:
+    """Of each layer with a norm: least, middle and largest value of each of its vectors, and what is odd about them.
+
+    `untouched`: shifts and moving means are 0, moving variances 1 and scales next to 1, as before the first step;
+    `switched_off`: units whose scale is next to 0; `no_variance`: units whose moving variance is not above 0.
+    """
+    start = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
+    found: dict[str, dict[str, Any]] = {}
+    for layer in layers_of(layout):
+        held = {kind: vectors[t.name] for kind, t in layer.others.items() if kind in start and t.name in vectors}
+        if not held:
+            continue
+        known: dict[str, Any] = {kind: _three(values) for kind, values in held.items()}
+        # Some draw the scales around 1, so closely that a step moves them farther.
+        off = {kind: float(np.abs(values - start[kind]).max()) for kind, values in held.items()}
+        known["untouched"] = all(most <= (NEAR_ONE if kind == "gamma" else 0) for kind, most in off.items())
+        if "gamma" in held:
+            known["switched_off"] = int((np.abs(held["gamma"]) < DEAD).sum())
+        if "moving_variance" in held:
+            known["no_variance"] = int((held["moving_variance"] <= 0).sum())
+        found[layer.name] = known
+    return found
+
+
+def _three(values: npt.NDArray[np.float32]) -> list[float]:
+    return [float(values.min()), float(np.median(values)), float(values.max())]
+
+
+def _initialization(
+    layout: Layout,
+    fits: Mapping[str, dict[str, float]],
+    vectors: Mapping[str, npt.NDArray[np.float32]],
+    norms: Mapping[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """Which layers could still be as they were drawn, and by which scheme.
+
+    - `state`: `at initialisation` (every kernel with enough weights fits, no norm was touched), `partly`, `trained`;
+      `unknown` where no kernel has FEW_WEIGHTS.
+    - `scheme`: the one that fits most of the untrained layers (of several, most weights), or null.
+    - `untrained`: names of the layers whose kernel fits, and has weights enough for that to mean something.
+    - `layers`: layer → `scheme` (the most probable), its `p`, `fits` (all schemes that are not ruled out), and
+      `bias`: `zeros`, `torch_default` or null.
+    """
+    layers = [layer for layer in layers_of(layout) if layer.kernel is not None]
+    told = {layer.name: fits.get(layer.kernel.name, {}) for layer in layers if layer.kernel is not None}
+    large = [layer.name for layer in layers if layer.kernel is not None and layer.kernel.size >= FEW_WEIGHTS]
+    untrained = [name for name in large if told[name]]
+    whole = bool(large) and len(untrained) == len(large)
+    whole = whole and all(known["untouched"] for known in norms.values())
+    if whole:
+        untrained = [name for name, schemes in told.items() if schemes]
+    votes = dict.fromkeys(scheme for name in untrained for scheme in told[name])
+    size = {layer.name: layer.kernel.size for layer in layers if layer.kernel is not None}
+
+    def standing(scheme: str) -> tuple[int, int, float]:
+        of = [name for name in untrained if scheme in told[name]]
+        return len(of), sum(size[name] for name in of), sum(told[name][scheme] for name in of)
+
+    best = max(votes, key=standing, default=None)  # of equals the first, fan-in before round numbers
+    state = "unknown" if not large else "at initialisation" if whole else "partly" if untrained else "trained"
+    return {
+        "state": state,
+        "scheme": best,
+        "untrained": untrained,
+        "layers": {
+            layer.name: {
+                "scheme": _named(told[layer.name], best),
+                "p": told[layer.name].get(_named(told[layer.name], best) or ""),
+                "fits": list(told[layer.name]),
+                "bias": _bias_scheme(layer, vectors),
+            }
+            for layer in layers
+        },
+    }
+
+
+def _named(schemes: Mapping[str, float], best: str | None) -> str | None:
+    """A layer's scheme: the network's where it fits, else the most probable."""
+    return best if best in schemes else next(iter(schemes), None)
+
+
+def _bias_scheme(layer: Layer, vectors: Mapping[str, npt.NDArray[np.float32]]) -> str | None:
+    if layer.kernel is None or "bias" not in layer.others:
+        return None
+    values = vectors.get(layer.others["bias"].name)
+    if values is None:
+        return None
+    if not values.any():
+        return "zeros"
+    fan_in = math.prod(layer.kernel.shape[1:])
+    if layer.kernel.role == "recurrent":
+        return None
+    bounded = float(np.abs(values).max()) <= 1.001 / math.sqrt(fan_in)
+    stands = Tensor("bias", "kernel", "fc", (len(values), fan_in), 0, "", "oi")
+    return "torch_default" if bounded and "torch_default" in fitting(stands, values, least=1) else None

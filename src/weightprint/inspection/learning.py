@@ -1,0 +1,181 @@
+"""How the shipped meta-classifier is made: fitted on everyday runs, calibrated on runs held out and on strangers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+
+from weightprint.features import store
+from weightprint.features.table import Table, features_named
+from weightprint.inspection.shipped import Calibration, Shipped
+from weightprint.inspection.strangers import Stranger
+from weightprint.inspection.world import World
+from weightprint.meta import build
+from weightprint.meta.estimator import MetaClassifier
+from weightprint.meta.learners.base import deal_folds
+from weightprint.zoo.readable import Readable
+
+PROPERTIES = ("optimizer_family", "activation", "initialization", "image_kind")
+"""What is told, the first first."""
+
+FURTHER = ("optimizer", "batch_norm", "augmentation")
+
+SETTINGS: dict[str, Any] = {
+    "iterations": 120,
+    "leaves": 7,
+    "column_share": 0.1,
+    "learning_rate": 0.1,
+    "early_stopping": False,
+}
+SEEDS = (0, 1, 2)
+FOLDS = 4
+SET_LEVEL = 0.9
+PRECISION = 0.95
+LEAST_THRESHOLD, GRID = 0.5, np.arange(0.5, 0.996, 0.01)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was said of networks that were not fitted on.
+
+    truth:         class numbers [n]
+    probabilities: uncalibrated [n, C]
+    group:         networks of one group are never on both sides of a fold [n]
+    """
+
+    truth: npt.NDArray[np.intp]
+    probabilities: npt.NDArray[np.float64]
+    group: npt.NDArray[np.str_]
+
+
+def fit_metas(
+    runs: Sequence[Readable], properties: Sequence[str] = PROPERTIES, seeds: Sequence[int] = SEEDS, **changes: Any
+) -> list[MetaClassifier]:
+    """One meta-classifier per seed, on the last two snapshots of each run."""
+    last = max(len(run.measurements) for run in runs)
+    settings = {**SETTINGS, **changes, "snapshots": (max(1, last - 1), last), "together": tuple(properties[1:])}
+    return [build("layer_trees", target=properties[0], seed=seed, **settings).fit(runs) for seed in seeds]
+
+
+def last_rows(runs: Sequence[Readable]) -> list[Table]:
+    """The anatomy of each run's last snapshot."""
+    anatomy = features_named("anatomy")
+    return [store.read(run, anatomy, (len(run.measurements),)) for run in runs]
+
+
+def deal(runs: Sequence[Readable], folds: int = FOLDS) -> list[int]:
+    """A fold for each run."""
+    return deal_folds([0] * len(runs), folds, np.random.default_rng(0)).tolist()
+
+
+def answers_of_runs(
+    runs: Sequence[Readable], tables: Sequence[Table], folds: Sequence[int], properties: Sequence[str], **changes: Any
+) -> dict[str, Answers]:
+    """Of every run what fits on the other folds say of its last snapshot."""
+    found: dict[str, list[tuple[int, npt.NDArray, str]]] = {name: [] for name in properties}
+    for k in sorted(set(folds)):
+        metas = fit_metas([r for r, f in zip(runs, folds, strict=True) if f != k], properties, SEEDS[:1], **changes)
+        for run, table, fold in zip(runs, tables, folds, strict=True):
+            if fold == k:
+                for name in properties:
+                    head = metas[0].heads_[name]
+                    truth = head.target.encode(run.properties.get(name))
+                    if truth is not None:
+                        found[name].append((int(truth), head.outputs(table)[0], run.identity))
+    return {name: _answers(rows) for name, rows in found.items()}
+
+
+def answers_of_strangers(
+    metas: Sequence[MetaClassifier], strangers: Sequence[Stranger], properties: Sequence[str]
+) -> dict[str, Answers]:
+    """Of every file that can be read, and whose label is documented and known, what the fits say."""
+    found: dict[str, list[tuple[int, npt.NDArray, str]]] = {name: [] for name in properties}
+    for stranger in strangers:
+        if stranger.network is None or stranger.embedded:
+            continue
+        for name in properties:
+            target = metas[0].heads_[name].target
+            truth = target.encode(stranger.labels.get(name))
+            if truth is not None:
+                table = stranger.network.anatomy
+                outputs = np.mean([meta.heads_[name].outputs(table)[0] for meta in metas], axis=0)
+                found[name].append((int(truth), outputs, stranger.repo))
+    return {name: _answers(rows) for name, rows in found.items()}
+
+
+def _answers(rows: Sequence[tuple[int, npt.NDArray, str]]) -> Answers:
+    truth = np.array([row[0] for row in rows], np.intp)
+    probabilities = np.array([row[1] for row in rows], np.float64)
+    return Answers(truth, probabilities, np.array([row[2] for row in rows], np.str_))
+
+
+def calibrate(lab: Answers, strangers: Answers | None = None) -> Calibration:
+    """Temperature, threshold and quantile.
+
+    The temperature minimises the log loss, the two sources weighing the same. The threshold is the least probability
+    above which at least PRECISION of the verdicts are right in each source (an empty source forbids nothing). The
+    quantile is the larger one of the sources'.
+    """
+    sources = [lab] + ([strangers] if strangers is not None and len(strangers.truth) else [])
+    temperature = _temperature(sources)
+    at = Calibration(temperature)
+    thresholds, quantiles = [], []
+    for source in sources:
+        probabilities = at.apply(source.probabilities)
+        thresholds.append(_threshold(probabilities, source.truth))
+        own = probabilities[np.arange(len(source.truth)), source.truth]
+        rank = min(len(own), int(np.ceil(SET_LEVEL * (len(own) + 1))))
+        quantiles.append(float(np.sort(1 - own)[rank - 1]))
+    judged = "files of strangers" if len(sources) > 1 else "our own runs alone"
+    threshold = max(thresholds)
+    reason = "" if threshold <= 1 else "verdicts were right too rarely at any confidence, where they could be checked"
+    return Calibration(temperature, threshold, min(max(quantiles), 1.0), judged, reason)
+
+
+def _temperature(sources: Sequence[Answers]) -> float:
+    def loss(log_temperature: float) -> float:
+        at = Calibration(float(np.exp(log_temperature)))
+        losses = [
+            -np.log(np.maximum(at.apply(s.probabilities)[np.arange(len(s.truth)), s.truth], 1e-9)).mean()
+            for s in sources
+        ]
+        return float(np.mean(losses))
+
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.5), np.log(5.0)), method="bounded").x))
+
+
+def _threshold(probabilities: npt.NDArray[np.float64], truth: npt.NDArray[np.intp]) -> float:
+    """The least probability at and above which enough verdicts are right; 2 where there is none."""
+    top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    for threshold in GRID:
+        spoken = top >= threshold
+        if not spoken.any():
+            break
+        if right[spoken].mean() >= PRECISION:
+            return float(round(threshold, 2))
+    return 2.0
+
+
+def make(
+    runs: Sequence[Readable],
+    strangers: Sequence[Stranger] = (),
+    *,
+    properties: Sequence[str] = PROPERTIES,
+    facts: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Shipped:
+    """Fit on complete, converged runs that have all properties, calibrate on the folds and on the strangers given."""
+    runs = sorted(runs, key=lambda run: run.identity)
+    tables, folds = last_rows(runs), deal(runs)
+    of_runs = answers_of_runs(runs, tables, folds, properties, **changes)
+    metas = fit_metas(runs, properties, **changes)
+    of_strangers = answers_of_strangers(metas, strangers, properties)
+    calibrations = {name: calibrate(of_runs[name], of_strangers[name]) for name in properties}
+    world = World.of(tables, [run.layout for run in runs], folds)
+    known = {"runs": len(runs), "strangers": sum(s.network is not None for s in strangers), **(facts or {})}
+    return Shipped(metas, world, calibrations, known)

@@ -1,0 +1,271 @@
+"""An inspection as a page for the terminal, and several as one table.
+
+    Console().print(page(inspection))
+
+Readable at 80 columns and more; colours are the console's affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from weightprint.inspection.notable import headline, notable
+from weightprint.inspection.verdicts import CANNOT_SAY, Inspection, Verdict
+
+MOST_LAYERS = 24
+"""Of a deeper network the first and the last layers are shown."""
+
+MOST_SENTENCES = 12
+"""Facts that are shown; all are in the JSON document."""
+
+MOST_VALUES = 6
+"""Values of one property that are shown with their probabilities, the most probable first."""
+
+EVIDENCE = 3
+"""Pieces of evidence that are shown for an answer."""
+
+FORMATS = {
+    "pytorch": "PyTorch",
+    "torchscript": "TorchScript",
+    "safetensors": "safetensors",
+    "npz": "numpy",
+    "pickle": "pickle",
+    "keras_h5": "Keras .h5",
+    "keras_weights_h5": "Keras weights .h5",
+    "keras_v3": "Keras .keras",
+    "onnx": "ONNX",
+    "huggingface": "Hugging Face folder",
+    "weightprint_run": "run of a weightprint zoo",
+}
+
+
+def page(inspection: Inspection) -> RenderableType:
+    """One file: its layers, facts worth saying, and what is said of each property."""
+    facts = inspection.facts
+    parts: list[RenderableType] = [_title(inspection), _section("Architecture"), _layers(inspection)]
+    told = [sentence for sentence in (headline(facts), *notable(facts)) if sentence]
+    hidden = len(told) - MOST_SENTENCES
+    told = told[:MOST_SENTENCES] + ([f"{hidden} more with --json"] if hidden > 0 else [])
+    if told:
+        parts += [_section("Facts"), *map(_point, told)]
+    if facts["declared_properties"]:
+        says = ", ".join(f"{_words(name)} {value}" for name, value in facts["declared_properties"].items())
+        parts += [_section("What the file says of itself"), _point(says)]
+        parts += [_point(f"They disagree. {sentence}", "bold yellow") for sentence in inspection.disagreements]
+    parts.append(_section("How it was trained, by its weights"))
+    reasons = {verdict.reason for verdict in inspection.properties.values()}
+    if len(reasons) == 1 and len(inspection.properties) > 1 and (common := reasons.pop()):
+        parts.append(_point(f"Nothing can be said: {common}.", "yellow"))
+        parts += [_property(name, verdict, common) for name, verdict in inspection.properties.items()]
+    else:
+        parts += [_property(name, verdict) for name, verdict in inspection.properties.items()]
+    parts += _world(inspection.properties)
+    if any(verdict.set for verdict in inspection.properties.values()):
+        parts.append(Text("\nA 90 % set holds the true value for nine networks in ten of that world.", "dim"))
+    return Group(*parts)
+
+
+def overview(entries: Sequence[Inspection | Mapping[str, Any]]) -> RenderableType:
+    """Several files as one table: an inspection each, or {"file", "error"} for one that could not be read."""
+    names = list(dict.fromkeys(n for e in entries if isinstance(e, Inspection) for n in e.properties))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("file", overflow="fold", ratio=3)
+    table.add_column("parameters", justify="right")
+    for name in names:
+        table.add_column(_words(name), overflow="fold", ratio=2)
+    files = [entry.file if isinstance(entry, Inspection) else entry["file"] for entry in entries]
+    for entry, file in zip(entries, _names(files), strict=True):
+        if isinstance(entry, Inspection):
+            cells = [_answer(entry.properties.get(name)) for name in names]
+            table.add_row(_shown(file), _shown(f"{entry.architecture['parameters']:,}"), *cells)
+        else:
+            table.add_row(_shown(file), Text("not read", "red"), *[Text("–")] * len(names))
+    problems = [e for e in entries if not isinstance(e, Inspection)]
+    return Group(table, *(_problem(entry["error"]) for entry in problems))
+
+
+def _title(inspection: Inspection) -> Text:
+    facts = inspection.facts
+    layers = [
+        layer for layer in inspection.architecture["layers"] if layer["name"] in facts["initialization"]["layers"]
+    ]
+    size = "" if facts["bytes"] is None else f", {_bytes(facts['bytes'])}"
+    dtypes = ", ".join(facts["dtypes"]) or "no weights"
+    title = _shown(inspection.file, "bold")
+    title.append(f"\n{FORMATS.get(facts['format'], facts['format'])}{size}, {dtypes}: ", "")
+    title.append(f"{inspection.architecture['parameters']:,} parameters in {_count(len(layers), 'layer')}", "")
+    return title
+
+
+def _layers(inspection: Inspection) -> Table:
+    layers = inspection.architecture["layers"]
+    start = inspection.facts["initialization"]
+    untrained = set(start["untrained"])
+    before: str | None = None
+    rows = []
+    for layer in layers:
+        known = start["layers"].get(layer["name"], {})
+        reads = "" if before is None or layer["reads"] == [before] else ", ".join(layer["reads"])
+        rows.append((layer, reads, known.get("scheme") or "" if layer["name"] in untrained else ""))
+        before = layer["name"] if layer["name"] in start["layers"] else before
+    columns = [bool(any(reads for _, reads, _ in rows)), bool(untrained)]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("layer", overflow="fold", ratio=3)
+    table.add_column("kind", ratio=3)
+    table.add_column("shape", ratio=3)
+    table.add_column("parameters", justify="right", no_wrap=True)
+    if columns[0]:
+        table.add_column("reads from", overflow="fold", ratio=2)
+    if columns[1]:
+        table.add_column("still as drawn by", ratio=2)
+    cut = len(rows) > MOST_LAYERS
+    shown = [*rows[: MOST_LAYERS // 2], None, *rows[-MOST_LAYERS // 2 :]] if cut else rows
+    for row in shown:
+        if row is None:
+            table.add_row(Text(f"… {len(rows) - MOST_LAYERS} more", "dim"))
+            continue
+        layer, *extra = row
+        cells = [_shown(text) for text, kept in zip(extra, columns, strict=True) if kept]
+        sides = Text(" × ".join(f"{side:,}" for side in layer["shape"]) or "1")
+        table.add_row(_shown(layer["name"]), _kind(layer), sides, Text(f"{layer['parameters']:,}"), *cells)
+    return table
+
+
+def _kind(layer: Mapping[str, Any]) -> Text:
+    kind = layer["kind"]
+    if "gamma" in layer["tensors"] or "moving_mean" in layer["tensors"]:
+        if "norm" not in kind:
+            kind += " + batch norm" if "moving_mean" in layer["tensors"] else " + norm"
+    elif "kernel" in layer["tensors"] and "bias" not in layer["tensors"]:
+        kind += ", no bias"
+    return Text(kind)
+
+
+def _property(name: str, verdict: Verdict, common: str = "") -> RenderableType:
+    """One property: its answer, the reason where there is none, probabilities, the 90 % set, evidence."""
+    head = Text(f"{_words(name)}: ", "bold")
+    silent = verdict.verdict == CANNOT_SAY
+    head.append_text(_shown(str(verdict.verdict), "yellow" if silent else "bold green"))
+    lines: list[RenderableType] = []
+    if silent and verdict.reason != common:
+        lines.append(_shown(f"because {verdict.reason}"))
+    if common:
+        return Padding(Group(head, *lines), (0, 0, 0, 2), expand=False)
+    if verdict.probabilities and not _flat(verdict):
+        lines.append(_Bars(verdict))
+    if verdict.set:
+        ordered = sorted(verdict.set, key=lambda value: -verdict.probabilities[value])
+        lines.append(_shown(f"90 % set: {', '.join(map(str, ordered))}"))
+    if not silent and verdict.evidence:
+        lines.append(Text("it rests on"))
+        lines += [_point(one.sentence) for one in verdict.evidence[:EVIDENCE]]
+    if not silent and verdict.judged_on:
+        lines.append(_shown(f"answers like this were judged on: {verdict.judged_on}", "dim"))
+    return Padding(Group(head, Padding(Group(*lines), (0, 0, 0, 2), expand=False)), (0, 0, 1, 2), expand=False)
+
+
+def _flat(verdict: Verdict) -> bool:
+    values = list(verdict.probabilities.values())
+    return max(values) - min(values) < 1e-9
+
+
+class _Bars:
+    """Probabilities as bars, the most probable first."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self._values = sorted(verdict.probabilities.items(), key=lambda pair: -pair[1])
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        most = max(10, min(30, options.max_width - 30))
+        full = "█" if options.encoding.startswith("utf") else "#"
+        grid = Table.grid(padding=(0, 1))
+        for value, p in self._values[:MOST_VALUES]:
+            grid.add_row(_shown(str(value)), Text(f"{p:4.0%}"), Text(full * round(p * most), "cyan"))
+        yield grid
+        if len(self._values) > MOST_VALUES:
+            rest = self._values[MOST_VALUES:]
+            yield Text(f"{len(rest)} other values: {sum(p for _, p in rest):.0%}", "dim")
+
+
+def _world(properties: Mapping[str, Verdict]) -> list[RenderableType]:
+    lies = next((v.outlyingness for v in properties.values() if v.outlyingness is not None), None)
+    if lies is None:
+        return []
+    if lies.outside:
+        sentences = list(lies.reasons)
+        head = "Outside the world that the meta-classifier knows:"
+    else:
+        sentences = [
+            f"{lies.share:.0%} of its features lie beyond the outermost hundredth of known networks; of known networks "
+            f"{lies.p_value:.0%} have as many or more"
+        ]
+        head = "Inside the world that the meta-classifier knows:"
+    return [_shown(head, "bold"), *map(_point, sentences)]
+
+
+def _answer(verdict: Verdict | None) -> Text:
+    if verdict is None:
+        return Text("–")
+    if verdict.verdict == CANNOT_SAY:
+        return Text(CANNOT_SAY, "yellow")
+    p = verdict.probabilities.get(verdict.verdict)
+    return _shown(str(verdict.verdict) + ("" if p is None else f" {p:.0%}"), "green")
+
+
+def _problem(error: Mapping[str, Any]) -> RenderableType:
+    """What is wrong with a file, and below it what to do."""
+    lines = [_point(error["message"], "red")]
+    lines += [Padding(_shown(line), (0, 0, 0, 3), expand=False) for line in error["hint"].splitlines()]
+    return Group(*lines)
+
+
+def _section(title: str) -> Text:
+    return Text(f"\n{title}", "bold cyan")
+
+
+def _point(sentence: str, style: str = "") -> RenderableType:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(" •"), _shown(sentence, style))
+    return grid
+
+
+def _names(files: Sequence[str]) -> list[str]:
+    """The files' own names; whole paths where two have the same."""
+    short = [Path(file).name for file in files]
+    return [file if short.count(name) > 1 else name for file, name in zip(files, short, strict=True)]
+
+
+def _shown(text: str, style: str = "") -> Text:
+    """Text of a file as it may be shown: control characters, which could steer a terminal, are written out."""
+    return Text("".join(_printable(text)), style)
+
+
+def _printable(text: str) -> Iterator[str]:
+    for letter in text:
+        yield letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _bytes(size: int) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 10 else f"{size:.1f} {unit}"
+        size = size / 1000  # type: ignore[assignment]
+    return f"{size:.1f} GB"

@@ -1,0 +1,172 @@
+"""The verdict: per property an answer or "cannot say", with probabilities, the 90 % set and what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from weightprint.errors import MetaError
+from weightprint.inspection.evidence import Evidence, evidence_for
+from weightprint.inspection.network import Network
+from weightprint.inspection.shipped import Calibration, Shipped
+from weightprint.inspection.world import Outlyingness
+from weightprint.meta.estimator import MetaClassifier
+from weightprint.meta.targets import CLASSIFICATION
+
+CANNOT_SAY = "cannot say"
+SHIPPED = "the shipped meta-classifier"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of one property.
+
+    verdict:       the answer, or CANNOT_SAY; a number where a number is told
+    reason:        why nothing can be said; empty for an answer
+    probabilities: of every value; all the same where the weights could not be read
+    set:           values of which one is the true one for nine networks in ten of the known world
+    evidence:      what it rests on, the strongest first
+    judged_on:     what verdicts of this property were judged on
+    by:            the meta-classifier that says it
+    outlyingness:  how far outside the world that it knows the network lies; None where that is not known
+    """
+
+    verdict: Any
+    reason: str
+    probabilities: Mapping[Any, float]
+    set: tuple[Any, ...]
+    evidence: tuple[Evidence, ...] = ()
+    judged_on: str = ""
+    by: str = SHIPPED
+    outlyingness: Outlyingness | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "probabilities": {str(value): round(p, 4) for value, p in self.probabilities.items()},
+            "set": list(self.set),
+            "outlyingness": None if self.outlyingness is None else self.outlyingness.to_json(),
+            "evidence": [one.to_json() for one in self.evidence],
+            "judged_on": self.judged_on,
+            "by": self.by,
+        }
+
+
+def verdicts_of(network: Network, shipped: Shipped, *, why: Mapping[str, str] | None = None) -> dict[str, Verdict]:
+    """Property → verdict of the shipped meta-classifier.
+
+    why: property → why nothing can be said of it whatever the weights say, as of a network that was not trained
+
+    Raises CheckpointError when weights are NaN or infinite.
+    """
+    table = network.anatomy
+    lies = shipped.world.look(table, network.layout)
+    outside = f"it lies outside the known world: {lies.reasons[0]}" if lies.outside else ""
+    found = {}
+    for name in shipped.properties:
+        calibration = shipped.calibrations[name]
+        probabilities = shipped.probabilities(name, table)[0]
+        reason = (why or {}).get(name) or outside or calibration.reason
+        evidence = evidence_for(shipped, name, table, network.layout, int(probabilities.argmax()))
+        verdict = _verdict(shipped.classes(name), probabilities, calibration, reason, tuple(evidence))
+        found[name] = replace(verdict, outlyingness=lies)
+    return found
+
+
+def unread(shipped: Shipped, reason: str) -> dict[str, Verdict]:
+    """The shipped meta-classifier's verdicts on a network whose weights it cannot read."""
+    lies = Outlyingness(1.0, 0.0, {}, (reason,))
+    return {name: replace(_silent(shipped.classes(name), reason), outlyingness=lies) for name in shipped.properties}
+
+
+def verdicts_by(network: Network, meta: MetaClassifier, by: str, *, reason: str = "") -> dict[str, Verdict]:
+    """What a meta-classifier of the user's own says: property → verdict. A probability of at least 0.8 is an answer.
+
+    by:     what it is called
+    reason: why it cannot say anything, where that is known beforehand
+    """
+    found = {}
+    for name, head in meta.heads_.items():
+        readings, excluded = ([], {}) if reason else meta.read([network], target=name, snapshots="all", spread=True)
+        if not readings:
+            why = reason or f"{meta.model} cannot read it: {_excluded(excluded)}"
+            verdict = _silent(head.target.classes, why)
+        elif head.target.kind != CLASSIFICATION:
+            verdict = Verdict(float(f"{readings[0].mean[0]:.6g}"), "", {}, ())
+        else:
+            verdict = _verdict(head.target.classes, readings[0].mean, Calibration(), "", ())
+        found[name] = replace(verdict, judged_on="not judged on files of strangers", by=by)
+    return found
+
+
+def _excluded(reasons: Mapping[str, int]) -> str:
+    words = {"too_short": "it has fewer weights than one slice", "not_finite": "weights are NaN or infinite"}
+    return ", ".join(words.get(name, name.replace("_", " ")) for name in reasons) or "it was left out"
+
+
+def _silent(classes: Sequence[Any], reason: str) -> Verdict:
+    return Verdict(CANNOT_SAY, reason, {value: 1 / len(classes) for value in classes}, tuple(classes))
+
+
+def _verdict(
+    classes: Sequence[Any],
+    probabilities: npt.NDArray[np.float64],
+    calibration: Calibration,
+    reason: str,
+    evidence: tuple[Evidence, ...],
+) -> Verdict:
+    best = int(probabilities.argmax())
+    if not reason and probabilities[best] < calibration.threshold:
+        second = int(np.argsort(probabilities)[-2])
+        reason = (
+            f"its features lie between {classes[best]} and {classes[second]}: the probability of {classes[best]} is "
+            f"{probabilities[best]:.2f}, and an answer takes {calibration.threshold:.2f}"
+        )
+    inside = [value for value, p in zip(classes, probabilities, strict=True) if 1 - p <= calibration.quantile]
+    return Verdict(
+        verdict=CANNOT_SAY if reason else classes[best],
+        reason=reason,
+        probabilities={value: float(p) for value, p in zip(classes, probabilities, strict=True)},
+        set=tuple(inside or [classes[best]]),
+        evidence=evidence,
+        judged_on=calibration.judged_on,
+    )
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All that is said of one file.
+
+    file:          its path
+    architecture:  parameters and layers, JSON-ready (`weightprint.inspection.architecture`)
+    facts:         what needs no learning, JSON-ready (`weightprint.inspection.facts`), and how the file is stored;
+                   under "declared" what the file says of itself
+    properties:    name → verdict
+    disagreements: sentences on where the file says one thing and its weights another
+    """
+
+    file: str
+    architecture: dict[str, Any]
+    facts: dict[str, Any]
+    properties: dict[str, Verdict]
+    disagreements: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "file": self.file,
+            "architecture": self.architecture,
+            "facts": self.facts,
+            "properties": {name: verdict.to_json() for name, verdict in self.properties.items()},
+            "disagreements": list(self.disagreements),
+        }
+
+
+def check_meta(meta: MetaClassifier) -> None:
+    """Raise MetaError for a meta-classifier that reads no weights."""
+    if meta.features in ("shapes", "fields", "nothing"):
+        raise MetaError(f"{meta.model} reads no weights: it cannot inspect a file", hint="fit layer_trees")

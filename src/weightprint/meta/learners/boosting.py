@@ -1,0 +1,251 @@
+"""Boosting: gradient-boosted decision trees (LightGBM), with the number of rounds chosen on runs held out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from weightprint.errors import MetaError
+from weightprint.meta.learners.base import Clock, Examples, check_limit, check_whole, deal_folds
+from weightprint.seeds import seed_from_hash
+
+FOLDS = 5
+"""One fold of the runs is held out to choose the number of rounds."""
+
+PATIENCE = 30
+"""Rounds without a gain after which no further ones are tried."""
+
+TREES_FILE = "trees.txt"
+
+
+@dataclass(frozen=True)
+class Boosting:
+    """Gradient boosting on rows of named numbers; a missing number goes where it lowers the loss.
+
+    iterations:     at most; the number used is the best on a fifth of the training runs, then all are fitted with it
+    learning_rate:  share of each tree's values that is added
+    leaves:         at most, per tree
+    column_share:   of the columns that each tree sees
+    early_stopping: whether that number is looked for; otherwise all iterations are made
+    max_seconds:    of processor time; None for no limit
+    """
+
+    iterations: int = 100
+    learning_rate: float = 0.1
+    leaves: int = 15
+    column_share: float = 0.25
+    early_stopping: bool = True
+    max_seconds: float | None = None
+
+    name: ClassVar[str] = "boosting"
+    version: ClassVar[int] = 1
+    redraws: ClassVar[bool] = False
+
+    def check(self) -> None:
+        check_whole("iterations", self.iterations, 1)
+        check_whole("leaves", self.leaves, 2)
+        check_limit(self.max_seconds)
+        for name in ("learning_rate", "column_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise MetaError(f"{name} must be above 0 and at most 1, not {getattr(self, name)!r}")
+
+    def fit(self, examples: Examples, *, seed: int) -> FittedTrees:
+        clock = Clock(self.max_seconds)
+        varies = _varies(examples.rows)
+        names = tuple(name for name, kept in zip(examples.names, varies, strict=True) if kept)
+        if not names:
+            return FittedTrees(
+                None, (), _constant(examples), {"iterations": 0, "capped": False, "classes": examples.classes}
+            )
+        rows = np.asarray(examples.rows[:, varies], np.float64)
+        weights = examples.balanced
+        params = self._params(examples, seed)
+        strata = np.array(examples.strata)
+        fold = deal_folds(examples.strata, FOLDS, np.random.default_rng(seed_from_hash("boosting", int(seed))))
+        held = ((fold == 0) & (np.bincount(strata)[strata] > 1))[examples.run]
+        count, capped = self.iterations, False
+        if self.early_stopping and held.any():
+            count, capped = _best_count(params, self.iterations, rows, examples.goals, weights, held, clock)
+        booster, cut_short = _train(params, count, rows, examples.goals, weights, clock, share=1.0)
+        iterations = booster.num_trees() // max(1, booster.num_model_per_iteration())
+        facts = {"iterations": iterations, "classes": examples.classes}
+        return FittedTrees(booster, names, None, {**facts, "capped": capped or cut_short})
+
+    def restore(self, files: Mapping[str, bytes], facts: Mapping[str, Any]) -> FittedTrees:
+        names = tuple(facts["columns"])
+        known = {name: value for name, value in facts.items() if name not in ("columns", "constant")}
+        if facts["constant"] is not None:
+            return FittedTrees(None, names, np.array(facts["constant"], np.float64), known)
+        from lightgbm import Booster
+        from lightgbm.basic import LightGBMError
+
+        try:
+            booster = Booster(model_str=files[TREES_FILE].decode())
+        except LightGBMError as error:
+            raise ValueError(f"{TREES_FILE}: {error}") from error
+        return FittedTrees(booster, names, None, known)
+
+    def _params(self, examples: Examples, seed: int) -> dict[str, Any]:
+        if examples.classes > 2:
+            goal: dict[str, Any] = {"objective": "multiclass", "num_class": examples.classes}
+        else:
+            goal = {"objective": "binary" if examples.classes else "regression"}
+        return {
+            **goal,
+            "num_leaves": self.leaves,
+            "learning_rate": self.learning_rate,
+            "feature_fraction": self.column_share,
+            "min_data_in_leaf": min(20, max(1, len(examples.rows) // 20)),
+            "lambda_l2": 1.0,
+            "max_bin": 63,
+            "num_threads": 1,  # parallel regions over so few rows cost more than they save
+            "deterministic": True,
+            "force_col_wise": True,
+            "seed": seed_from_hash("boosting", int(seed)) % (1 << 31),
+            "verbosity": -1,
+        }
+
+
+class FittedTrees:
+    """Fitted trees.
+
+    booster:  LightGBM's; None where no column told the runs apart
+    names:    of the columns that it reads
+    constant: what every row is given where there is no booster [C]
+    """
+
+    def __init__(
+        self,
+        booster: Any,
+        names: tuple[str, ...],
+        constant: npt.NDArray[np.float64] | None,
+        facts: Mapping[str, Any],
+    ) -> None:
+        self.booster, self.names, self._constant = booster, names, constant
+        self._facts = dict(facts)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        constant = None if self._constant is None else self._constant.tolist()
+        return {**self._facts, "columns": list(self.names), "constant": constant}
+
+    def outputs(self, rows: npt.NDArray[np.float32], names: tuple[str, ...]) -> npt.NDArray[np.float64]:
+        if self._constant is not None:
+            return np.tile(self._constant, (len(rows), 1))
+        found = self.booster.predict(self._read(rows, names), num_threads=1)
+        if found.ndim == 2:
+            return found
+        return np.column_stack([1 - found, found]) if self._facts["classes"] else found[:, None]
+
+    def contributions(self, rows: npt.NDArray[np.float32], names: tuple[str, ...]) -> npt.NDArray[np.float64]:
+        """Exact Shapley values (TreeSHAP) of each column for each output's score before the softmax: float64
+        [n, K, F + 1], K outputs (1 for two classes, of the second one), the last column what every row starts from.
+
+        Source: S. Lundberg et al., Nature Machine Intelligence 2 (2020), 56–67.
+        """
+        if self.booster is None:
+            return np.zeros((len(rows), 1, 1))
+        found = self.booster.predict(self._read(rows, names), pred_contrib=True, num_threads=1)
+        return found.reshape(len(rows), -1, len(self.names) + 1)
+
+    def files(self) -> dict[str, bytes]:
+        return {} if self.booster is None else {TREES_FILE: self.booster.model_to_string().encode()}
+
+    def _read(self, rows: npt.NDArray[np.float32], names: tuple[str, ...]) -> npt.NDArray[np.float64]:
+        if names == self.names:
+            return rows.astype(np.float64)
+        place = {name: i for i, name in enumerate(names)}
+        at = [place.get(name, -1) for name in self.names]
+        read = rows[:, at].astype(np.float64)
+        read[:, [i < 0 for i in at]] = np.nan
+        return read
+
+
+def _varies(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Columns with two values, or with a value and a gap: bool [F]."""
+    missing = np.isnan(rows)
+    low = np.where(missing, np.inf, rows).min(axis=0, initial=np.inf)
+    high = np.where(missing, -np.inf, rows).max(axis=0, initial=-np.inf)
+    return (low < high) | (missing.any(axis=0) & ~missing.all(axis=0))
+
+
+def _constant(examples: Examples) -> npt.NDArray[np.float64]:
+    if examples.classes:
+        return np.full(examples.classes, 1 / examples.classes)  # classes are balanced
+    return np.array([float(examples.goals.mean())])
+
+
+def _best_count(
+    params: dict[str, Any],
+    most: int,
+    rows: npt.NDArray,
+    goals: npt.NDArray,
+    weights: npt.NDArray,
+    held: npt.NDArray[np.bool_],
+    clock: Clock,
+) -> tuple[int, bool]:
+    """The number of rounds with the least loss on the rows held out, and whether the clock ended the search."""
+    # Half of the time is left for the fit on all runs, which takes a little longer per round.
+    losses: list[float] = []
+
+    def worth_going_on(value: float) -> bool:
+        losses.append(value)
+        return len(losses) - 1 - int(np.argmin(losses)) < PATIENCE
+
+    _, capped = _train(
+        params,
+        most,
+        rows[~held],
+        goals[~held],
+        weights[~held],
+        clock,
+        share=0.4,
+        held=(rows[held], goals[held], weights[held]),
+        worth_going_on=worth_going_on,
+    )
+    return int(np.argmin(losses)) + 1, capped
+
+
+def _train(
+    params: dict[str, Any],
+    count: int,
+    rows: npt.NDArray,
+    goals: npt.NDArray,
+    weights: npt.NDArray,
+    clock: Clock,
+    *,
+    share: float,
+    held: tuple[npt.NDArray, npt.NDArray, npt.NDArray] | None = None,
+    worth_going_on: Any = None,
+) -> tuple[Any, bool]:
+    """A booster of at most `count` rounds, and whether the clock ended it."""
+    lightgbm = load_lightgbm()
+    dataset = lightgbm.Dataset(rows, goals, weight=weights, params=params, free_raw_data=False)
+    booster = lightgbm.Booster(params, dataset)
+    if held is not None:
+        booster.add_valid(dataset.create_valid(held[0], held[1], weight=held[2], params=params), "held out")
+    for _ in range(count):
+        finished = booster.update()
+        if held is not None and not worth_going_on(booster.eval_valid()[0][2]):
+            break
+        if finished:
+            break
+        if clock.past(share):
+            return booster, True
+    return booster, False
+
+
+def load_lightgbm() -> Any:
+    """The module; raises MetaError with the remedy where the system lacks the OpenMP library that it needs."""
+    try:
+        import lightgbm
+    except OSError as error:
+        raise MetaError(
+            f"LightGBM cannot be loaded: {error}",
+            hint="install the OpenMP library: apt install libgomp1, dnf install libgomp or brew install libomp",
+        ) from error
+    return lightgbm

@@ -1,0 +1,155 @@
+"""The layers of an everyday network as arithmetic: shapes, connections, multiply-adds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+from weightprint.errors import SetupError
+from weightprint.setups.everyday.setup import EverydaySetup
+from weightprint.setups.setup import IMAGE_FORMS
+
+SMALLEST_POOLED = 4
+"""A map with fewer pixels along a side is not pooled."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution or fully connected layer.
+
+    name:      conv1, conv2, …, fc1, …, output
+    shape:     of its kernel: [o, i, h, w] or [o, i]
+    side:      of the map that it gives; 1 for a fully connected layer
+    stride:    of a convolution
+    padding:   of a convolution, on each side
+    reads:     layers whose results it reads, summed; empty for the images
+    normed:    whether its result is normalised
+    bias:      whether it has one
+    flattened: [c, h, w] of the map that a fully connected layer reads
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    side: int
+    stride: int
+    padding: int
+    reads: tuple[str, ...]
+    normed: bool
+    bias: bool
+    flattened: tuple[int, int, int] | None = None
+
+    @property
+    def part(self) -> str:
+        return "conv" if len(self.shape) == 4 else "fc"
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of the forward pass of one image."""
+        return math.prod(self.shape) * self.side**2
+
+    @property
+    def values(self) -> int:
+        """Numbers that it gives for one image."""
+        return self.shape[0] * self.side**2
+
+
+@lru_cache(maxsize=4096)
+def layers(setup: EverydaySetup) -> tuple[Layer, ...]:
+    """The layers in forward order; of a residual block first, second and, where it has one, shortcut.
+
+    Raises SetupError where a window does not fit on its map.
+    """
+    if setup.architecture == "residual":
+        found, channels, reads = _residual(setup)
+        inputs, flattened = channels, None
+    else:
+        found, channels, side = _plain(setup)
+        reads = (found[-1].name,) if found else ()
+        inputs, flattened = channels * side**2, (channels, side, side)
+    for i, units in enumerate(setup.units):
+        name = f"fc{i + 1}"
+        found.append(
+            Layer(name, (units, inputs), 1, 1, 0, reads, setup.norm != "none", setup.biases == "all", flattened)
+        )
+        inputs, reads, flattened = units, (name,), None
+    found.append(Layer("output", (setup.outputs, inputs), 1, 1, 0, reads, False, setup.biases != "none", flattened))
+    return tuple(found)
+
+
+def _plain(setup: EverydaySetup) -> tuple[list[Layer], int, int]:
+    """Stages of convolutions that end in a pool: layers, channels and side of the last map."""
+    found: list[Layer] = []
+    side, channels = IMAGE_FORMS[setup.image_form]
+    reads: tuple[str, ...] = ()
+    for stage in setup.stages:
+        for width in stage:
+            name = f"conv{len(found) + 1}"
+            padded = setup.padding == "same" or (setup.padding == "first" and not found)
+            padding = setup.filter_size // 2 if padded else 0
+            side += 2 * padding - setup.filter_size + 1
+            if side < 1:
+                raise SetupError(
+                    f"{name} has a window that does not fit on its map", hint="padding same, or fewer layers"
+                )
+            found.append(_convolution(setup, name, (width, channels, setup.filter_size), side, 1, padding, reads))
+            channels, reads = width, (name,)
+        if is_pooled(side):
+            side //= 2
+    return found, channels, side
+
+
+def _residual(setup: EverydaySetup) -> tuple[list[Layer], int, tuple[str, ...]]:
+    """A convolution and stages of residual blocks, each but the first halving the map: layers, channels of the last
+    map, and the layers whose results it is the sum of."""
+    found: list[Layer] = []
+    side, channels = IMAGE_FORMS[setup.image_form]
+    window = setup.filter_size
+
+    def add(width: int, inputs: int, size: int, stride: int, reads: tuple[str, ...]) -> tuple[str, ...]:
+        name = f"conv{len(found) + 1}"
+        found.append(_convolution(setup, name, (width, inputs, size), side, stride, size // 2, reads))
+        return (name,)
+
+    reads = add(setup.stages[0][0], channels, window, 1, ())
+    channels = setup.stages[0][0]
+    for number, stage in enumerate(setup.stages):
+        for block, width in enumerate(stage):
+            stride = 2 if number and not block else 1
+            side = (side - 1) // stride + 1
+            second = add(width, width, window, 1, add(width, channels, window, stride, reads))
+            reads = second + (add(width, channels, 1, stride, reads) if (width, stride) != (channels, 1) else reads)
+            channels = width
+    return found, channels, reads
+
+
+def _convolution(
+    setup: EverydaySetup,
+    name: str,
+    sizes: tuple[int, int, int],
+    side: int,
+    stride: int,
+    padding: int,
+    reads: tuple[str, ...],
+) -> Layer:
+    outputs, inputs, window = sizes
+    shape = (outputs, inputs, window, window)
+    return Layer(name, shape, side, stride, padding, reads, setup.norm != "none", setup.biases == "all")
+
+
+def is_pooled(side: int) -> bool:
+    """Whether a stage whose map has this side ends in a pool."""
+    return side >= SMALLEST_POOLED
+
+
+def weight_count(setup: EverydaySetup) -> int:
+    """P: trainable weights and, of batch normalisation, moving statistics."""
+    per_channel = {"none": 0, "batch": 4, "layer": 2}[setup.norm]
+    return sum(
+        math.prod(layer.shape) + layer.shape[0] * (layer.bias + per_channel * layer.normed) for layer in layers(setup)
+    )
+
+
+def multiply_adds(setup: EverydaySetup) -> int:
+    """Of the forward pass of one image through all convolutions and fully connected layers."""
+    return sum(layer.multiply_adds for layer in layers(setup))

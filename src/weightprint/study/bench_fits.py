@@ -1,0 +1,291 @@
+"""The fits of a benchmark: each is made once, side by side with others, and kept as a cell."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Any
+
+import polars as pl
+
+from weightprint.errors import MetaError
+from weightprint.evaluation.answers import from_rows
+from weightprint.features.table import features_named
+from weightprint.files import canonical_json
+from weightprint.meta.answers import answers_of
+from weightprint.meta.estimator import MetaClassifier
+from weightprint.meta.models import build, build_own
+from weightprint.meta.view import WHOLE
+from weightprint.study.cells import Cell, Cells
+from weightprint.study.table import fingerprint
+from weightprint.study.workers import side_by_side
+from weightprint.zoo import Run, Zoo
+
+VERSION = 2
+"""Raised when a cell of the same settings would mean something else: older ones are then computed anew."""
+
+OWN_FEATURES = "statistics"
+"""What an estimator of the user's is given."""
+
+Progress = Callable[[int, int, str, float | None], None]
+
+
+@dataclass
+class Row:
+    """One model on one property, with all its splits.
+
+    settings:  of the model, besides the target
+    estimator: of the user's; None for a model of ours
+    documents: of each split that could be judged
+    answers:   of the same
+    reason:    why there is no document
+    """
+
+    model: str
+    target: str
+    settings: dict[str, Any]
+    estimator: Any = None
+    documents: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[pl.DataFrame] = field(default_factory=list)
+    reason: str = ""
+
+    @property
+    def slice_length(self) -> int | str:
+        return self.settings["slice_length"]
+
+    @property
+    def label(self) -> str:
+        return f"{self.model} ({'whole vectors' if self.slice_length == WHOLE else f'slices of {self.slice_length}'})"
+
+    def build(self) -> MetaClassifier:
+        if self.estimator is None:
+            return build(self.model, target=self.target, **self.settings)
+        own = {name: value for name, value in self.settings.items() if name not in ("max_seconds", "device")}
+        return build_own(self.estimator, self.target, features=OWN_FEATURES, name=self.model, **own)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One fit that is missing."""
+
+    row: Row
+    seed: int
+    cell: Cell
+    alone: bool
+
+    @property
+    def label(self) -> str:
+        return f"{self.row.label}: {self.row.target}"
+
+    @classmethod
+    def of(cls, row: Row, seed: int, slices: int) -> _Task:
+        """alone: its learner has threads, or may have: it is not fitted beside others"""
+        meta = row.build()
+        reads = features_named(meta.features)
+        learner = vars(meta.learner)
+        if row.estimator is not None:
+            learner = {"estimator": _described(row.estimator)}
+        settings = {
+            "model": row.model,
+            "target": row.target,
+            "view": meta.view.to_json(),
+            "features": meta.features,
+            "learner": {name: list(v) if isinstance(v, tuple) else v for name, v in learner.items()},
+            "seed": meta.seed,
+            "split_seed": seed,
+            "slices": slices,
+        }
+        versions = {
+            "bench": VERSION,
+            f"features {meta.features}": reads.version,
+            f"learner {meta.learner.name}": meta.learner.version,
+        }
+        return cls(row, seed, Cell("bench", settings, versions=versions), meta.learner.redraws or bool(row.estimator))
+
+
+def compute_rows(
+    zoo: Zoo,
+    rows: Sequence[Row],
+    cells: Cells,
+    seeds: Sequence[int],
+    slices: int,
+    workers: int,
+    progress: Progress | None,
+) -> int:
+    """Give every row its splits, from cells that are there or computed now and kept. Returns how many were computed."""
+    tasks = [_Task.of(row, seed, slices) for row in rows if not row.reason for seed in seeds]
+    found = [cells.get(task.cell) for task in tasks]
+    missing = [i for i, known in enumerate(found) if known is None]
+    missing.sort(key=lambda i: tasks[i].alone)  # what is fitted side by side first, in the order of the rows
+    pace = _Pace([tasks[i] for i in missing], workers)
+    for task, known in zip(tasks, found, strict=True):
+        if known is not None:
+            pace.learn(task, known["seconds"])
+
+    def tell(what: str, left: float | None) -> None:
+        if progress is not None:
+            progress(pace.done, pace.total, what, left)
+
+    _fill(zoo, [tasks[i] for i in missing], slices, workers, lambda what: tell(what, None))
+    told: set[str] = set()
+    if missing:
+        tell(tasks[missing[0]].label, pace.left)
+    for i, result in _results(zoo, {i: tasks[i] for i in missing}, slices, workers):
+        for text in result.pop("warnings"):
+            if text not in told:
+                told.add(text)
+                warnings.warn(text, stacklevel=3)
+        found[i] = result
+        if result["document"] is not None or tasks[i].row.estimator is None:  # a user's mistake can be mended
+            cells.put(tasks[i].cell, {"settings": tasks[i].cell.settings, **result})
+        pace.finish(tasks[i], result["seconds"])
+        if pace.done < pace.total:
+            tell(tasks[missing[pace.done]].label, pace.left)
+    tell("done", 0.0)
+    for task, known in zip(tasks, found, strict=True):
+        assert known is not None  # all that was missing is there by now
+        if known["document"] is not None:
+            task.row.documents.append(known["document"])
+            task.row.answers.append(from_rows(known["answers"]))
+        else:
+            task.row.reason = known["reason"]
+    return len(missing)
+
+
+class _Pace:
+    """How long what is left will take, from what fits of the same model took."""
+
+    def __init__(self, missing: Sequence[_Task], workers: int) -> None:
+        self.done, self.total = 0, len(missing)
+        self._workers = workers
+        self._missing = list(missing)
+        self._took: dict[str, list[float]] = {}
+
+    def learn(self, task: _Task, seconds: float) -> None:
+        self._took.setdefault(task.row.label, []).append(seconds)
+
+    def finish(self, task: _Task, seconds: float) -> None:
+        self._missing.remove(task)
+        self.done += 1
+        self.learn(task, seconds)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds; None as long as nothing is known."""
+        means = {label: sum(took) / len(took) for label, took in self._took.items()}
+        if not means:
+            return None
+        typical = max(means.values())
+        return sum(
+            means.get(task.row.label, task.row.settings["max_seconds"] or typical)
+            / (1 if task.alone else self._workers)
+            for task in self._missing
+        )
+
+
+def _fill(zoo: Zoo, tasks: Sequence[_Task], slices: int, workers: int, tell: Callable[[str], None]) -> None:
+    """Have the features' store hold what the fits will read in runs and what they will be judged by."""
+    readers = list(_readers(tasks))
+    if not readers:
+        return
+    seeds = {task.seed for task in tasks}
+    sides = [{n for seed in seeds for n in zoo.split(split_seed=seed)[side].numbers} for side in (0, 1)]
+    wanted = []
+    for run in zoo.select(status="complete"):
+        jobs: list[tuple[MetaClassifier, int | None]] = []
+        for reader in readers:
+            jobs += [(reader, None)] if run.number in sides[0] or not reader.local else []
+            jobs += [(reader, slices)] if run.number in sides[1] and reader.local else []
+        wanted.append((run, jobs))
+    for count, _ in enumerate(side_by_side(_prepare, wanted, workers), start=1):
+        tell(f"runs read: {count} of {len(wanted)}")
+
+
+def _readers(tasks: Iterable[_Task]) -> Iterator[MetaClassifier]:
+    """One meta-classifier, never fitted, for each way in which the store is read."""
+    found: dict[tuple[str, str, int], tuple[MetaClassifier, dict[str, None]]] = {}
+    for task in tasks:
+        meta = task.row.build()
+        if not meta.learner.redraws and features_named(meta.features).weights:
+            key = meta.features, canonical_json(meta.view.to_json()), meta.seed
+            found.setdefault(key, (meta, {}))[1][meta.target] = None
+    for meta, targets in found.values():
+        first, *others = targets
+        learner = build("majority", target=first).learner  # never asked; one of the user's may not travel
+        yield MetaClassifier(
+            first, view=meta.view, features=meta.features, learner=learner, together=tuple(others), seed=meta.seed
+        )
+
+
+def _prepare(run: Run, jobs: Sequence[tuple[MetaClassifier, int | None]]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a run that cannot be read is named by the fit
+        for reader, slices in jobs:
+            # What cannot be read this way at all is said by the fit, too.
+            with suppress(MetaError):
+                reader.prepare([run], slices=slices)
+
+
+def _results(zoo: Zoo, tasks: Mapping[int, _Task], slices: int, workers: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """What came of each fit, as they end."""
+    which = str(zoo.path), tuple(zoo.numbers), fingerprint(zoo)
+    work = partial(_result, which, slices)
+    yield from side_by_side(work, [(i, task) for i, task in tasks.items() if not task.alone], workers)
+    for i, task in tasks.items():
+        if task.alone:
+            yield work(i, task)
+
+
+def _result(which: tuple[str, tuple[int, ...], str], slices: int, i: int, task: _Task) -> tuple[int, dict[str, Any]]:
+    """Fit and judge one model: `i` and {"document", "answers", "reason", "seconds", "made_with", "warnings"}; may run
+    in a worker process."""
+    began = time.monotonic()
+    train, test = _parts(*which, task.seed)
+    meta = task.row.build()
+    document, found, reason = None, [], ""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            meta.fit(train)
+            judging = time.monotonic()
+            readings, excluded = meta.read_unseen(test, slices=slices)
+            found = answers_of(meta, readings, split=task.seed).to_dicts()
+            document = meta.judge(test, readings, excluded, slices=slices, seconds=time.monotonic() - judging)
+        except MetaError as error:
+            reason = error.message
+    seconds = time.monotonic() - began
+    if document is not None:
+        document["seconds"] = seconds
+    result = {"document": document, "answers": found, "reason": reason, "seconds": seconds, "made_with": made_with()}
+    return i, {**result, "warnings": [str(one.message) for one in told if one.category is UserWarning]}
+
+
+@lru_cache(maxsize=8)
+def _parts(path: str, numbers: tuple[int, ...], _: str, seed: int) -> tuple[list[Run], list[Run]]:
+    """The training and the test runs of a split; kept, so that a process reads what is known of a run once."""
+    train, test = Zoo(path).select(numbers=numbers).split(split_seed=seed)
+    return list(train), list(test)
+
+
+def _described(estimator: Any) -> dict[str, Any]:
+    """What tells an estimator from another: its class and parameters, or without these its text."""
+    kind = type(estimator)
+    params = estimator.get_params(deep=True) if hasattr(estimator, "get_params") else {"": estimator}
+    return {"class": f"{kind.__module__}.{kind.__qualname__}", **{name: repr(value) for name, value in params.items()}}
+
+
+def made_with() -> dict[str, str]:
+    """The versions and the machine that a result was made with: {"weightprint", "python", "numpy", …, "machine"}."""
+    import platform
+    from importlib.metadata import version
+
+    from weightprint import __version__
+
+    libraries = {name: version(name) for name in ("numpy", "scikit-learn", "torch")}
+    machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    return {"weightprint": __version__, "python": platform.python_version(), **libraries, "machine": machine}

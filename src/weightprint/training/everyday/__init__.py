@@ -1,0 +1,1 @@
+"""One run of the space `everyday`: its network and a plain loop."""

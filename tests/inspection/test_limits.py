@@ -1,0 +1,80 @@
+"""Time and memory on large files, and the package as it is installed: each in a process of its own."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import weightprint
+from weightprint.inspection import shipped as shipped_module
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = Path(shipped_module.__file__).parent / "shipped"
+
+spec = importlib.util.spec_from_file_location("inspection_benchmark", ROOT / "benchmarks" / "inspection.py")
+benchmark = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(benchmark)
+
+INSPECTED = """
+import json, resource, sys, time
+from weightprint.inspection.shipped import Shipped
+inspect = __import__("weightprint").inspect
+known = Shipped.load(sys.argv[2])
+sys.modules["weightprint.inspection.inspect"].shipped = lambda: known
+began = time.process_time()
+found = inspect(sys.argv[1], full=sys.argv[3] == "full")
+seconds = time.process_time() - began
+print(json.dumps({"seconds": seconds, "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, small_shipped):
+    return small_shipped.save(tmp_path_factory.mktemp("shipped") / "small")
+
+
+def inspected(path, folder, how="sample"):
+    arguments = [sys.executable, "-c", INSPECTED, str(path), str(folder), how]
+    return json.loads(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.long
+def test_100_mb_take_three_seconds_of_one_core(tmp_path, folder):
+    benchmark.write_network(tmp_path / "model.safetensors", 100)
+    assert min(inspected(tmp_path / "model.safetensors", folder)["seconds"] for _ in range(2)) <= 3
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["sample", "full"])
+def test_1_gb_stays_within_twice_its_largest_tensor_and_500_mb(tmp_path, folder, how):
+    largest = benchmark.write_network(tmp_path / "model.safetensors", 1000)
+    assert inspected(tmp_path / "model.safetensors", folder, how)["bytes"] <= 2 * largest + 500e6
+
+
+@pytest.mark.long
+@pytest.mark.skipif(
+    not (SHIPPED / shipped_module.WORLD_FILE).exists(), reason="there is no shipped meta-classifier yet"
+)
+def test_an_installed_wheel_inspects_a_file(tmp_path, trained_cnn):
+    pytest.importorskip("setuptools")
+    pip = [sys.executable, "-m", "pip", "-q"]
+    source = tmp_path / "source"
+    subprocess.run(["git", "-C", ROOT, "checkout-index", "-a", f"--prefix={source}/"], check=True)
+    wheel = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path / "wheels", source]
+    subprocess.run(wheel, check=True)
+    (built,) = (tmp_path / "wheels").glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "installed", built], check=True)
+    code = "import weightprint as wp, sys, json; print(json.dumps([wp.__file__, wp.inspect(sys.argv[1]).to_json()]))"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, trained_cnn], env=environment, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    where, document = json.loads(done.stdout)
+    assert where.startswith(str(tmp_path / "installed"))
+    assert where != weightprint.__file__
+    assert "optimizer_family" in document["properties"]
