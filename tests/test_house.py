@@ -1,6 +1,9 @@
 """The rooms and who may import whom."""
 
 import ast
+import re
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -106,3 +109,18 @@ def test_every_public_name_of_the_package_can_be_had():
         assert getattr(weightprint, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'DNC'"):
         weightprint.DNC  # noqa: B018
+
+
+def test_every_package_that_is_imported_is_declared():
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((SOURCE.parent.parent / "pyproject.toml").read_text())["project"]
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    declared = {re.match(r"[\w.-]+", line)[0].lower() for line in [*project["dependencies"], *extras]}
+    distributions = packages_distributions()
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+            for name in {module.split(".")[0] for module in found} - {"weightprint", *sys.stdlib_module_names}:
+                named = {distribution.lower() for distribution in distributions.get(name, [name])}
+                assert named & declared, f"{module_name(path)} imports {name}"

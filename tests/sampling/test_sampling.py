@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from tests.conftest import TINY, TINY_SPACE, sample_tiny
@@ -92,7 +93,7 @@ def test_another_recipe_in_the_same_folder_is_refused_and_harms_nothing(zoo_copy
     [
         ({"train_size": 10**6}, DataError, "largest train size that fits is 1400"),
         ({"train_size": 105}, DataError, "multiple of 10"),
-        ({"datasets": ["mnist"]}, DataError, "no data set 'mnist'"),
+        ({"datasets": ["digts"]}, DataError, "no data set digts bundled .*did you mean 'digits'"),
         ({"train_size": 30}, DataError, "fewer than one batch of 32"),
         ({"snapshots": 5}, SetupError, "5 snapshots need at least 4 epochs, not 3"),
         ({"range_": "4-2"}, SetupError, "range must be two run numbers"),
@@ -106,6 +107,23 @@ def test_what_cannot_work_is_refused_before_anything_trains(tmp_path, options, e
     with pytest.raises(error, match=says):
         plan(tmp_path / "zoo", TINY_SPACE, options.pop("runs"), **options)
     assert not (tmp_path / "zoo").exists()
+
+
+@pytest.mark.parametrize("space", ["main", "fixed", "wild"])
+def test_where_a_data_set_of_a_space_is_missing_the_error_says_which_would_do(tmp_path, space):
+    """Ready to copy: those of the space that are there, in its order, or all that are there when none is."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (20, 8, 8), dtype=np.uint8), np.arange(20) % 10
+    for name in ("fashion_mnist", "mine", "mnist"):
+        np.savez(tmp_path / f"{name}.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    with pytest.raises(DataError, match=f"no data set cifar10, svhn, stl10 in {tmp_path} or bundled") as caught:
+        plan(tmp_path / "zoo", space, 6, data=tmp_path)
+    assert caught.value.hint.startswith("--datasets mnist,fashion_mnist; ")
+    assert "mine" in caught.value.hint
+    with pytest.raises(DataError, match="no data set mnist, cifar10, svhn, stl10, fashion_mnist bundled") as caught:
+        plan(tmp_path / "zoo", space, 6)
+    assert caught.value.hint.startswith("--datasets digits,photo_patches,shapes; ")
+    assert "--data DIR" in caught.value.hint
 
 
 def test_without_sizes_the_largest_that_fit_all_data_sets_are_taken(tmp_path):

@@ -98,6 +98,13 @@ def test_a_quarter_of_all_runs_are_test_runs():
     assert share == pytest.approx(0.25, abs=0.01)
 
 
+def test_a_run_of_which_it_is_not_known_has_neither_learned_nor_failed_to(sampled_zoo):
+    zoo = Zoo(sampled_zoo)
+    zoo.index = zoo.index.with_columns(converged=pl.Series([True, False, None, False, None, True]))
+    assert zoo.select(converged=False).numbers == [1, 3]
+    assert zoo.select(converged=True).numbers == [0, 2, 4, 5]
+
+
 @pytest.mark.parametrize("images", [100, 500, 2000])
 def test_a_run_has_converged_when_a_binomial_test_says_so(images):
     for correct in range(images // 20, images // 4):

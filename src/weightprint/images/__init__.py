@@ -11,6 +11,7 @@ from weightprint.images.sets import (
     load,
     part_name,
     prepare,
+    refuse_absent_sets,
     refuse_large_batch,
     refuse_other_form,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "load",
     "part_name",
     "prepare",
+    "refuse_absent_sets",
     "refuse_large_batch",
     "refuse_other_form",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -332,6 +333,21 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, form: str
     raise DataError(
         f"no data set {name!r} {where}",
         hint=f"{hint}; or give --data DIR with {name}.npz in it" if data_dir is None else hint,
+    )
+
+
+def refuse_absent_sets(names: Sequence[str], data_dir: str | os.PathLike[str] | None = None) -> None:
+    """Raise DataError where `load` does not find one of these data sets; its hint is an option that does without."""
+    there = sorted({*(_npz_files(data_dir) if data_dir is not None else ()), *SETS})
+    absent = [name for name in names if name not in there]
+    if not absent:
+        return
+    would_do = [name for name in names if name in there] or there
+    where = "bundled" if data_dir is None else f"in {data_dir} or bundled"
+    more = f"; or give --data DIR with {absent[0]}.npz in it" if data_dir is None else ""
+    raise DataError(
+        f"no data set {', '.join(absent)} {where}",
+        hint=f"--datasets {','.join(would_do)}; {did_you_mean(absent[0], there)}{more}",
     )
 
 

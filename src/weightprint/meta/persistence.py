@@ -127,7 +127,7 @@ def read_document(path: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise MetaError(f"cannot read {path / META_FILE}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptFile(f"{path / META_FILE} is not valid JSON: {error}", hint="fit again") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise MetaError(f"{path / META_FILE} does not describe a meta-classifier")

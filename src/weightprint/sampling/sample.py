@@ -22,6 +22,7 @@ from weightprint.images import (
     load,
     part_name,
     prepare,
+    refuse_absent_sets,
     refuse_large_batch,
 )
 from weightprint.sampling.cluster import RayCluster
@@ -162,6 +163,7 @@ def plan(
         space = space.replace(dataset=list(datasets))
     numbers = _numbers(runs, range_)
     names = space.choices("dataset") or ()
+    refuse_absent_sets(names, data)
     loaded = {part_name(name, form): load(name, data, form=form) for name in names for form in space.image_forms}
     if test_size is None:
         test_size = min(map(largest_test_size, loaded.values()))

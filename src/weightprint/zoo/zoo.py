@@ -257,7 +257,7 @@ class Zoo:
 
         predicates: polars expressions over the columns of `index`
         status:     "complete", "diverged", "failed" or "unreadable"
-        converged:  True keeps runs that learned and those of which it is not known; False those that did not
+        converged:  True keeps runs that learned and those of which it is not known; False those that are known not to
         numbers:    run numbers
         properties: column name → the value it must have, or a list of values
 
@@ -267,7 +267,7 @@ class Zoo:
         if status is not None:
             properties["status"] = status
         if converged is not None:
-            conditions.append(pl.col("converged").fill_null(converged) == converged)
+            conditions.append(pl.col("converged").fill_null(True) == converged)
         if numbers is not None:
             conditions.append(pl.col("number").is_in(list(numbers)))
         for name, value in properties.items():
