@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from weightprint.report.maps import weight_map
 
 from weightprint import Layout, Setup
 from weightprint.errors import ZooError

@@ -368,7 +368,7 @@ def with_metadata(zoo, run, **changes):
     path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
 
 
-MISSING = object()
+MISSING = "missing"
 WRONG = [
     {"test_images": MISSING},
     {"measurements": ["a", 1]},
