@@ -399,7 +399,7 @@ def _confusion_figure(score: Score, counts: np.ndarray, index: int) -> Picture:
             place = (column - 0.5, row - 0.5)
             axes.add_patch(Rectangle(place, 1, 1, facecolor=SHADE, alpha=0.65 * share, linewidth=0))
             if numbered and counts[row, column]:
-                axes.text(column, row, _count(counts[row, column]), ha="center", va="center")
+                axes.text(column, row, _count(float(counts[row, column])), ha="center", va="center")
         ticks = range(len(names)) if len(names) <= 30 else []
         shown = [names[i] for i in ticks]
         slanted = max(map(len, names)) > 3
