@@ -2,9 +2,9 @@
 
     python -m weightprint.inspection.rebuild ZOO OUT [--strangers FOLDER]
 
-ZOO is a population of the space `everyday`, FOLDER holds real files with a table (`weightprint.inspection.strangers`). The
-trees see no real file. Thresholds are set on runs held out and on one half of the strangers' repositories; the other half
-is scored and printed.
+ZOO is a population of the space `everyday`, FOLDER holds real files with a table
+(`weightprint.inspection.strangers`). The trees see no real file. Thresholds are set on runs held out and on one half of
+the strangers' repositories; the other half is scored and printed.
 """
 
 from __future__ import annotations
