@@ -2,7 +2,7 @@
 
 numba keeps what it compiles in a folder and finds it again by the function's own file, by what the function closes
 over and by the processor. It does not see that another file changed whose intrinsics the function uses, so the folder
-has a name that changes with every source of this package and with the versions of what compiles it.
+has a name that changes with every source of this package, with the versions of what compiles it and with the processor.
 
 The folder lies in $NUMBA_CACHE_DIR, or else in the user's cache, or where that cannot be written to in the temporary
 folder. What is in it is executed: a folder that another user could have filled is not used. Without any folder each
@@ -21,6 +21,8 @@ from typing import Any
 
 import llvmlite
 import numba
+
+from weightprint.training.fast.choice import features_in_force
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -57,8 +59,9 @@ def _candidates() -> Iterator[Path]:
 
 
 def _fingerprint() -> str:
-    """Of the sources of this package and the versions of what compiles them."""
-    found = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
+    """Of the sources of this package, the versions of what compiles them and the processor they are compiled for."""
+    features = sorted(name for name, on in features_in_force().items() if on)
+    found = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {features}".encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         found.update(source.read_bytes())
     return found.hexdigest()[:16]
