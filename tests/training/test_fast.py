@@ -12,13 +12,15 @@ import torch
 
 from weightprint import Setup, Space
 from weightprint.images import TrainingImages
+from weightprint.images.augment import augment
 from weightprint.training.architecture import tensor_entries
-from weightprint.training.fast.choice import Choice, choose
+from weightprint.training.fast.choice import Choice, choose, features_in_force
 from weightprint.training.fast.training import FastTraining, why_not
-from weightprint.training.loop import Streams, begin, train
+from weightprint.training.loop import begin, train
 from weightprint.training.networks import ACTIVATIONS, Network, initialize, to_vector
 from weightprint.training.optimizers import RULES
-from weightprint.training.plain import PlainTraining
+from weightprint.training.plain import PlainTraining, to_float
+from weightprint.training.streams import Streams
 
 SMALL = Setup(filter_size=3, width_conv=4, width_fc=24, batch_size=20, optimizer="sgd")
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
@@ -53,12 +55,11 @@ def first_vector(setup, dtype, *, plain_norm=False):
 
 def trained(kind, setup, dtype=np.float64, *, images=IMAGES, steps=2, rate=0.05, choice=None, **start):
     """The weights after some steps, and an evaluation of them."""
-    vector, dropout = first_vector(setup, dtype, **start), torch.Generator().manual_seed(2)
+    vector, streams = first_vector(setup, dtype, **start), Streams(2, 0, "cpu")
     if kind is FastTraining:
-        draw = lambda count: torch.rand(count, generator=dropout).numpy()  # noqa: E731
-        training = FastTraining(setup, vector, images, draw=draw, choice=choice)
+        training = FastTraining(setup, vector, images, streams, choice=choice)
     else:
-        training = PlainTraining(setup, vector, images, dropout=dropout, augmentation=dropout)
+        training = PlainTraining(setup, vector, images, streams)
     generator = np.random.default_rng(3)
     for _ in range(steps):
         training.step(generator.integers(0, len(images.y_train), setup.batch_size), rate)
@@ -110,6 +111,22 @@ def test_any_architecture_is_that_of_plain_torch(changes):
 @pytest.mark.parametrize("size", [2, 7, 8, 33])
 def test_batches_that_fill_no_whole_register_are_those_of_plain_torch(size, batch_norm):
     assert_equal_to_plain(replace(SMALL, batch_size=size, batch_norm=batch_norm))
+
+
+@serves
+@pytest.mark.parametrize("size", [8, 11])
+def test_augmented_images_are_those_of_plain_torch(size):
+    """Warped and recoloured from the same random numbers; as torch warps in float32, close and not equal."""
+    setup = replace(SMALL, batch_size=size, augmentation=True)
+    streams, generator = Streams(0, 0, "cpu"), Streams(0, 0, "cpu").augmentation
+    training = FastTraining(setup, first_vector(setup, np.float32), IMAGES, streams)
+    lanes = choose(features_in_force()).lanes
+    for start in (0, size):
+        indices = np.arange(start, start + size)
+        ours = training.load_changed(indices)
+        theirs = augment(to_float(torch.from_numpy(IMAGES.x_train[indices])), generator=generator).numpy()
+        ours = ours.reshape(-1, 32, 3, 32, lanes).transpose(0, 4, 2, 1, 3).reshape(-1, 3, 32, 32)
+        np.testing.assert_allclose(ours[:size], theirs, atol=2e-5)
 
 
 @serves

@@ -201,7 +201,7 @@ def add_noise(images: Tensor, deviation: float, *, generator: torch.Generator) -
 
 
 def draw_noise(shape: Sequence[int], *, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Normal random numbers [B, C, H, W]; in memory, and as drawn, [H, C, W, B], as the compiled kernels have images."""
+    """Normal random numbers [B, C, H, W]; drawn and in memory [H, C, W, B], as the compiled kernels have images."""
     count, channels, height, width = shape
     noise = torch.empty(height, channels, width, count, dtype=dtype, device=generator.device)
     return noise.normal_(generator=generator).permute(3, 1, 0, 2)

@@ -31,7 +31,6 @@ from weightprint.training.loop import (
     MAX_EPOCHS,
     SNAPSHOTS,
     Course,
-    Streams,
     TrainedRun,
 )
 from weightprint.training.networks import (
@@ -42,6 +41,7 @@ from weightprint.training.networks import (
 )
 from weightprint.training.optimizers import RULES, AdamW, Optimizer
 from weightprint.training.plain import EVALUATION_BATCH, ResidentImages, to_float
+from weightprint.training.streams import Streams
 
 
 def train_cohort(

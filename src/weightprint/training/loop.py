@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 import numpy as np
-import torch
 
 from weightprint.images import ImageSet, TrainingImages, epoch_indices, prepare, refuse_large_batch
-from weightprint.images.augment import augment
-from weightprint.seeds import seed_from_hash
 from weightprint.setups import Setup
 from weightprint.training.architecture import weight_count
 from weightprint.training.devices import refuse_absent_device
 from weightprint.training.fast.training import FastTraining, why_not
 from weightprint.training.networks import Network, initialize, to_vector
-from weightprint.training.plain import PlainTraining, to_float
+from weightprint.training.plain import PlainTraining
 from weightprint.training.stopping import EARLIEST_STOP, EarlyStopping, evenly_spaced
+from weightprint.training.streams import Streams
 
 LEARNING_RATE_DECAY = 0.96
 MAX_EPOCHS = 1000
@@ -132,36 +130,8 @@ def begin(setup: Setup, images: TrainingImages, streams: Streams, device: str = 
     initialize(network, generator=streams.initialization)
     vector = to_vector(network).numpy()
     if why_not(setup, device):
-        chance = {"dropout": streams.dropout, "augmentation": streams.augmentation}
-        return PlainTraining(setup, vector, images, **chance, device=device)
-
-    def draw(count: int) -> np.ndarray:
-        return torch.rand(count, generator=streams.dropout).numpy()
-
-    def augmented(indices: np.ndarray) -> np.ndarray:
-        batch = to_float(torch.from_numpy(images.x_train[indices]))
-        return augment(batch, generator=streams.augmentation).permute(0, 2, 3, 1).numpy()
-
-    return FastTraining(setup, vector, images, draw=draw, augment=augmented if setup.augmentation else None)
-
-
-class Streams:
-    """The random streams of a run, each keyed by (purpose, seed, run) and by nothing else.
-
-    initialization:        of the weights, always on the CPU
-    order:                 of the images
-    dropout, augmentation: on the device
-    """
-
-    def __init__(self, seed: int, run: int, device: str) -> None:
-        self.initialization = _generator("initialization", seed, run, "cpu")
-        self.order = np.random.Generator(np.random.PCG64(seed_from_hash("order", seed, run)))
-        self.dropout = _generator("dropout", seed, run, device)
-        self.augmentation = _generator("augmentation", seed, run, device)
-
-
-def _generator(purpose: str, seed: int, run: int, device: str) -> torch.Generator:
-    return torch.Generator(device).manual_seed(seed_from_hash(purpose, seed, run))
+        return PlainTraining(setup, vector, images, streams, device=device)
+    return FastTraining(setup, vector, images, streams)
 
 
 class Course:

@@ -12,6 +12,7 @@ from weightprint.images.augment import augment
 from weightprint.setups import Setup
 from weightprint.training.networks import Network, load_vector, to_vector
 from weightprint.training.optimizers import RULES, FlatParameters
+from weightprint.training.streams import Streams
 
 EVALUATION_BATCH = 250
 
@@ -19,8 +20,8 @@ EVALUATION_BATCH = 250
 class PlainTraining:
     """A network, the images it is trained on and its update rule, on one device.
 
-    vector:       [P] the weights to begin with; all is computed in their type
-    dropout, augmentation: where random numbers come from, on that device
+    vector:  [P] the weights to begin with; all is computed in their type
+    streams: what dropout and augmentation are drawn from, on that device
     """
 
     def __init__(
@@ -28,15 +29,14 @@ class PlainTraining:
         setup: Setup,
         vector: np.ndarray,
         images: TrainingImages,
+        streams: Streams,
         *,
-        dropout: torch.Generator,
-        augmentation: torch.Generator,
         device: str = "cpu",
     ) -> None:
         self.setup = setup
         dtype = torch.from_numpy(vector).dtype
         self._images = ResidentImages(images, device, dtype)
-        self._dropout, self._augmentation, self._device = dropout, augmentation, device
+        self._streams, self._device = streams, device
         self._network = Network(setup).to(device, dtype)
         load_vector(self._network, vector)
         self._flat = FlatParameters(self._network.parameters())
@@ -52,8 +52,8 @@ class PlainTraining:
         self._network.train()
         batch, labels = self._images.training_batch(torch.from_numpy(indices).to(self._device))
         if self.setup.augmentation:
-            batch = augment(batch, generator=self._augmentation).contiguous(memory_format=torch.channels_last)
-        self._flat.backward(F.cross_entropy(self._network(batch, generator=self._dropout), labels))
+            batch = augment(batch, generator=self._streams.augmentation).contiguous(memory_format=torch.channels_last)
+        self._flat.backward(F.cross_entropy(self._network(batch, generator=self._streams.dropout), labels))
         self._optimizer.step(learning_rate)
 
     def evaluate(self) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from weightprint.setups import CLASSES, IMAGE_CHANNELS, IMAGE_SIDE, Setup
 from weightprint.training.architecture import weight_count
 from weightprint.training.fast.cache import cache_folder
 from weightprint.training.fast.training import FastTraining, why_not
+from weightprint.training.streams import Streams
 
 
 def compile_ahead(setups: Iterable[Setup], *, device: str = "cpu", say: Callable[[str], None]) -> None:
@@ -30,17 +32,20 @@ def compile_ahead(setups: Iterable[Setup], *, device: str = "cpu", say: Callable
 
 
 def _samples(setups: Iterable[Setup]) -> Iterator[tuple[str, Setup]]:
-    """The smallest set-ups that need the same kernels, by what they need: a filter size or an update rule."""
-    small = {"batch_size": 2, "width_conv": 1, "width_fc": 2, "depth_fc": 1}
-    for size, rule in sorted({(setup.filter_size, setup.optimizer) for setup in setups}):
+    """The smallest set-ups that need the same kernels, by what they need: a filter size, a rule, augmentation."""
+    small: dict[str, Any] = {"batch_size": 2, "width_conv": 1, "width_fc": 2, "depth_fc": 1}
+    for size, rule, augmentation in sorted({(s.filter_size, s.optimizer, s.augmentation) for s in setups}):
         yield f"filter-{size}", Setup(filter_size=size, **small)
         yield f"rule-{rule}", Setup(filter_size=size, optimizer=rule, **small)
+        if augmentation:
+            yield "augmentation", Setup(filter_size=size, augmentation=True, **small)
 
 
 def _train_briefly(setup: Setup) -> None:
     pixels = np.zeros((CLASSES, IMAGE_SIDE, IMAGE_SIDE, IMAGE_CHANNELS), dtype=np.uint8)
-    images = TrainingImages("black", *[pixels, np.arange(CLASSES)] * 3)
+    labels = np.arange(CLASSES)
+    images = TrainingImages("black", pixels, labels, pixels, labels, pixels, labels)
     vector = np.ones(weight_count(setup), dtype=np.float32)
-    training = FastTraining(setup, vector, images, draw=lambda count: np.zeros(count, dtype=np.float32))
+    training = FastTraining(setup, vector, images, Streams(0, 0, "cpu"))
     training.step(np.arange(setup.batch_size), 0.0)
     training.evaluate()

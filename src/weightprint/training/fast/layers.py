@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,7 @@ from weightprint.training.architecture import BATCH_NORM_EPSILON, BATCH_NORM_MOM
 from weightprint.training.fast import block, dense
 from weightprint.training.fast.activation import ACTIVATIONS
 from weightprint.training.fast.choice import Choice
-
-Draw = Callable[[int], np.ndarray]
-"""From a count to so many random numbers, uniform in [0, 1), float32."""
-
+from weightprint.training.streams import Streams
 
 _NORM = BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON
 
@@ -238,11 +235,11 @@ class Hidden:
         self._forward, self._gradient = dense.hidden_forward_kernel(lanes), dense.hidden_backward_kernel(lanes)
         self._evaluate = dense.hidden_evaluate_kernel(lanes)
 
-    def forward(self, draw: Draw) -> None:
+    def forward(self, streams: Streams) -> None:
         linear, norm, batch = self._linear, self._norm, self._batch
         if self._keep < 1:
             count = linear.units * batch.size
-            self._random[:count] = draw(count)
+            self._random[:count] = streams.draw_units(count)
         linear.forward(batch.padded)
         self._forward(
             linear.units, batch.padded, batch.size, self._activation, norm.there, linear.z, linear.bias, norm.gamma,

@@ -67,16 +67,3 @@ def pixels_kernel(L, height, width, channels):
                     _pixels_tile(images, starts, g * L, y * width * channels + at, out, row, spec)
 
     return pixels
-
-
-@compiled
-def numbers_to_lanes(L, images, out):
-    """The first `len(images)` of N images [B, H, W, C] of numbers into lanes; the others become copies of the first."""
-    count, height, width, channels = images.shape
-    for n in range(len(out) // (height * width * channels)):
-        source = images[n if n < count else 0]
-        start = n // L * height * width * channels * L + n % L
-        for y in range(height):
-            for x in range(width):
-                for c in range(channels):
-                    out[start + ((y * channels + c) * width + x) * L] = source[y, x, c]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -10,12 +11,11 @@ from weightprint.images import TrainingImages
 from weightprint.setups import IMAGE_CHANNELS, IMAGE_SIDE, Setup
 from weightprint.training.architecture import conv_channels, hidden_units, layers_per_block
 from weightprint.training.fast import dense, pixels
+from weightprint.training.fast.augmentation import FRAME, recolour_kernel, warp
 from weightprint.training.fast.choice import FILTER_SIZES, Choice, choose, features_in_force
-from weightprint.training.fast.layers import Batch, Block, Draw, Hidden, Linear, Weights, aligned
+from weightprint.training.fast.layers import Batch, Block, Hidden, Linear, Weights, aligned
 from weightprint.training.fast.rules import rule
-
-Augment = Callable[[np.ndarray], np.ndarray]
-"""From the indices of training images to changed images [B, H, W, C] in [0, 1]."""
+from weightprint.training.streams import Streams
 
 
 def why_not(setup: Setup, device: str = "cpu", features: Mapping[str, bool] | None = None) -> str | None:
@@ -34,8 +34,7 @@ class FastTraining:
 
     vector:  [P] the weights to begin with, float32 (or float64, in which then all is computed), in the order of the
              set-up's layout
-    draw:    random numbers for dropout, [F, B] for each hidden layer of F units in turn
-    augment: what changes the training images, if anything
+    streams: what dropout and augmentation are drawn from
     choice:  lanes and tiles; those of this processor if None
     """
 
@@ -44,14 +43,13 @@ class FastTraining:
         setup: Setup,
         vector: np.ndarray,
         images: TrainingImages,
+        streams: Streams,
         *,
-        draw: Draw,
-        augment: Augment | None = None,
         choice: Choice | None = None,
     ) -> None:
         choice = choice or choose(features_in_force(), itemsize=vector.itemsize)
         assert choice is not None  # `why_not` was asked
-        self.setup, self._draw, self._augment = setup, draw, augment
+        self.setup, self._streams = setup, streams
         L, dtype = choice.lanes, vector.dtype
         self._images = images
         self._bytes = {part: _read_only(x) for part, (x, _) in _parts(images).items()}
@@ -66,6 +64,10 @@ class FastTraining:
         )
         batch = Batch(setup.batch_size, L, dtype)
         self._batch = batch
+        if setup.augmentation:
+            self._frame = np.zeros(FRAME, dtype)
+            self._noise = np.zeros(_IMAGE * setup.batch_size + L, dtype)
+            self._recolour = recolour_kernel(L)
         self._pixels = pixels.pixels_kernel(L, IMAGE_SIDE, IMAGE_SIDE, IMAGE_CHANNELS)
         self._inputs = x = batch.new(IMAGE_CHANNELS * IMAGE_SIDE**2)
         self._blocks: list[Block] = []
@@ -97,16 +99,16 @@ class FastTraining:
 
     def step(self, indices: np.ndarray, learning_rate: float) -> float:
         """One update by a batch of training images, given by their indices [B]; the loss before it."""
-        if self._augment is None:
-            self._load("train", indices)
+        if self.setup.augmentation:
+            self.load_changed(indices)
         else:
-            pixels.numbers_to_lanes(self._lanes, self._augment(indices), self._inputs)
+            self._load("train", indices)
         for layer in self._blocks:
             layer.forward()
         last = self._blocks[-1]
         self._flatten(self._batch.groups, *self._flat, False, last.values, self._features)
         for hidden in self._hidden:
-            hidden.forward(self._draw)
+            hidden.forward(self._streams)
         self._output.forward(self._batch.padded)
         loss = self._score(self._images.y_train[indices], train=True)[0] / len(indices)
         self._output.backward(self._output.z)
@@ -149,11 +151,21 @@ class FastTraining:
 
     def _load(self, part: str, indices: np.ndarray) -> None:
         """Images into the first lanes; up to whole groups, copies of the first image into the others."""
-        groups = -(-len(indices) // self._lanes)
-        starts = np.full(groups * self._lanes, indices[0], dtype=np.int64)
-        starts[: len(indices)] = indices
-        starts *= IMAGE_CHANNELS * IMAGE_SIDE**2
-        self._pixels(self._bytes[part], starts, self._inputs)
+        self._pixels(self._bytes[part], self._filled(indices) * _IMAGE, self._inputs)
+
+    def load_changed(self, indices: np.ndarray) -> np.ndarray:
+        """A training batch, given by its indices [B], changed at random; in lanes [G, H, C, W, L], flat."""
+        count = len(indices)
+        maps, colors, noise = self._streams.draw_changes(count)
+        self._noise[: len(noise)] = noise
+        starts = self._filled(indices) * _IMAGE
+        warp(self._lanes, self._bytes["train"], starts, self._filled(maps), self._frame, self._inputs)
+        self._recolour(count, *dataclasses.astuple(colors), self._noise, self._inputs)
+        return self._inputs
+
+    def _filled(self, rows: np.ndarray) -> np.ndarray:
+        """Up to whole groups, with copies of the first row."""
+        return np.concatenate([rows, *[rows[:1]] * (-len(rows) % self._lanes)])
 
     def _score(self, labels: np.ndarray, *, train: bool = False) -> tuple[float, float]:
         """The sum of the cross-entropies and how many images are right; the scores become the loss's gradient."""
@@ -163,6 +175,9 @@ class FastTraining:
         self._loss(o.units, padded, count, o.z, o.bias, labels, self._batch.mask, of_bias, self._room, self._found)
         return float(self._found[0]), float(self._found[1])
 
+
+_IMAGE = IMAGE_CHANNELS * IMAGE_SIDE**2
+"""Bytes of an image."""
 
 _MEASURED = ("train", "validation", "test")
 
