@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from weightprint.images.augment import Colors, draw_colors, draw_noise, draw_warps, source_maps
+from weightprint.images.augment import Colors, draw_colors, draw_warps, source_maps
 from weightprint.seeds import seed_from_hash
-from weightprint.setups import IMAGE_CHANNELS, IMAGE_SIDE
 
 
 class Streams:
@@ -28,15 +27,16 @@ class Streams:
         """For dropout: float32 [count], uniform in [0, 1), as `weightprint.training.networks.draw_units` has them."""
         return torch.rand(count, generator=self.dropout).numpy()
 
-    def draw_changes(self, count: int) -> tuple[np.ndarray, Colors, np.ndarray]:
+    def draw_changes(self, count: int, noise: np.ndarray) -> tuple[np.ndarray, Colors]:
         """What `weightprint.images.augment.augment` draws for so many images, in the same order.
 
-        Returns maps [B, 3, 2] of `source_maps`, one change of colours, and noise, float32 [H, C, W, B] flat.
+        noise: float32, where the noise is written, [H, C, W, B] flat
+        Returns maps [B, 3, 2] of `source_maps`, and one change of colours.
         """
         maps = source_maps(draw_warps(count, generator=self.augmentation))
         colors = draw_colors(generator=self.augmentation)
-        noise = draw_noise((count, IMAGE_CHANNELS, IMAGE_SIDE, IMAGE_SIDE), generator=self.augmentation)
-        return maps.numpy(), colors, noise.permute(2, 1, 3, 0).reshape(-1).numpy()
+        torch.from_numpy(noise).normal_(generator=self.augmentation)
+        return maps.numpy(), colors
 
 
 def _generator(purpose: str, seed: int, run: int, device: str) -> torch.Generator:

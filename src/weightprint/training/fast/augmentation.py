@@ -15,7 +15,7 @@ from numba.extending import register_jitable
 from weightprint.images.augment import SMALLEST_SPREAD
 from weightprint.setups import IMAGE_CHANNELS, IMAGE_SIDE
 from weightprint.training.fast.cache import compiled
-from weightprint.training.fast.vector import copysign, floor, fma, if_above, like, load, store
+from weightprint.training.fast.vector import copysign, floor, fma, if_above, lane, like, load, store
 
 _WIDE = IMAGE_SIDE + 3
 """Pixels of a row in the frame: one of zeros on the left, two on the right."""
@@ -25,23 +25,26 @@ FRAME = _WIDE * _WIDE * 4
 
 
 @compiled
-def warp(L, images, starts, maps, frame, out):
+def warp(L, images, starts, maps, shades, frame, out):
     """Bytes of the images that begin at starts [N] into lanes, each moved by its map [N, 3, 2], bilinear.
 
-    maps:  see `weightprint.images.augment.source_maps`
-    frame: [FRAME] zeros; left with the last image in it
+    maps:   see `weightprint.images.augment.source_maps`
+    shades: [256] what number each byte stands for
+    frame:  [FRAME] zeros; left with the last image in it
     """
     kind = out.dtype.type
-    white, centre, one = kind(255), kind((IMAGE_SIDE - 1) / 2), kind(1)
+    centre, one = kind((IMAGE_SIDE - 1) / 2), kind(1)
     low, high = kind(-1), kind(IMAGE_SIDE)
     row = IMAGE_SIDE * L
-    mixed = np.empty(4, out.dtype)
     for n in range(len(starts)):
+        image = images[starts[n] : starts[n] + IMAGE_SIDE * IMAGE_SIDE * IMAGE_CHANNELS]
         for y in range(IMAGE_SIDE):
+            source = image[y * IMAGE_SIDE * IMAGE_CHANNELS : (y + 1) * IMAGE_SIDE * IMAGE_CHANNELS]
+            target = frame[((y + 1) * _WIDE + 1) * 4 : ((y + 1) * _WIDE + 1 + IMAGE_SIDE) * 4]
             for x in range(IMAGE_SIDE):
-                for c in range(IMAGE_CHANNELS):
-                    pixel = images[starts[n] + (y * IMAGE_SIDE + x) * IMAGE_CHANNELS + c]
-                    frame[((y + 1) * _WIDE + x + 1) * 4 + c] = kind(pixel) / white
+                target[4 * x] = shades[source[3 * x]]
+                target[4 * x + 1] = shades[source[3 * x + 1]]
+                target[4 * x + 2] = shades[source[3 * x + 2]]
         right_x, right_y = kind(maps[n, 0, 0]), kind(maps[n, 0, 1])
         down_x, down_y = kind(maps[n, 1, 0]), kind(maps[n, 1, 1])
         from_x, from_y = kind(maps[n, 2, 0]) + centre, kind(maps[n, 2, 1]) + centre
@@ -49,8 +52,10 @@ def warp(L, images, starts, maps, frame, out):
         for y in range(IMAGE_SIDE):
             line_x, line_y = down_x * (kind(y) - centre) + from_x, down_y * (kind(y) - centre) + from_y
             for x in range(IMAGE_SIDE):
-                source_x = min(max(right_x * (kind(x) - centre) + line_x, low), high)
-                source_y = min(max(right_y * (kind(x) - centre) + line_y, low), high)
+                source_x = right_x * (kind(x) - centre) + line_x
+                source_y = right_y * (kind(x) - centre) + line_y
+                source_x = low if source_x < low else high if source_x > high else source_x
+                source_y = low if source_y < low else high if source_y > high else source_y
                 left, top = np.int64(source_x + one), np.int64(source_y + one)  # in the frame; cut off, not negative
                 share_x, share_y = source_x + one - kind(left), source_y + one - kind(top)
                 at = (top * _WIDE + left) * 4
@@ -58,10 +63,11 @@ def warp(L, images, starts, maps, frame, out):
                 upper = fma(load(4, frame, at + 4) - upper, like(4, frame, share_x), upper)
                 lower = load(4, frame, at + 4 * _WIDE)
                 lower = fma(load(4, frame, at + 4 * _WIDE + 4) - lower, like(4, frame, share_x), lower)
-                store(mixed, 0, fma(lower - upper, like(4, frame, share_y), upper))
+                mixed = fma(lower - upper, like(4, frame, share_y), upper)
                 place = to + y * IMAGE_CHANNELS * row + x * L
-                for c in range(IMAGE_CHANNELS):
-                    out[place + c * row] = mixed[c]
+                out[place] = lane(mixed, 0)
+                out[place + row] = lane(mixed, 1)
+                out[place + 2 * row] = lane(mixed, 2)
 
 
 @register_jitable(inline="always")
@@ -81,7 +87,7 @@ def recolour_kernel(L):
 
     images [G, H, C, W, L], of which B are counted: brightness, contrast, hue, saturation and noise, as
     `weightprint.images.augment` has them, changed in place and cut to [0, 1].
-    noise: normal random numbers [H, C, W, B], followed by at least L more numbers
+    noise: normal random numbers [H, C, W, B], followed by at least L more numbers, all float32
     """
 
     @compiled

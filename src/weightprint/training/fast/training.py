@@ -65,8 +65,8 @@ class FastTraining:
         batch = Batch(setup.batch_size, L, dtype)
         self._batch = batch
         if setup.augmentation:
-            self._frame = np.zeros(FRAME, dtype)
-            self._noise = np.zeros(_IMAGE * setup.batch_size + L, dtype)
+            self._shades, self._frame = (np.arange(256) / 255).astype(dtype), np.zeros(FRAME, dtype)
+            self._noise = np.zeros(_IMAGE * setup.batch_size + L, np.float32)
             self._recolour = recolour_kernel(L)
         self._pixels = pixels.pixels_kernel(L, IMAGE_SIDE, IMAGE_SIDE, IMAGE_CHANNELS)
         self._inputs = x = batch.new(IMAGE_CHANNELS * IMAGE_SIDE**2)
@@ -156,11 +156,11 @@ class FastTraining:
     def load_changed(self, indices: np.ndarray) -> np.ndarray:
         """A training batch, given by its indices [B], changed at random; in lanes [G, H, C, W, L], flat."""
         count = len(indices)
-        maps, colors, noise = self._streams.draw_changes(count)
-        self._noise[: len(noise)] = noise
+        maps, colors = self._streams.draw_changes(count, self._noise[: _IMAGE * count])
         starts = self._filled(indices) * _IMAGE
-        warp(self._lanes, self._bytes["train"], starts, self._filled(maps), self._frame, self._inputs)
-        self._recolour(count, *dataclasses.astuple(colors), self._noise, self._inputs)
+        warp(self._lanes, self._bytes["train"], starts, self._filled(maps), self._shades, self._frame, self._inputs)
+        noise = self._noise.astype(self._inputs.dtype, copy=False)
+        self._recolour(count, *dataclasses.astuple(colors), noise, self._inputs)
         return self._inputs
 
     def _filled(self, rows: np.ndarray) -> np.ndarray:

@@ -158,6 +158,16 @@ if_above = _choice(">")
 """if_above(a, b, x, y): lane by lane x where a > b, else y, which is also taken where either is no number."""
 
 
+@intrinsic(prefer_literal=True)
+def lane(typing_context, a, number):
+    """One of the numbers of a vector."""
+
+    def codegen(context, builder, sig, args):
+        return _emitter(context, builder, a).lane(args[0], number.literal_value)
+
+    return a.dtype(a, number), codegen
+
+
 @intrinsic
 def total(typing_context, a):
     """The sum over lanes."""
