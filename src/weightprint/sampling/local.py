@@ -32,6 +32,7 @@ from weightprint.sampling.engine import (
     Job,
     Note,
     Recover,
+    cannot_write,
     do,
     prepare_process,
 )
@@ -104,22 +105,24 @@ class Workers:
                 worker.give(attempts.take())
 
     def _start(self) -> None:
-        try:
-            if self._file is None:
+        if self._file is None:
+            try:
                 self._file, places = _share(self._images)
-                specification = {
-                    "zoo": str(self._zoo),
-                    "recipe": self._recipe.to_json(),
-                    "device": self._device,
-                    "file": self._file.fileno(),
-                    "images": places,
-                }
-                self._specification = json.dumps(specification).encode()
+            except OSError as error:
+                raise cannot_write(Path(tempfile.gettempdir()), error, what="the images") from error
+            specification = {
+                "zoo": str(self._zoo),
+                "recipe": self._recipe.to_json(),
+                "device": self._device,
+                "file": self._file.fileno(),
+                "images": places,
+            }
+            self._specification = json.dumps(specification).encode()
+        try:
             worker = _Worker(self._specification, self._file)
         except OSError as error:
             raise ZooError(
-                f"worker processes do not start: {error.strerror}",
-                hint="fewer --workers, or more memory, or more room in the temporary folder",
+                f"worker processes do not start: {error.strerror}", hint="fewer --workers, or more memory"
             ) from error
         self._workers.append(worker)
         self._selector.register(worker.answers, selectors.EVENT_READ, worker)
