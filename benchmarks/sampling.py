@@ -1,6 +1,6 @@
 """How fast small networks are trained, against a plain PyTorch loop in the same process of measurement.
 
-    python benchmarks/sampling.py [--seconds 2] [--repeats 7] [--against CHECKOUT] [--whole] [--json FILE]
+    python benchmarks/sampling.py [--seconds 2] [--repeats 7] [--against CHECKOUT] [--whole] [--cases A,B] [--json FILE]
 
 Measured, interleaved, several repeats, as medians with the smallest and largest, by the clock on the wall and by
 processor time, which other work on the machine disturbs less:
@@ -301,8 +301,15 @@ def serve(connection, all_cores: bool, checkout: str | None) -> None:
         connection.send((count / (time.perf_counter() - started), count / (time.process_time() - used)))
 
 
-def measure(seconds: float, repeats: int, checkout: str | None) -> dict[str, list[tuple[float, float]]]:
-    """Rates of every case by wall and by processor time, `repeats` times, one case after the other and round again."""
+def measure(
+    seconds: float, repeats: int, checkout: str | None, wanted: list[str]
+) -> dict[str, list[tuple[float, float]]]:
+    """Rates of every wanted case by wall and by processor time, one case after the other and round again."""
+    from weightprint import Setup
+    from weightprint.training.fast.ahead import compile_ahead
+
+    fields = [{}, {"augmentation": True}, *architectures().values()]
+    compile_ahead([Setup(**SETUP, **some) for some in fields], say=print)
     context = multiprocessing.get_context("spawn")
     cores = os.cpu_count() or 1
 
@@ -318,6 +325,8 @@ def measure(seconds: float, repeats: int, checkout: str | None) -> dict[str, lis
     others = start(cores, checkout=checkout) if checkout else []
     asked = {}
     for name, (_, _, count) in cases().items():
+        if not any(part in name for part in wanted):
+            continue
         asked[name] = name, plain if count == 0 else ours[:count]
         if checkout and name in BEFORE:
             asked[f"{name} ({BEFORE_WORD})"] = name, others
@@ -447,11 +456,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--against", metavar="CHECKOUT", help="another checkout of this repository")
+    parser.add_argument("--cases", default="", help="only those with one of these in their names, commas between them")
     parser.add_argument("--whole", action="store_true", help="weightprint sample end to end as well")
     parser.add_argument("--json", help="file for the result as JSON")
     options = parser.parse_args()
 
-    rates = measure(options.seconds, options.repeats, options.against)
+    rates = measure(options.seconds, options.repeats, options.against, options.cases.split(","))
     document = {"machine": machine(), "seconds": options.seconds, "repeats": options.repeats, "rates": rates}
     document["one_run"] = overhead()
     print("  ".join(f"{key} {value}" for key, value in document["machine"].items()))
@@ -465,6 +475,8 @@ def main() -> None:
         print(f"{name:56} {' '.join(f'{scale * v:12,.0f}' for v in cells)} {by_processor} {unit}")
     pairs = [(OURS, PLAIN)] + [(name, f"{name} ({BEFORE_WORD})") for name in BEFORE if options.against]
     for ours, theirs in pairs:
+        if ours not in rates or theirs not in rates:
+            continue
         by_wall, by_processor = (
             statistics.median(a[clock] / b[clock] for a, b in zip(rates[ours], rates[theirs], strict=True))
             for clock in (0, 1)
@@ -472,11 +484,13 @@ def main() -> None:
         print(
             f"{ours} over {theirs}: {by_wall:.2f} by wall time, {by_processor:.2f} by processor time (median of pairs)"
         )
-    operations = flop_per_sample() * statistics.median(processor for _, processor in rates[OURS])
-    share = operations / statistics.median(processor for _, processor in rates[PEAK])
-    print(f"a step's multiplications and additions: {share:.0%} of the peak in registers, by processor time")
-    per_image = 1e6 * (os.cpu_count() or 1) / statistics.median(processor for _, processor in rates["augmentation"])
-    print(f"augmentation: {per_image:.1f} µs of processor time per image")
+    if OURS in rates and PEAK in rates:
+        operations = flop_per_sample() * statistics.median(processor for _, processor in rates[OURS])
+        share = operations / statistics.median(processor for _, processor in rates[PEAK])
+        print(f"a step's multiplications and additions: {share:.0%} of the peak in registers, by processor time")
+    if "augmentation" in rates:
+        per_image = 1e6 * (os.cpu_count() or 1) / statistics.median(processor for _, processor in rates["augmentation"])
+        print(f"augmentation: {per_image:.1f} µs of processor time per image")
     print("one run: " + ", ".join(f"{key} {value:.3f}" for key, value in document["one_run"].items()))
     if options.whole:
         document["whole"] = {}

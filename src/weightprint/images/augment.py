@@ -196,14 +196,14 @@ def _hue_in_sixths(red: Tensor, green: Tensor, blue: Tensor, value: Tensor, spre
 
 def add_noise(images: Tensor, deviation: float, *, generator: torch.Generator) -> Tensor:
     """Add Gaussian noise of standard deviation `deviation`, independent for every value."""
-    noise = draw_noise(images.shape, generator=generator, dtype=images.dtype)
-    return torch.add(images, noise.to(images.device), alpha=deviation)
+    noise = draw_noise(images.shape, generator=generator)
+    return torch.add(images, noise.to(images.device, images.dtype), alpha=deviation)
 
 
-def draw_noise(shape: Sequence[int], *, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+def draw_noise(shape: Sequence[int], *, generator: torch.Generator) -> Tensor:
     """Normal random numbers [B, C, H, W]; drawn and in memory [H, C, W, B], as the compiled kernels have images."""
     count, channels, height, width = shape
-    noise = torch.empty(height, channels, width, count, dtype=dtype, device=generator.device)
+    noise = torch.empty(height, channels, width, count, device=generator.device)
     return noise.normal_(generator=generator).permute(3, 1, 0, 2)
 
 
