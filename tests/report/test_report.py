@@ -185,6 +185,12 @@ def test_every_figure_says_in_words_what_it_shows(standard):
     assert sum(tag == "title" for tag, _ in page.elements) == len(pictures) + 1
 
 
+def test_a_run_that_splits_name_differently_is_divided_and_not_lost(tmp_path, zoo):
+    document = classification(confusion=[[8.5, 0.5, 0], [0, 7, 0], [1, 1, 6]])
+    pictures = [a["aria-label"] for tag, a in Page(page_of(tmp_path, zoo, [document])).elements if tag == "svg"]
+    assert any("adam: 8.5 of 9 right" in label for label in pictures)
+
+
 def test_references_inside_figures_hit_one_element_each(standard):
     page = Page(standard)
     assert len(set(page.ids)) == len(page.ids)

@@ -145,6 +145,12 @@ def test_a_folder_without_a_report_is_refused_with_what_to_do(two, tmp_path, cap
     assert not (tmp_path / "both.html").exists()
 
 
+def test_reports_of_before_runs_left_out_were_counted_are_read(tmp_path):
+    older = [{name: value for name, value in row(95).items() if name != "left_out"}]
+    found = compare_reports(report(tmp_path / "a", older), report(tmp_path / "b", [row(60)]), tmp_path / "both.html")
+    assert found["differ"] == 1
+
+
 def test_a_damaged_report_is_refused(two, tmp_path):
     (two[0] / "report.json").write_text("{")
     with pytest.raises(CorruptFile, match=r"report\.json is no JSON"):

@@ -379,6 +379,11 @@ def _confusion(score: Score) -> np.ndarray | None:
     return matrix if matrix.shape == (len(classes), len(classes)) else None
 
 
+def _count(runs: float) -> str:
+    """A number of runs; a run that splits name differently is divided."""
+    return f"{runs:.1f}".removesuffix(".0")
+
+
 def _confusion_figure(score: Score, counts: np.ndarray, index: int) -> Picture:
     names = [short(value_text(value), 14) for value in score.document["classes"]]
     totals = counts.sum(axis=1, keepdims=True)
@@ -394,7 +399,7 @@ def _confusion_figure(score: Score, counts: np.ndarray, index: int) -> Picture:
             place = (column - 0.5, row - 0.5)
             axes.add_patch(Rectangle(place, 1, 1, facecolor=SHADE, alpha=0.65 * share, linewidth=0))
             if numbered and counts[row, column]:
-                axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center")
+                axes.text(column, row, _count(float(counts[row, column])), ha="center", va="center")
         ticks = range(len(names)) if len(names) <= 30 else []
         shown = [names[i] for i in ticks]
         slanted = max(map(len, names)) > 3
@@ -412,14 +417,13 @@ def _confusion_figure(score: Score, counts: np.ndarray, index: int) -> Picture:
             spine.set_visible(True)
             spine.set_alpha(0.4)
 
-    right = int(np.trace(counts))
     rows = "; ".join(
-        f"{name}: {int(counts[i, i])} of {int(totals[i, 0])} right"
+        f"{name}: {_count(counts[i, i])} of {_count(totals[i, 0])} right"
         for i, name in enumerate(names[:MOST_NUMBERED_CLASSES])
     )
     alt = (
         f"Confusion matrix of {words(score.target)} by {score.label}: "
-        f"{right} of {int(counts.sum())} test runs named right; {rows}."
+        f"{_count(float(np.trace(counts)))} of {_count(counts.sum())} test runs named right; {rows}."
     )
     side = min(3.4, 2.1 + 0.35 * len(names))
     return draw(f"confusion-{index}", (side, side + 0.25), paint, alt=alt)

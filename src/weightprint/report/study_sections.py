@@ -115,8 +115,8 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> di
     shown += _shown(
         "confusion",
         figures.confusion_figures(best),
-        "Test runs by true class (rows) and the class named (columns), over all splits, for the most accurate "
-        "meta-classifier of each property that is above its baseline.",
+        "Test runs by true class (rows) and the class named (columns), for the most accurate meta-classifier of "
+        "each property that is above its baseline; a run that splits name differently is divided among its answers.",
         [],
     )
     text = (

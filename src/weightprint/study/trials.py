@@ -19,8 +19,7 @@ from weightprint.errors import MetaError
 from weightprint.evaluation.answers import table as answers_table
 from weightprint.features.table import Table
 from weightprint.meta import build
-from weightprint.meta.estimator import goals_of
-from weightprint.meta.heads import Head
+from weightprint.meta.heads import Head, goals_of
 from weightprint.meta.learners.base import Examples, deal_folds
 from weightprint.meta.targets import CLASSIFICATION, Target, labels_of
 from weightprint.seeds import seed_from_hash
