@@ -73,21 +73,34 @@ def page(inspection: Inspection) -> RenderableType:
 
 def overview(entries: Sequence[Inspection | Mapping[str, Any]]) -> RenderableType:
     """Several files as one table: an inspection each, or {"file", "error"} for one that could not be read."""
-    names = list(dict.fromkeys(n for e in entries if isinstance(e, Inspection) for n in e.properties))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("file", overflow="fold", ratio=3)
-    table.add_column("parameters", justify="right")
-    for name in names:
-        table.add_column(_words(name), overflow="fold", ratio=2)
-    files = [entry.file if isinstance(entry, Inspection) else entry["file"] for entry in entries]
-    for entry, file in zip(entries, _names(files), strict=True):
-        if isinstance(entry, Inspection):
-            cells = [_answer(entry.properties.get(name)) for name in names]
-            table.add_row(_shown(file), _shown(f"{entry.architecture['parameters']:,}"), *cells)
-        else:
-            table.add_row(_shown(file), Text("not read", "red"), *[Text("–")] * len(names))
-    problems = [e for e in entries if not isinstance(e, Inspection)]
-    return Group(table, *(_problem(entry["error"]) for entry in problems))
+    problems = [entry for entry in entries if not isinstance(entry, Inspection)]
+    return Group(_Overview(entries), *(_problem(entry["error"]) for entry in problems))
+
+
+class _Overview:
+    """The table of several files. Answers are kept whole where the width allows it, and the files' names folded."""
+
+    def __init__(self, entries: Sequence[Inspection | Mapping[str, Any]]) -> None:
+        self._entries = entries
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        entries = self._entries
+        names = list(dict.fromkeys(n for e in entries if isinstance(e, Inspection) for n in e.properties))
+        widths = [max(map(len, (*_words(name).split(), CANNOT_SAY))) for name in names]
+        fits = sum(widths) + 2 * len(widths) + 24 <= options.max_width
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("file", overflow="fold")
+        table.add_column("parameters", justify="right")
+        for name, width in zip(names, widths, strict=True):
+            table.add_column(_words(name), overflow="fold", min_width=width if fits else None)
+        files = [entry.file if isinstance(entry, Inspection) else entry["file"] for entry in entries]
+        for entry, file in zip(entries, _names(files), strict=True):
+            if isinstance(entry, Inspection):
+                cells = [_answer(entry.properties.get(name)) for name in names]
+                table.add_row(_shown(file), _shown(f"{entry.architecture['parameters']:,}"), *cells)
+            else:
+                table.add_row(_shown(file), Text("not read", "red"), *[Text("–")] * len(names))
+        yield table
 
 
 def _title(inspection: Inspection) -> Text:
