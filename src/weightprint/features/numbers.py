@@ -12,6 +12,7 @@ Features = dict[str, npt.NDArray[np.float64]]
 
 
 def log10(x: npt.NDArray) -> npt.NDArray[np.float64]:
+    """Decimal logarithm of magnitudes, TINY added, so that 0 has one."""
     return np.log10(np.abs(x) + TINY)
 
 
@@ -26,6 +27,7 @@ def dots(x: npt.NDArray, y: npt.NDArray) -> npt.NDArray[np.float64]:
 
 
 def rms(x: npt.NDArray, axis: int | tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Root mean square over some axes, summed in float64."""
     summed = np.square(x).sum(axis=axis, dtype=np.float64)
     return np.sqrt(summed * (summed.size / x.size))
 

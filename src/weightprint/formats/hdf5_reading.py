@@ -101,6 +101,7 @@ def attribute(group, name: str):
 
 
 def decoded(value):
+    """An attribute as plain values that JSON can hold: arrays as lists, bytes as text."""
     if hasattr(value, "ravel"):
         value = value.ravel().tolist()
         return [decoded(item) for item in value]
@@ -131,6 +132,7 @@ def description(item) -> dict:
 
 
 def main(arguments: list) -> int:
+    """Body of the process that reads one file and writes what it found to standard output; returns its exit code."""
     search, task, path, start, length, *rest = arguments
     sys.path.extend(search.split(os.pathsep))
     limited()

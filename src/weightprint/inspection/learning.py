@@ -23,8 +23,6 @@ from weightprint.zoo.readable import Readable
 PROPERTIES = ("optimizer_family", "activation", "initialization", "image_kind")
 """What is told, the first first."""
 
-FURTHER = ("optimizer", "batch_norm", "augmentation")
-
 SETTINGS: dict[str, Any] = {
     "iterations": 120,
     "leaves": 7,
