@@ -32,7 +32,7 @@ def judge(shipped: Shipped, strangers: Sequence[Stranger]) -> dict[str, dict[str
     majority: share of the most frequent value
     """
     found: dict[str, dict[str, Any]] = {}
-    said = [(s, verdicts_of(s.network, shipped)[0]) for s in strangers if s.network is not None and not s.embedded]
+    said = [(s, verdicts_of(s.network, shipped)) for s in strangers if s.network is not None and not s.embedded]
     for name in shipped.properties:
         own = [(s.labels[name], v[name]) for s, v in said if s.labels.get(name) in shipped.classes(name)]
         if not own:
