@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from weightprint import load_meta
 from weightprint.cli import main as cli
 from weightprint.zoo import Zoo
 
@@ -201,6 +202,14 @@ def test_a_damaged_run_is_left_out_of_a_fit_with_a_warning_that_names_it(capsys,
     assert "fitted on" in out
     assert err.startswith(f"warning: run {number} ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("model", ["trees", "layer_trees"])
+def test_without_a_slice_length_a_model_of_whole_vectors_reads_them(capsys, tmp_path, sampled_zoo, model):
+    options = ["--property", "learning_rate", "--model", model, "--snapshots", "2-4", "--converged", "off"]
+    code, document = run_json(capsys, "fit", sampled_zoo, tmp_path / "meta", *options)
+    assert code == 0, document
+    assert load_meta(tmp_path / "meta").evaluate(Zoo(sampled_zoo))["slice_length"] == "all"
 
 
 def test_several_properties_are_fitted_and_evaluated_together(capsys, tmp_path, sampled_zoo):
