@@ -69,7 +69,6 @@ def run_demo(
         out / "report.html",
         sampled.zoo,
         results,
-        title="What the weights of small classifiers give away",
         seconds=seconds,
         commands=[f"weightprint demo {out}"],
     )

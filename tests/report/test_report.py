@@ -12,7 +12,7 @@ import pytest
 from weightprint import Layout, Setup
 from weightprint.errors import ZooError
 from weightprint.report import accuracy_text, evaluation_text, write_report
-from weightprint.report.scores import answer
+from weightprint.report.scores import answer, headline, words
 from weightprint.study.maps import weight_map
 from weightprint.zoo import Zoo, write_run
 from weightprint.zoo.layout import Tensor
@@ -226,6 +226,11 @@ def test_only_what_excludes_chance_and_majority_is_claimed():
     assert "augmentation (" not in said
 
 
+def test_the_headline_names_what_is_claimed_and_nothing_else():
+    said = headline([classification(), classification(model="dmc", per_run={"accuracy": 0.5}), unsettled()])
+    assert said == f"Trained weights give away the {words(classification()['property'])}"
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -239,6 +244,7 @@ def test_only_what_excludes_chance_and_majority_is_claimed():
 )
 def test_nothing_is_claimed_of_an_interval_that_reaches_the_baseline(document):
     assert "can be named better" not in answer([document])
+    assert headline([document]) == "What these weights give away is not settled"
     assert "do not settle" in answer([document])
     assert "▲" not in accuracy_text([document]).splitlines()[2]
 

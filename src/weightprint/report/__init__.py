@@ -20,7 +20,7 @@ def write_report(
     zoo: Zoo,
     results: Sequence[Mapping[str, Any]],
     *,
-    title: str,
+    title: str = "",
     seconds: Mapping[str, float],
     commands: Sequence[str],
 ) -> Path:
@@ -29,7 +29,7 @@ def write_report(
     path:     where to; the file appears whole or not at all
     zoo:      the runs that the results stand on, training and test runs alike
     results:  evaluation documents, as `MetaClassifier.evaluate` makes them; keys that are missing are left blank
-    title:    the heading
+    title:    the heading; without one, what the results say in a line
     seconds:  what was done → how long it took
     commands: what to type to get the same again
 

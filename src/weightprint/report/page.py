@@ -15,6 +15,7 @@ from weightprint.report.scores import (
     best_of_each_property,
     classifications,
     enumeration,
+    headline,
     in_order,
     regressions,
     words,
@@ -51,7 +52,7 @@ def render(
     lengths = population.training_lengths(zoo)
     return render_page(
         "page.html",
-        title=title,
+        title=title or headline(results),
         answer=answer(results),
         facts=_facts(zoo, scores, fits),
         above=tables.ABOVE,

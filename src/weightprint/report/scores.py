@@ -194,6 +194,14 @@ def enumeration(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
+def headline(results: Iterable[Mapping[str, Any]]) -> str:
+    """What a reader learns, in one line: the properties whose whole interval lies above the baseline."""
+    named = in_order(score.target for score in classifications(list(results)) if score.above)
+    if not named:
+        return "What these weights give away is not settled"
+    return f"Trained weights give away the {enumeration([words(name) for name in named])}"
+
+
 def answer(results: Iterable[Mapping[str, Any]]) -> str:
     """What the numbers allow to be said in one or two sentences; nothing is claimed of an interval that includes
     the baseline."""
