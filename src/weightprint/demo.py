@@ -50,7 +50,7 @@ def run_demo(
     )
     seconds = {"sampling": sampled.seconds}
 
-    train, _ = sampled.zoo.split()
+    train, test = sampled.zoo.split()
     (out / "metas").mkdir(exist_ok=True)
     results = []
     for model, options in MODELS.items():
@@ -59,7 +59,7 @@ def run_demo(
             fit_started = time.perf_counter()
             meta = build(model, target=target, **options).fit(train)
             meta.save(out / "metas" / f"{target}-{model}")
-            results.append(meta.evaluate(sampled.zoo))
+            results.append(meta.evaluate(test))
             work = f"fitting and evaluating {model}"
             seconds[work] = seconds.get(work, 0.0) + time.perf_counter() - fit_started
 
