@@ -28,8 +28,9 @@ from weightprint.training import loop as training
 from weightprint.training.cohorts import CohortNetwork, CohortOptimizer, augment_members, train_cohort
 from weightprint.training.loop import CURVE_COLUMNS, Streams, train
 from weightprint.training.loop import to_float as training_to_float
-from weightprint.training.networks import Network, initialize, to_vector
+from weightprint.training.networks import Network, initialize
 from weightprint.training.optimizers import RULES, FlatParameters
+from weightprint.training.vectors import to_vector
 
 SMALL = Setup(dataset="shapes", filter_size=3, width_conv=4, width_fc=32, batch_size=32, learning_rate=0.003)
 DIFFERENT = [

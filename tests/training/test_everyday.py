@@ -14,8 +14,9 @@ from weightprint.errors import DataError, SetupError, ZooError
 from weightprint.images import prepare
 from weightprint.setups.everyday.layers import layers, multiply_adds, weight_count
 from weightprint.training.everyday.loop import learning_rate, snapshot_steps
-from weightprint.training.everyday.networks import EverydayNetwork, from_vector, initialize, load_vector, to_vector
+from weightprint.training.everyday.networks import EverydayNetwork, from_vector, initialize
 from weightprint.training.loop import Streams
+from weightprint.training.vectors import load_vector, to_vector
 
 SPACE = EverydaySpace(datasets=("digits", "photo_patches"), steps=(20, 30))
 

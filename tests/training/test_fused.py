@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 from weightprint import Setup
 from weightprint.training.fast.fused import conv_norm_pool_activate
-from weightprint.training.networks import ACTIVATIONS, Network, initialize, to_vector
+from weightprint.training.networks import ACTIVATIONS, Network, initialize
+from weightprint.training.vectors import to_vector
 
 
 @pytest.mark.parametrize("pool", [True, False])

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from weightprint import Layout, Setup
 from weightprint.errors import ZooError
 from weightprint.setups import ACTIVATIONS, INITIALIZATIONS
-from weightprint.training.networks import Network, from_vector, initialize, load_vector, to_vector
+from weightprint.training.networks import Network, from_vector, initialize
+from weightprint.training.vectors import load_vector, to_vector
 
 
 def network(setup, seed=0):

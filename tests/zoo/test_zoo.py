@@ -14,7 +14,7 @@ from tests.conftest import sample_tiny
 from weightprint.errors import CorruptFile, RecipeMismatch, ZooError
 from weightprint.images import load, prepare
 from weightprint.setups.recipe import Recipe
-from weightprint.training.networks import to_vector
+from weightprint.training.vectors import to_vector
 from weightprint.zoo import Zoo, in_test_part
 from weightprint.zoo.index import converged
 

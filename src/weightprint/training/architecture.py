@@ -31,25 +31,40 @@ def hidden_units(setup: Setup) -> tuple[int, ...]:
     return tuple(setup.width_fc >> i for i in range(setup.depth_fc))
 
 
+def add_entry(
+    entries: list[dict[str, Any]],
+    name: str,
+    kind: str,
+    part: str,
+    shape: tuple[int, ...],
+    source: str,
+    axes: str,
+    **more: Any,
+) -> None:
+    """Add a layer's tensor behind those that are there; `more` are the optional fields of docs/format.md."""
+    offset = entries[-1]["offset"] + math.prod(entries[-1]["shape"]) if entries else 0
+    entries.append(
+        {
+            "name": f"{name}/{kind}",
+            "kind": kind,
+            "part": part,
+            "shape": list(shape),
+            "offset": offset,
+            "source": source,
+            "axes": axes,
+            "tied_to": None,
+            **more,
+        }
+    )
+
+
 def tensor_entries(setup: Setup) -> list[dict[str, Any]]:
     """The layout of a set-up's network, as docs/format.md writes it: layers in forward order, each with kernel, bias
     and, where it is normalised, beta, gamma, moving mean and moving variance (protocol: the paper's release files)."""
     entries: list[dict[str, Any]] = []
 
     def add(name: str, kind: str, part: str, shape: tuple[int, ...], source: str, axes: str) -> None:
-        offset = entries[-1]["offset"] + math.prod(entries[-1]["shape"]) if entries else 0
-        entries.append(
-            {
-                "name": f"{name}/{kind}",
-                "kind": kind,
-                "part": part,
-                "shape": list(shape),
-                "offset": offset,
-                "source": source,
-                "axes": axes,
-                "tied_to": None,
-            }
-        )
+        add_entry(entries, name, kind, part, shape, source, axes)
 
     def add_norm(name: str, part: str, width: int, source: str) -> None:
         if setup.batch_norm:

@@ -27,9 +27,10 @@ from weightprint.seeds import seed_from_hash
 from weightprint.setups import EverydaySetup, Setup
 from weightprint.training.architecture import weight_count
 from weightprint.training.devices import refuse_absent_device
-from weightprint.training.networks import Network, initialize, to_vector
+from weightprint.training.networks import Network, initialize
 from weightprint.training.optimizers import RULES, FlatParameters
 from weightprint.training.stopping import EARLIEST_STOP, EarlyStopping, evenly_spaced
+from weightprint.training.vectors import to_vector
 
 LEARNING_RATE_DECAY = 0.96
 MAX_EPOCHS = 1000

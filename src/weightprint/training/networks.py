@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weightprint.errors import ZooError
 from weightprint.setups import IMAGE_CHANNELS, IMAGE_SIDE, Setup
 from weightprint.training.architecture import BLOCKS, conv_channels, hidden_units, layers_per_block, tensor_entries
 from weightprint.training.fast.fused import conv_norm_pool_activate, fits
+from weightprint.training.vectors import filled
 
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
@@ -59,6 +60,11 @@ class Network(nn.Module):
         self.fc_norm = nn.ModuleList(_batch_norm(nn.BatchNorm1d, width, setup) for width in units)
         self._ends_block = [i + 1 == n for n in layers_per_block(setup.depth_conv) for i in range(n)]
         self._activation = ACTIVATIONS[setup.activation]
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """Of its layout, as docs/format.md writes it."""
+        return tensor_entries(self.setup)
 
     def forward(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """Class scores [B, outputs] of images [B, 3, 32, 32]; dropout draws from `generator` in training mode."""
@@ -139,35 +145,6 @@ def _fill_kernel(kernel: Tensor, scheme: str, generator: torch.Generator) -> Non
         kernel.uniform_(-bound, bound, generator=generator)
 
 
-def tensors(network: Network) -> Iterator[Tensor]:
-    """The network's tensors in the order of its layout."""
-    named = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    return (named[entry["source"]] for entry in tensor_entries(network.setup))
-
-
-def to_vector(network: Network) -> Tensor:
-    """The network's weights as one vector [P] in the order of its layout."""
-    with torch.no_grad():
-        return torch.cat([tensor.reshape(-1) for tensor in tensors(network)])
-
-
-def load_vector(network: Network, vector: Tensor | np.ndarray) -> None:
-    """Copy a weight vector [P] into a network. Raises ZooError when the length does not fit."""
-    values = torch.as_tensor(np.array(vector) if isinstance(vector, np.ndarray) else vector)
-    parts = list(tensors(network))
-    size = sum(tensor.numel() for tensor in parts)
-    if values.shape != (size,):
-        raise ZooError(f"a weight vector of this network has {size} entries, not shape {list(values.shape)}")
-    with torch.no_grad():
-        for tensor, stretch in zip(parts, values.split([tensor.numel() for tensor in parts]), strict=True):
-            tensor.copy_(stretch.view(tensor.shape))
-
-
 def from_vector(setup: Setup, vector: Tensor | np.ndarray) -> Network:
     """A network with the weights of a vector [P], in eval mode."""
-    network = Network(setup)
-    for norm in (*network.conv_norm, *network.fc_norm):
-        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
-            norm.reset_running_stats()
-    load_vector(network, vector)
-    return network.eval()
+    return filled(Network(setup), vector)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from weightprint.setups.everyday import EverydaySetup
 from weightprint.setups.everyday.layers import layers
+from weightprint.training.architecture import add_entry
 
 _NORM_TENSORS = {
     "none": (),
@@ -24,33 +24,25 @@ _NORM_TENSORS = {
 def everyday_entries(setup: EverydaySetup) -> list[dict[str, Any]]:
     """Layers in forward order, each with kernel, bias and, where normalised, beta, gamma and moving statistics."""
     entries: list[dict[str, Any]] = []
-
-    def add(name: str, kind: str, part: str, shape: tuple[int, ...], source: str, axes: str, **more: Any) -> None:
-        offset = entries[-1]["offset"] + math.prod(entries[-1]["shape"]) if entries else 0
-        entries.append(
-            {
-                "name": f"{name}/{kind}",
-                "kind": kind,
-                "part": part,
-                "shape": list(shape),
-                "offset": offset,
-                "source": source,
-                "axes": axes,
-                "tied_to": None,
-                **more,
-            }
-        )
-
     for layer in layers(setup):
         source = module_of(layer.name)
         wiring: dict[str, Any] = {"reads": list(layer.reads)}
         if layer.flattened:
             wiring["flatten"] = {"order": setup.flatten, "size": list(layer.flattened)}
-        add(layer.name, "kernel", layer.part, layer.shape, f"{source}.weight", "oihw"[: len(layer.shape)], **wiring)
+        add_entry(
+            entries,
+            layer.name,
+            "kernel",
+            layer.part,
+            layer.shape,
+            f"{source}.weight",
+            "oihw"[: len(layer.shape)],
+            **wiring,
+        )
         if layer.bias:
-            add(layer.name, "bias", layer.part, layer.shape[:1], f"{source}.bias", "o")
+            add_entry(entries, layer.name, "bias", layer.part, layer.shape[:1], f"{source}.bias", "o")
         for kind, attribute in _NORM_TENSORS[setup.norm] if layer.normed else ():
-            add(layer.name, kind, layer.part, layer.shape[:1], f"{norm_of(layer.name)}.{attribute}", "o")
+            add_entry(entries, layer.name, kind, layer.part, layer.shape[:1], f"{norm_of(layer.name)}.{attribute}", "o")
     return entries
 
 

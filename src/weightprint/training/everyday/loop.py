@@ -16,9 +16,10 @@ from weightprint.images.augment import add_noise, adjust_brightness_and_contrast
 from weightprint.setups.everyday import EverydaySetup
 from weightprint.setups.everyday.space import SNAPSHOTS
 from weightprint.training.devices import refuse_absent_device
-from weightprint.training.everyday.networks import EverydayNetwork, initialize, to_vector
+from weightprint.training.everyday.networks import EverydayNetwork, initialize
 from weightprint.training.loop import CURVE_COLUMNS, Streams, TrainedRun
 from weightprint.training.optimizers import RULES, FlatParameters, Momentum, Optimizer
+from weightprint.training.vectors import to_vector
 
 MOST_EVALUATED = 500
 """Training and validation images that an evaluation looks at: the first ones, which are one of each class in turn."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weightprint.errors import ZooError
 from weightprint.setups.everyday import EverydaySetup
 from weightprint.setups.everyday.layers import Layer, is_pooled, layers
 from weightprint.training.everyday.entries import everyday_entries
 from weightprint.training.networks import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, TRUNCATED_SIGMA, fans
+from weightprint.training.vectors import filled
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -61,6 +62,11 @@ class EverydayNetwork(nn.Module):
         if self.setup.scaling == "unit":
             return images
         return (images - self._mean.to(images.device)) / self._deviation.to(images.device)
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """Of its layout, as docs/format.md writes it."""
+        return everyday_entries(self.setup)
 
     def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """Class scores; dropout draws from `generator` in training mode."""
@@ -174,35 +180,6 @@ def _fill(kernel: Tensor, setup: EverydaySetup, generator: torch.Generator) -> N
         kernel.uniform_(-bound, bound, generator=generator)
 
 
-def tensors(network: EverydayNetwork) -> Iterator[Tensor]:
-    """The network's tensors in the order of its layout."""
-    named = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    return (named[entry["source"]] for entry in everyday_entries(network.setup))
-
-
-def to_vector(network: EverydayNetwork) -> Tensor:
-    """The network's weights as one vector [P] in the order of its layout."""
-    with torch.no_grad():
-        return torch.cat([tensor.reshape(-1) for tensor in tensors(network)])
-
-
-def load_vector(network: EverydayNetwork, vector: Tensor | np.ndarray) -> None:
-    """Copy a weight vector [P] into a network. Raises ZooError when the length does not fit."""
-    values = torch.as_tensor(np.array(vector) if isinstance(vector, np.ndarray) else vector)
-    parts = list(tensors(network))
-    size = sum(tensor.numel() for tensor in parts)
-    if values.shape != (size,):
-        raise ZooError(f"a weight vector of this network has {size} entries, not shape {list(values.shape)}")
-    with torch.no_grad():
-        for tensor, stretch in zip(parts, values.split([tensor.numel() for tensor in parts]), strict=True):
-            tensor.copy_(stretch.view(tensor.shape))
-
-
 def from_vector(setup: EverydaySetup, vector: Tensor | np.ndarray) -> EverydayNetwork:
     """A network with the weights of a vector [P], in eval mode."""
-    network = EverydayNetwork(setup)
-    for norm in (*network.conv_norm, *network.fc_norm):
-        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
-            norm.reset_running_stats()
-    load_vector(network, vector)
-    return network.eval()
+    return filled(EverydayNetwork(setup), vector)
