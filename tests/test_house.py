@@ -99,6 +99,27 @@ def test_no_imports_go_round_in_circles():
         visit(module)
 
 
+def private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+FOREIGN = {"_BatchNorm"}
+"""Private names of libraries for which they have no public one."""
+
+
+@pytest.mark.parametrize("path", modules(), ids=module_name)
+def test_no_module_reaches_the_private_names_of_another(path):
+    tree = ast.parse(path.read_text())
+    own = {n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+    own |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    own |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("weightprint"):
+            assert not [alias.name for alias in node.names if private(alias.name)]
+        if isinstance(node, ast.Attribute) and private(node.attr) and node.attr not in FOREIGN:
+            assert node.attr in own, f"{path.name}:{node.lineno} reaches {ast.unparse(node)}"
+
+
 @pytest.mark.parametrize("path", modules(), ids=module_name)
 def test_no_module_grows_past_500_lines(path):
     assert len(path.read_text().splitlines()) <= 500

@@ -194,6 +194,16 @@ def test_a_measurement_is_regressed_at_its_snapshots(zoo):
     assert excluded == {}
 
 
+@pytest.mark.parametrize("model", ["trees", "layer_trees"])
+def test_a_single_snapshot_a_run_is_enough(make_zoo, model):
+    zoo = make_zoo(60, snapshots=1)
+    train, test = zoo.split()
+    meta = build(model, target="optimizer", iterations=20).fit(train)
+    assert meta.view.snapshots == "later-half"
+    assert meta.read(test)[0][0].snapshots == (1,)
+    assert meta.score(test) > 0.6
+
+
 def test_classes_keep_their_own_type(zoo):
     train, test = zoo.split()
     assert quick("svm", "augmentation").fit(train).classes_ == (False, True)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weightprint.meta.estimator import MetaClassifier
+    from weightprint.zoo.readable import Readable
 
 _HOMES = {
     "MODELS": "models",
@@ -59,7 +64,7 @@ def _builder(name: str) -> Any:
     return make
 
 
-def fit(model: str, runs: Any, **settings: Any) -> Any:
+def fit(model: str, runs: Iterable[Readable], **settings: Any) -> MetaClassifier:
     """`build(model, **settings)`, fitted on every run given: give it the training part of a split."""
     from weightprint.meta.models import build
 

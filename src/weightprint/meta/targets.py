@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from weightprint.errors import CorruptFile, MetaError, did_you_mean
 from weightprint.evaluation.answers import CLASSIFICATION, REGRESSION
+from weightprint.zoo.readable import Readable
 
 MOST_CLASSES = 10
 """A number with more distinct values than this is regressed; with as many or fewer, each value is a class."""
@@ -93,7 +94,7 @@ def _skewness(x: npt.NDArray[np.float64]) -> float:
     return float((deviation**3).mean() / (deviation**2).mean() ** 1.5)
 
 
-def check_name(name: str, runs: Iterable[Any]) -> bool:
+def check_name(name: str, runs: Iterable[Readable]) -> bool:
     """Whether `name` is measured at the snapshots (True) or a property of the runs (False).
 
     Raises MetaError with the nearest known name when it is neither.
@@ -115,7 +116,7 @@ def check_name(name: str, runs: Iterable[Any]) -> bool:
     raise MetaError(f"no property {name!r} in this zoo", hint=did_you_mean(name, [*properties, *measurements]))
 
 
-def labels_of(run: Any, name: str, snapshots: Sequence[int]) -> tuple[Any, ...]:
+def labels_of(run: Readable, name: str, snapshots: Sequence[int]) -> tuple[Any, ...]:
     """A run's label at each of its snapshots (numbered from 1); empty when one is missing or NaN."""
     if name in run.properties:
         labels = [run.properties[name]] * len(snapshots)

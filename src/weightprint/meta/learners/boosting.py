@@ -80,12 +80,10 @@ class Boosting:
         known = {name: value for name, value in facts.items() if name not in ("columns", "constant")}
         if facts["constant"] is not None:
             return FittedTrees(None, names, np.array(facts["constant"], np.float64), known)
-        from lightgbm import Booster
-        from lightgbm.basic import LightGBMError
-
+        lightgbm = load_lightgbm()
         try:
-            booster = Booster(model_str=files[TREES_FILE].decode())
-        except LightGBMError as error:
+            booster = lightgbm.Booster(model_str=files[TREES_FILE].decode())
+        except lightgbm.basic.LightGBMError as error:
             raise ValueError(f"{TREES_FILE}: {error}") from error
         return FittedTrees(booster, names, None, known)
 
