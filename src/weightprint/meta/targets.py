@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import CorruptFile, MetaError, did_you_mean
 from weightprint.evaluation.answers import CLASSIFICATION, REGRESSION
-from weightprint.zoo.readable import Readable
 
 MOST_CLASSES = 10
 """A number with more distinct values than this is regressed; with as many or fewer, each value is a class."""
 
 DECADE = 10
 """A number whose largest value is at most so many times its smallest is regressed as it is."""
+
+
+class Labelled(Protocol):
+    """What labels come from: properties by name, and one row of measurements per snapshot."""
+
+    @property
+    def properties(self) -> Mapping[str, Any]: ...
+    @property
+    def measurements(self) -> Sequence[Mapping[str, Any]]: ...
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ def _skewness(x: npt.NDArray[np.float64]) -> float:
     return float((deviation**3).mean() / (deviation**2).mean() ** 1.5)
 
 
-def check_name(name: str, runs: Iterable[Readable]) -> bool:
+def check_name(name: str, runs: Iterable[Labelled]) -> bool:
     """Whether `name` is measured at the snapshots (True) or a property of the runs (False).
 
     Raises MetaError with the nearest known name when it is neither.
@@ -116,7 +124,7 @@ def check_name(name: str, runs: Iterable[Readable]) -> bool:
     raise MetaError(f"no property {name!r} in this zoo", hint=did_you_mean(name, [*properties, *measurements]))
 
 
-def labels_of(run: Readable, name: str, snapshots: Sequence[int]) -> tuple[Any, ...]:
+def labels_of(run: Labelled, name: str, snapshots: Sequence[int]) -> tuple[Any, ...]:
     """A run's label at each of its snapshots (numbered from 1); empty when one is missing or NaN."""
     if name in run.properties:
         labels = [run.properties[name]] * len(snapshots)
