@@ -290,7 +290,7 @@ def test_a_fit_is_kept_every_so_often_and_at_the_end_of_an_epoch(few, tmp_path, 
 
 
 @pytest.mark.usefixtures("every_step")
-def test_seconds_are_counted_over_all_sittings(few, tmp_path, monkeypatch):
+def test_seconds_are_counted_over_all_interruptions(few, tmp_path, monkeypatch):
     path = str(tmp_path / "x.partial")
     settings = {"epochs": 100_000, "max_seconds": 0.5, "checkpoint": path}
     with monkeypatch.context() as patch:

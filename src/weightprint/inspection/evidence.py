@@ -89,7 +89,7 @@ class Evidence:
     @property
     def sentence(self) -> str:
         layer = f"layer {self.layer}" if self.layer.isdecimal() else self.layer
-        return f"{layer}: {self.about} {self.level}; that speaks {'for' if self.towards else 'against'} it"
+        return f"{layer}: {self.about}, {self.level}; that speaks {'for' if self.towards else 'against'} it"
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "share": round(self.share, 4), "sentence": self.sentence}
@@ -124,14 +124,14 @@ def _level(shipped: Shipped, column: str, table: Table) -> str:
     """Where the network's value lies among known ones, in words."""
     world = shipped.world
     if column not in world.names or column not in table.names:
-        return "is missing" if column not in table.names else "is unusual"
+        return "missing" if column not in table.names else "unusual"
     place = world.names.index(column)
     value = float(table.rows[0, table.names.index(column)])
     low, middle, high = world.low[place], world.middle[place], world.high[place]
     if not np.isfinite([low, high]).all():
-        return "is known of few networks"
+        return "known of few networks"
     if value < low:
-        return "is lower than in nearly all known networks"
+        return "lower than in nearly all known networks"
     if value > high:
-        return "is higher than in nearly all known networks"
-    return "is on the high side" if value > middle else "is on the low side"
+        return "higher than in nearly all known networks"
+    return "on the high side" if value > middle else "on the low side"
