@@ -1,28 +1,36 @@
 """How fast small networks are trained, against a plain PyTorch loop in the same process of measurement.
 
-    python benchmarks/sampling.py [--seconds 3] [--repeats 7] [--json FILE]
+    python benchmarks/sampling.py [--seconds 2] [--repeats 7] [--against CHECKOUT] [--whole] [--cases A,B] [--json FILE]
 
-Measured, interleaved, several repeats, as medians with the smallest and largest:
+Measured, interleaved, several repeats, as medians with the smallest and largest, by the clock on the wall and by
+processor time, which other work on the machine disturbs less:
 
 - the fixed space's network at batch 64, ReLU, Adam, no augmentation, in training samples per second summed over the
   machine: a plain PyTorch loop with all cores, the same as one single-threaded process per core, and weightprint's step
-  as one single-threaded process per core;
+  as one process and as one process per core;
 - a cohort's step: runs that are trained as one, meant for GPUs, in training samples of all its members;
-- weightprint's step for the smallest, the median and the largest architecture of the space `main`;
+- weightprint's step with augmentation, and for the smallest, median and largest architecture of the space `main`;
 - evaluation, in images per second; augmentation, in microseconds per image and core;
-- the dense convolution peak of the machine, in GFLOP/s, as the yardstick of what is possible;
-- a whole run end to end: the share of the time that is neither training step nor evaluation.
+- the peak of multiplication with addition in registers and of a dense convolution, in GFLOP/s, as yardsticks;
+- a whole run in one process: the shares of the time that are training steps, evaluation, and neither;
+- with --whole, `weightprint sample` end to end, start of the workers included: 8 runs of 6,000 images, 20 epochs.
+
+With --against the same of another checkout of this repository, by its own benchmarks/sampling.py, in turn with ours.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import json
 import multiprocessing
 import os
 import platform
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -76,29 +84,20 @@ def plain_step() -> Callable[[], int]:
     return step
 
 
-def our_step(**architecture: int) -> Callable[[], int]:
+def our_step(augmentation: bool = False, **architecture: int) -> Callable[[], int]:
     """One training step as `weightprint.training.loop.train` makes it."""
-    import torch
-    import torch.nn.functional as F
+    import numpy as np
 
     from weightprint import Setup
-    from weightprint.training.loop import ResidentImages
-    from weightprint.training.networks import Network, initialize
-    from weightprint.training.optimizers import RULES, FlatParameters
+    from weightprint.training.loop import begin
+    from weightprint.training.streams import Streams
 
-    setup = Setup(**SETUP, **architecture)
-    generator = torch.Generator().manual_seed(0)
-    network = Network(setup)
-    initialize(network, generator=generator)
-    flat = FlatParameters(network.parameters())
-    optimizer = RULES[setup.optimizer](flat.values, flat.gradients)
-    images = ResidentImages(_random_images(), "cpu")
-    network.train()
+    setup = Setup(**SETUP, augmentation=augmentation, **architecture)
+    training = begin(setup, _random_images(), Streams(0, 0, "cpu"))
+    generator = np.random.default_rng(0)
 
     def step() -> int:
-        batch, labels = images.training_batch(torch.randint(0, 2250, (BATCH,), generator=generator))
-        flat.backward(F.cross_entropy(network(batch, generator=generator), labels))
-        optimizer.step(1e-3)
+        training.step(generator.integers(0, 2250, BATCH), 1e-3)
         return BATCH
 
     return step
@@ -132,34 +131,79 @@ def cohort_step(members: int) -> Callable[[], int]:
 
 def our_evaluation() -> Callable[[], int]:
     """One evaluation of training, validation and test images."""
-    import torch
-
     from weightprint import Setup
-    from weightprint.training.loop import ResidentImages
-    from weightprint.training.networks import Network, initialize
+    from weightprint.training.loop import begin
+    from weightprint.training.streams import Streams
 
-    network = Network(Setup(**SETUP))
-    initialize(network, generator=torch.Generator().manual_seed(0))
-    images = ResidentImages(_random_images(), "cpu")
+    training = begin(Setup(**SETUP), _random_images(), Streams(0, 0, "cpu"))
 
     def evaluate() -> int:
-        images.evaluate(network)
+        training.evaluate()
         return 1000
 
     return evaluate
 
 
 def our_augmentation() -> Callable[[], int]:
-    import torch
+    """A batch from bytes to changed numbers in lanes, as a training step begins."""
+    import numpy as np
 
-    from weightprint.images.augment import augment
+    from weightprint import Setup
+    from weightprint.training.fast.training import FastTraining
+    from weightprint.training.loop import begin
+    from weightprint.training.streams import Streams
 
-    generator = torch.Generator().manual_seed(0)
-    batch = torch.rand(BATCH, 32, 32, 3, generator=generator).permute(0, 3, 1, 2)
+    training = begin(Setup(**SETUP, augmentation=True), _random_images(), Streams(0, 0, "cpu"))
+    assert isinstance(training, FastTraining)  # there is nothing to measure elsewhere
 
     def run() -> int:
-        augment(batch, generator=generator)
+        training.load_changed(np.arange(BATCH))
         return BATCH
+
+    return run
+
+
+def multiplications() -> Callable[[], int]:
+    """Multiplications with addition that stay in registers: what the processor can do at most. Counts operations."""
+    import numba
+    import numpy as np
+    from numba.core import types
+
+    from weightprint.training.fast.choice import choose, features_in_force
+    from weightprint.training.fast.emit import Emitter, integers, intrinsic
+
+    choice = choose(features_in_force())
+    assert choice is not None
+    times, sums = 200_000, 12
+
+    @intrinsic(prefer_literal=True)
+    def multiply(typing_context, numbers, times, spec):
+        lanes, count = integers(spec)
+
+        def codegen(context, builder, signature, args):
+            emit = Emitter(context, builder, numbers.dtype, lanes)
+            data, accumulators = emit.data(numbers, args[0]), emit.accumulators(count)
+            a, b = emit.load(data, 0), emit.load(data, lanes)
+            with emit.loop(0, args[1]):
+                for accumulator in accumulators:
+                    emit.accumulate(a, b, accumulator)
+            for i, accumulator in enumerate(accumulators):
+                emit.store(builder.load(accumulator), data, (2 + i) * lanes)
+            return context.get_dummy_value()
+
+        return types.void(numbers, types.int64, spec), codegen
+
+    spec = choice.lanes, sums
+
+    @numba.njit
+    def kernel(numbers, times):
+        multiply(numbers, times, spec)
+
+    numbers = np.zeros((sums + 2) * choice.lanes, np.float32)
+
+    def run() -> int:
+        kernel(numbers, times)
+        return 2 * sums * choice.lanes * times
 
     return run
 
@@ -196,116 +240,194 @@ def cases() -> dict[str, tuple[str, Callable[[], Callable[[], int]], int]]:
     """Name → (unit, what makes the step, processes; 0 stands for one process with all cores)."""
     cores = os.cpu_count() or 1
     found = {
-        "plain PyTorch, all cores": ("samples/s", plain_step, 0),
+        PLAIN: ("samples/s", plain_step, 0),
         "plain PyTorch, a process per core": ("samples/s", plain_step, cores),
-        "weightprint, a process per core": ("samples/s", our_step, cores),
-        "weightprint, cohorts of 2, a process per core": ("samples/s", lambda: cohort_step(2), cores),
-        "weightprint, cohorts of 4, a process per core": ("samples/s", lambda: cohort_step(4), cores),
-        "evaluation, a process per core": ("images/s", our_evaluation, cores),
-        "augmentation, a process per core": ("images/s", our_augmentation, cores),
-        "dense convolution, a process per core": ("FLOP/s", dense_convolution, cores),
+        OURS: ("samples/s", our_step, cores),
+        "weightprint, one process": ("samples/s", our_step, 1),
+        "weightprint with augmentation": ("samples/s", lambda: our_step(augmentation=True), cores),
+        "cohorts of 2": ("samples/s", lambda: cohort_step(2), cores),
+        "cohorts of 4": ("samples/s", lambda: cohort_step(4), cores),
+        "evaluation": ("images/s", our_evaluation, cores),
+        "augmentation": ("images/s", our_augmentation, cores),
+        "dense convolution": ("FLOP/s", dense_convolution, cores),
+        PEAK: ("FLOP/s", multiplications, cores),
     }
     for name, fields in architectures().items():
         found[f"weightprint, {name} of main"] = ("samples/s", lambda fields=fields: our_step(**fields), cores)
     return found
 
 
-def serve(connection, process: int, processes: int) -> None:
-    """A process that measures what it is asked to: steps for some seconds, answered as (count, seconds)."""
-    from weightprint.sampling.engine import prepare_process
+PLAIN, OURS, PEAK = "plain PyTorch, all cores", "weightprint, a process per core", "multiplications in registers"
 
-    ours = processes > 0
+BEFORE = {
+    OURS: lambda before: before.our_step(),
+    "evaluation": lambda before: before.our_evaluation(),
+    "augmentation": lambda before: before.our_augmentation(),
+    **{
+        f"weightprint, {name} of main": lambda before, name=name: before.our_step(**before.architectures()[name])
+        for name in ("smallest", "median", "largest")
+    },
+}
+"""Cases that another checkout's benchmark knows as well, by what calls it."""
+
+
+def serve(connection, all_cores: bool, checkout: str | None) -> None:
+    """A process that measures what it is asked to: steps for some seconds, answered as counts a second of the clock
+    on the wall and of processor time. `checkout`: another one, to measure the code of."""
+    if checkout:
+        sys.path.insert(0, os.path.join(checkout, "src"))
+        specification = importlib.util.spec_from_file_location("before", f"{checkout}/benchmarks/sampling.py")
+        before = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(before)
     import torch
 
+    from weightprint.sampling.engine import prepare_process
+
     torch.set_num_threads(os.cpu_count() or 1)
-    if ours:
+    if not all_cores:
         prepare_process()
     steps: dict[str, Callable[[], int]] = {}
     while (request := connection.recv()) is not None:
         name, seconds = request
         if name not in steps:
-            steps[name] = cases()[name][1]()
+            steps[name] = BEFORE[name](before) if checkout else cases()[name][1]()
             for _ in range(3):
                 steps[name]()
             connection.send("ready")
             continue
-        started, count = time.perf_counter(), 0
+        started, used, count = time.perf_counter(), time.process_time(), 0
         while time.perf_counter() - started < seconds:
             count += steps[name]()
-        connection.send(count / (time.perf_counter() - started))
+        connection.send((count / (time.perf_counter() - started), count / (time.process_time() - used)))
 
 
-def measure(seconds: float, repeats: int) -> dict[str, list[float]]:
-    """Rates of every case, `repeats` times each, one case after the other and round again."""
+def measure(
+    seconds: float, repeats: int, checkout: str | None, wanted: list[str]
+) -> dict[str, list[tuple[float, float]]]:
+    """Rates of every wanted case by wall and by processor time, one case after the other and round again."""
+    from weightprint import Setup
+    from weightprint.training.fast.ahead import compile_ahead
+
+    fields = [{}, {"augmentation": True}, *architectures().values()]
+    compile_ahead([Setup(**SETUP, **some) for some in fields], say=print)
     context = multiprocessing.get_context("spawn")
     cores = os.cpu_count() or 1
-    pools = {count: [] for count in (0, cores)}
-    for count, connections in pools.items():
-        for i in range(max(count, 1)):
-            here, there = context.Pipe()
-            context.Process(target=serve, args=(there, i, count), daemon=True).start()
-            connections.append(here)
-    rates: dict[str, list[float]] = {name: [] for name in cases()}
 
-    def ask(name: str) -> float:
-        connections = pools[cases()[name][2]]
+    def start(count: int, *, all_cores: bool = False, checkout: str | None = None) -> list:
+        connections = []
+        for _ in range(count):
+            here, there = context.Pipe()
+            context.Process(target=serve, args=(there, all_cores, checkout), daemon=True).start()
+            connections.append(here)
+        return connections
+
+    plain, ours = start(1, all_cores=True), start(cores)
+    others = start(cores, checkout=checkout) if checkout else []
+    asked = {}
+    for name, (_, _, count) in cases().items():
+        if not any(part in name for part in wanted):
+            continue
+        asked[name] = name, plain if count == 0 else ours[:count]
+        if checkout and name in BEFORE:
+            asked[f"{name} ({BEFORE_WORD})"] = name, others
+    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
+
+    def ask(name: str, connections: list) -> tuple[float, float] | None:
         for connection in connections:
             connection.send((name, seconds))
         answers = [connection.recv() for connection in connections]
-        return 0.0 if "ready" in answers else sum(answers)
+        if "ready" in answers:
+            return None
+        wall, processor = zip(*answers, strict=True)
+        return sum(wall), sum(processor) * (cores if connections is plain else 1)
 
-    for name in rates:
-        ask(name)
+    for name, connections in asked.values():
+        ask(name, connections)
     for _ in range(repeats):
-        for name in rates:
-            rates[name].append(ask(name))
-    for connection in itertools.chain(*pools.values()):
+        for label, (name, connections) in asked.items():
+            rates[label].append(ask(name, connections))
+    for connection in (*plain, *ours, *others):
         connection.send(None)
     return rates
 
 
+BEFORE_WORD = "the other checkout"
+
+
 def overhead() -> dict[str, float]:
-    """A whole run of 19 epochs, in one process: seconds in all, and the shares of its parts.
-
-    The clock is put around the parts of `weightprint.training.loop.train` from outside: drawing a batch, forward,
-    backward and update make a training step; forward in eval mode happens inside the evaluation alone.
-    """
-    import torch
-
+    """A whole run of 19 epochs, in one process: seconds in all, and the shares of its parts."""
     from weightprint import Setup
-    from weightprint.training import loop as training
-    from weightprint.training.networks import Network
-    from weightprint.training.optimizers import RULES
+    from weightprint.sampling.engine import prepare_process
+    from weightprint.training import loop
 
-    torch.set_num_threads(1)
+    prepare_process()
     inside = {"training_steps": 0.0, "evaluation": 0.0}
+    begin = loop.begin
 
-    def timed(owner: type, method: str, part: str) -> None:
-        original = getattr(owner, method)
-
-        def call(self, *args, **kwargs):
-            if method == "forward" and not self.training:
-                return original(self, *args, **kwargs)
+    def timed(function: Callable, part: str) -> Callable:
+        def call(*args):
             started = time.perf_counter()
-            result = original(self, *args, **kwargs)
+            result = function(*args)
             inside[part] += time.perf_counter() - started
             return result
 
-        setattr(owner, method, call)
+        return call
 
-    timed(training.ResidentImages, "evaluate", "evaluation")
-    timed(training.ResidentImages, "training_batch", "training_steps")
-    timed(Network, "forward", "training_steps")
-    timed(training.FlatParameters, "backward", "training_steps")
-    timed(RULES[SETUP["optimizer"]], "step", "training_steps")
+    def begin_timed(*args):
+        training = begin(*args)
+        training.step = timed(training.step, "training_steps")
+        training.evaluate = timed(training.evaluate, "evaluation")
+        return training
+
+    loop.begin = begin_timed
     images = _random_images()
-    training.train(Setup(**SETUP), images, max_epochs=1, snapshots=1)
+    loop.train(Setup(**SETUP), images, max_epochs=1, snapshots=1)
     inside.update(dict.fromkeys(inside, 0.0))
     started = time.perf_counter()
-    training.train(Setup(**SETUP), images, max_epochs=19)
+    loop.train(Setup(**SETUP), images, max_epochs=19)
     seconds = time.perf_counter() - started
+    loop.begin = begin
     shares = {part: spent / seconds for part, spent in inside.items()}
     return {"seconds": seconds, **shares, "everything_else": 1 - sum(shares.values())}
+
+
+RUNS, TRAIN_SIZE, EPOCHS = 8, 6000, 20
+
+
+def whole(checkout: str | None = None, *, workers: int) -> dict[str, float]:
+    """`weightprint sample` as a command of its own: training samples a second, start included, and peak memory."""
+    import numpy as np
+
+    source = os.path.join(checkout or os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "src")
+    fields = {**SETUP, "dataset": "random", "filter_size": 5, "depth_conv": 3, "depth_fc": 2, "width_conv": 8}
+    lines = (f"{name} = {json.dumps(value)}" for name, value in {**fields, "width_fc": 128}.items())
+    with tempfile.TemporaryDirectory() as folder:
+        generator = np.random.default_rng(0)
+        arrays = {}
+        for part, count in (("train", TRAIN_SIZE), ("test", 500)):
+            arrays[f"x_{part}"] = generator.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+            arrays[f"y_{part}"] = np.arange(count) % 10
+        np.savez(f"{folder}/random.npz", **arrays)
+        with open(f"{folder}/space.toml", "w", encoding="utf-8") as file:
+            file.write("\n".join(lines))
+        arguments = ["sample", f"{folder}/zoo", "--space", f"{folder}/space.toml", "--data", folder, "--json"]
+        sizes = {"--runs": RUNS, "--train-size": TRAIN_SIZE, "--test-size": 500, "--max-epochs": EPOCHS}
+        for name, value in {**sizes, "--workers": workers}.items():
+            arguments += [name, str(value)]
+        started = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", "from weightprint.cli import main; main()", *arguments],
+            env={**os.environ, "PYTHONPATH": source},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        seconds = time.perf_counter() - started
+    document = json.loads(done.stdout)
+    return {
+        "samples_per_second": document["training_samples"] / seconds,
+        "seconds": seconds,
+        "peak_mb": document["peak_mb"],
+    }
 
 
 def machine() -> dict[str, str]:
@@ -314,7 +436,12 @@ def machine() -> dict[str, str]:
     processor = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            processor = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), processor)
+            text = file.read()
+        processor = next(
+            (line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), ""
+        )
+        vectors = next((name for name in ("avx512f", "avx2") if f" {name} " in text), "")
+        processor = f"{processor} {vectors}".strip()
     return {
         "processor": processor,
         "cores": str(os.cpu_count()),
@@ -326,29 +453,66 @@ def machine() -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--against", metavar="CHECKOUT", help="another checkout of this repository")
+    parser.add_argument("--cases", default="", help="only those with one of these in their names, commas between them")
+    parser.add_argument("--whole", action="store_true", help="weightprint sample end to end as well")
     parser.add_argument("--json", help="file for the result as JSON")
     options = parser.parse_args()
 
-    rates = measure(options.seconds, options.repeats)
+    rates = measure(options.seconds, options.repeats, options.against, options.cases.split(","))
     document = {"machine": machine(), "seconds": options.seconds, "repeats": options.repeats, "rates": rates}
-    document["end_to_end"] = overhead()
+    document["one_run"] = overhead()
     print("  ".join(f"{key} {value}" for key, value in document["machine"].items()))
-    print(f"{'case':46} {'median':>14} {'smallest':>14} {'largest':>14}")
+    print(f"{'case':56} {'median':>12} {'smallest':>12} {'largest':>12} {'by processor time':>20}")
     for name, values in rates.items():
-        scale, unit = (1e-9, "GFLOP/s") if cases()[name][0] == "FLOP/s" else (1.0, cases()[name][0])
-        cells = [f"{scale * v:14,.0f}" for v in (statistics.median(values), min(values), max(values))]
-        print(f"{name:46} {' '.join(cells)} {unit}")
-    ours, plain = (rates[name] for name in ("weightprint, a process per core", "plain PyTorch, all cores"))
-    ratio = statistics.median(a / b for a, b in zip(ours, plain, strict=True))
-    print(f"weightprint over plain PyTorch with all cores: {ratio:.2f} (median of {options.repeats} paired ratios)")
-    per_image = 1e6 * (os.cpu_count() or 1) / statistics.median(rates["augmentation, a process per core"])
-    print(f"augmentation: {per_image:.1f} µs per image and core")
-    print("end to end: " + ", ".join(f"{key} {value:.3f}" for key, value in document["end_to_end"].items()))
+        unit = cases()[name.removesuffix(f" ({BEFORE_WORD})")][0]
+        scale, unit = (1e-9, "GFLOP/s") if unit == "FLOP/s" else (1.0, unit)
+        wall, processor = zip(*values, strict=True)
+        cells = (statistics.median(wall), min(wall), max(wall))
+        by_processor = f"{scale * statistics.median(processor):20,.0f}"
+        print(f"{name:56} {' '.join(f'{scale * v:12,.0f}' for v in cells)} {by_processor} {unit}")
+    pairs = [(OURS, PLAIN)] + [(name, f"{name} ({BEFORE_WORD})") for name in BEFORE if options.against]
+    for ours, theirs in pairs:
+        if ours not in rates or theirs not in rates:
+            continue
+        by_wall, by_processor = (
+            statistics.median(a[clock] / b[clock] for a, b in zip(rates[ours], rates[theirs], strict=True))
+            for clock in (0, 1)
+        )
+        print(
+            f"{ours} over {theirs}: {by_wall:.2f} by wall time, {by_processor:.2f} by processor time (median of pairs)"
+        )
+    if OURS in rates and PEAK in rates:
+        operations = flop_per_sample() * statistics.median(processor for _, processor in rates[OURS])
+        share = operations / statistics.median(processor for _, processor in rates[PEAK])
+        print(f"a step's multiplications and additions: {share:.0%} of the peak in registers, by processor time")
+    if "augmentation" in rates:
+        per_image = 1e6 * (os.cpu_count() or 1) / statistics.median(processor for _, processor in rates["augmentation"])
+        print(f"augmentation: {per_image:.1f} µs of processor time per image")
+    print("one run: " + ", ".join(f"{key} {value:.3f}" for key, value in document["one_run"].items()))
+    if options.whole:
+        document["whole"] = {}
+        for workers in (os.cpu_count() or 1, 1):
+            for checkout in (None, options.against) if options.against else (None,):
+                found = whole(checkout, workers=workers)
+                name = f"sample, {workers} workers" + (f" ({BEFORE_WORD})" if checkout else "")
+                document["whole"][name] = found
+                print(f"{name}: " + ", ".join(f"{key} {value:,.1f}" for key, value in found.items()))
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(document, file, indent=2)
+
+
+def flop_per_sample() -> int:
+    """Of the fixed network's step: forward, and twice as many backward, but for the gradient of the images."""
+    forward, side, inputs = 0, 32, 3
+    for outputs in (8, 16, 32):
+        layer = 2 * side * side * inputs * outputs * 25
+        forward += 3 * layer - (layer if inputs == 3 else 0)
+        side, inputs = side // 2, outputs
+    return forward + 3 * 2 * (512 * 128 + 128 * 64 + 64 * 20)
 
 
 if __name__ == "__main__":

@@ -281,7 +281,8 @@ def test_augment_is_its_steps_in_the_papers_order():
     expected = (expected - mean) * colors.contrast + mean
     expected = by_pixel(torch.from_numpy(expected), turn_hue(colors.hue))
     expected = by_pixel(torch.from_numpy(expected), scale_saturation(colors.saturation))
-    expected = expected + colors.noise * torch.empty(images.shape).normal_(generator=source).numpy()
+    drawn = torch.empty(32, 3, 32, len(images)).normal_(generator=source)  # row, channel, column, image
+    expected = expected + colors.noise * drawn.permute(3, 1, 0, 2).numpy()
     augmented = wa.augment(images, generator=generator(11)).numpy()
     np.testing.assert_allclose(augmented, expected.clip(0, 1), atol=2e-5)
 

@@ -5,7 +5,6 @@ import errno
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -211,20 +210,30 @@ def test_a_folder_that_takes_no_more_is_one_clear_error_and_loses_nothing(
 
 
 @pytest.mark.long
-def test_a_run_file_that_the_system_cuts_off_never_gets_its_name(tmp_path, sampled_zoo):
+def test_a_run_file_that_the_system_cuts_off_never_gets_its_name(tmp_path, sampled_zoo, monkeypatch):
     zoo = tmp_path / "zoo"
     command = sample_command(zoo, tmp_path / "tiny.toml", "--json")
     limit = min(map(len, run_files(sampled_zoo).values())) - 100
-    limited = subprocess.run(
-        command, capture_output=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    )
+    hook_training(tmp_path, monkeypatch, f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({limit},) * 2)")
+    limited = subprocess.run(command, capture_output=True)
     assert limited.returncode == 1
     error = json.loads(limited.stdout)["error"]
     assert "File too large" in error["message"]
     assert error["hint"].startswith("make room")
     assert run_files(zoo) == {}
+    monkeypatch.undo()
     subprocess.run(command, check=True, capture_output=True)
     assert run_files(zoo) == run_files(sampled_zoo)
+
+
+def test_no_room_for_the_images_that_workers_share_is_one_clear_error(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("weightprint.sampling.local.tempfile.TemporaryFile", full)
+    with pytest.raises(ZooError, match="the images cannot be written to .*: No space left") as caught:
+        sample_tiny(tmp_path / "zoo")
+    assert caught.value.hint.startswith("make room")
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):

@@ -11,7 +11,6 @@ from weightprint.images import load, prepare
 from weightprint.training import loop as training
 from weightprint.training.loop import CURVE_COLUMNS, train
 from weightprint.training.networks import from_vector
-from weightprint.training.optimizers import RULES
 
 SMALL = Setup(dataset="shapes", filter_size=3, width_conv=4, width_fc=32, batch_size=32, learning_rate=0.003)
 
@@ -62,14 +61,15 @@ def test_global_random_state_is_left_alone(images):
 
 
 def test_the_learning_rate_falls_by_four_percent_once_per_epoch(images, monkeypatch):
-    rates = []
+    rates, begin = [], training.begin
 
-    class Recorded(RULES["momentum"]):
-        def step(self, learning_rate):
-            rates.append(learning_rate)
-            super().step(learning_rate)
+    def recorded(*arguments):
+        begun = begin(*arguments)
+        step = begun.step
+        begun.step = lambda indices, rate: (rates.append(rate), step(indices, rate))
+        return begun
 
-    monkeypatch.setitem(RULES, "momentum", Recorded)
+    monkeypatch.setattr(training, "begin", recorded)
     train(replace(SMALL, optimizer="momentum", batch_size=180), images, max_epochs=3, snapshots=1)
     assert rates == pytest.approx([0.003 * 0.96**epoch for epoch in (0, 0, 1, 1, 2, 2)])
 

@@ -7,6 +7,7 @@ The ranges are the paper's (section 3.1; protocol section 1). Every function but
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +32,7 @@ SATURATION = (0.3, 1.5)
 NOISE = (0.0, 0.03)
 """Standard deviation of the pixel noise, on the scale where white is 1."""
 
-_SMALLEST_SPREAD = 1e-30  # keeps 0 / 0 out of the hue of grey pixels
+SMALLEST_SPREAD = 1e-30  # keeps 0 / 0 out of the hue of grey pixels
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,9 @@ def warp(images: Tensor, warps: Warps) -> Tensor:
     return F.grid_sample(images, sources, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _source_positions(warps: Warps, height: int, width: int, *, like: Tensor) -> Tensor:
-    """Where each pixel of the result comes from: [B, H, W, 2], as `grid_sample` wants it (-1 and 1 are the borders).
+def source_maps(warps: Warps) -> Tensor:
+    """Where pixels come from: [B, 3, 2], pairs (x, y) of how the source moves per pixel to the right and per pixel
+    downwards, and the source of the centre; all in pixels from the centre.
 
     The inverse of the map in `warp`: 1 / (zoom · (1 - tan s · tan t)) · [[1, -tan s], [-tan t, 1]] · rotate(-angle)
     · (p - shift).
@@ -129,8 +131,14 @@ def _source_positions(warps: Warps, height: int, width: int, *, like: Tensor) ->
     per_x = torch.stack([cos + tan_x * sin, -sin - tan_y * cos], 1) / scale
     per_y = torch.stack([sin - tan_x * cos, cos - tan_y * sin], 1) / scale
     offset = -(per_x * warps.shift_x.unsqueeze(1) + per_y * warps.shift_y.unsqueeze(1))
+    return torch.stack([per_x, per_y, offset], 1)
+
+
+def _source_positions(warps: Warps, height: int, width: int, *, like: Tensor) -> Tensor:
+    """Where each pixel of the result comes from: [B, H, W, 2], as `grid_sample` wants it (-1 and 1 are the borders)."""
     to_borders = like.new_tensor([2 / width, 2 / height])
-    per_x, per_y, offset = (part.to(like).mul_(to_borders).view(-1, 2, 1, 1) for part in (per_x, per_y, offset))
+    maps = source_maps(warps).to(like).mul_(to_borders)
+    per_x, per_y, offset = (part.view(-1, 2, 1, 1) for part in maps.unbind(1))
     along_rows = per_x * _centered(width, like).view(1, width)
     along_columns = per_y * _centered(height, like).view(height, 1) + offset
     return (along_rows + along_columns).permute(0, 2, 3, 1)
@@ -182,14 +190,21 @@ def _hue_in_sixths(red: Tensor, green: Tensor, blue: Tensor, value: Tensor, spre
     Smith's three cases as one formula without a choice per pixel: the hue's distance from red is
     2 + (green + blue - red - value) / spread, towards green when green > blue. Grey pixels have a hue without meaning.
     """
-    distance = (green - red).add_(blue - value).div_(spread.clamp_min(_SMALLEST_SPREAD)).add_(2)
+    distance = (green - red).add_(blue - value).div_(spread.clamp_min(SMALLEST_SPREAD)).add_(2)
     return distance.copysign_(green - blue)
 
 
 def add_noise(images: Tensor, deviation: float, *, generator: torch.Generator) -> Tensor:
     """Add Gaussian noise of standard deviation `deviation`, independent for every value."""
-    noise = torch.empty(images.shape, dtype=images.dtype, device=generator.device).normal_(generator=generator)
-    return torch.add(images, noise.to(images.device), alpha=deviation)
+    noise = draw_noise(images.shape, generator=generator)
+    return torch.add(images, noise.to(images.device, images.dtype), alpha=deviation)
+
+
+def draw_noise(shape: Sequence[int], *, generator: torch.Generator) -> Tensor:
+    """Normal random numbers [B, C, H, W]; drawn and in memory [H, C, W, B], as the compiled kernels have images."""
+    count, channels, height, width = shape
+    noise = torch.empty(height, channels, width, count, device=generator.device)
+    return noise.normal_(generator=generator).permute(3, 1, 0, 2)
 
 
 def _check(images: Tensor) -> None:

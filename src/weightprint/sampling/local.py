@@ -1,20 +1,21 @@
 """Single-threaded worker processes that train runs and write their files.
 
-A worker is `python -m weightprint.sampling.local`. It reads a specification and the images from standard input,
-then one run number a line, and answers each with one line of JSON. It dies with its parent.
+A worker is `python -m weightprint.sampling.local`. It reads a specification from standard input, maps the images and
+then reads one run number a line, and answers each with one line of JSON. It dies with its parent.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import io
 import json
+import math
 import os
 import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -31,10 +32,13 @@ from weightprint.sampling.engine import (
     Job,
     Note,
     Recover,
+    cannot_write,
     do,
     prepare_process,
 )
+from weightprint.setups import Setup
 from weightprint.setups.recipe import Recipe
+from weightprint.training.fast.ahead import compile_ahead
 
 
 class Workers:
@@ -52,8 +56,10 @@ class Workers:
         count: int,
         device: str = "cpu",
     ) -> None:
-        self._specification = json.dumps({"zoo": str(zoo), "recipe": recipe.to_json(), "device": device}).encode()
-        self._images = _pack(images)
+        self._recipe, self._device = recipe, device
+        self._zoo, self._images = zoo, images
+        self._file: IO[bytes] | None = None
+        self._specification = b""
         self.count = count
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
@@ -65,12 +71,17 @@ class Workers:
         self._selector.close()
         for worker in self._workers:
             worker.end()
+        if self._file is not None:
+            self._file.close()
 
     def map(self, jobs: Iterable[Job], *, give_up: GiveUp, recover: Recover, note: Note) -> Iterator[Answer]:
         """Answers to the jobs in the order in which they are done; see `Attempts`.
 
         Raises ZooError when workers do not start, or as `Attempts.settle` does.
         """
+        jobs = list(jobs)
+        drawn = (self._recipe.draw(job["run"]) for job in jobs if "runs" not in job)
+        compile_ahead((setup for setup in drawn if isinstance(setup, Setup)), device=self._device, say=_say)
         attempts = Attempts(jobs, give_up=give_up, recover=recover, note=note)
         dead_at_start = 0
         while len(self._workers) < min(self.count, len(attempts.waiting)):
@@ -95,8 +106,21 @@ class Workers:
                 worker.give(attempts.take())
 
     def _start(self) -> None:
+        if self._file is None:
+            try:
+                self._file, places = _share(self._images)
+            except OSError as error:
+                raise cannot_write(Path(tempfile.gettempdir()), error, what="the images") from error
+            specification = {
+                "zoo": str(self._zoo),
+                "recipe": self._recipe.to_json(),
+                "device": self._device,
+                "file": self._file.fileno(),
+                "images": places,
+            }
+            self._specification = json.dumps(specification).encode()
         try:
-            worker = _Worker(self._specification, self._images)
+            worker = _Worker(self._specification, self._file)
         except OSError as error:
             raise ZooError(
                 f"worker processes do not start: {error.strerror}", hint="fewer --workers, or more memory"
@@ -118,6 +142,10 @@ class Workers:
         return end
 
 
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 class _Worker:
     """One process, seen from its parent.
 
@@ -125,17 +153,18 @@ class _Worker:
     job:   what it is working on
     """
 
-    def __init__(self, specification: bytes, images: bytes) -> None:
+    def __init__(self, specification: bytes, images: IO[bytes]) -> None:
         self.ready = False
         self.job: Job | None = None
         self._process = subprocess.Popen(
             [sys.executable, "-m", "weightprint.sampling.local", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            pass_fds=[images.fileno()],
             start_new_session=True,  # an interrupt from the terminal is the parent's to handle
         )
         self._input, self.answers = _open(self._process.stdin), _open(self._process.stdout)
-        self._send(specification + b"\n" + str(len(images)).encode() + b"\n" + images)
+        self._send(specification + b"\n")
 
     def give(self, job: Job) -> None:
         """Have it do a job."""
@@ -170,19 +199,35 @@ def _open(pipe: IO[bytes] | None) -> IO[bytes]:
     return pipe
 
 
-def _pack(images: Mapping[str, TrainingImages]) -> bytes:
-    arrays = {f"{name}/{field}": array for name, part in images.items() for field, array in part.arrays().items()}
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type, unused-ignore]
-    return buffer.getvalue()
+_LINE = 64
+"""Bytes of a line of the cache, where each array begins."""
 
 
-def _unpack(data: bytes) -> dict[str, TrainingImages]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        fields: dict[str, dict[str, np.ndarray]] = {}
-        for key in arrays.files:
-            name, field = key.rsplit("/", 1)
-            fields.setdefault(name, {})[field] = arrays[key]
+def _share(images: Mapping[str, TrainingImages]) -> tuple[IO[bytes], list[dict[str, Any]]]:
+    """A file without a name that holds all images, to be mapped by workers, and what lies where in it."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
+    places = []
+    for name, part in images.items():
+        for field, array in part.arrays().items():
+            start = -(-file.tell() // _LINE) * _LINE
+            file.seek(start)
+            file.write(np.ascontiguousarray(array).data)
+            places.append(
+                {"name": name, "field": field, "dtype": array.dtype.str, "shape": array.shape, "start": start}
+            )
+    file.flush()
+    return file, places
+
+
+def _shared(file: IO[bytes], places: Iterable[Mapping[str, Any]]) -> dict[str, TrainingImages]:
+    """The images of such a file: read when used, and in memory once for all workers."""
+    mapped = np.memmap(file, dtype=np.uint8, mode="c")
+    fields: dict[str, dict[str, np.ndarray]] = {}
+    for place in places:
+        dtype = np.dtype(place["dtype"])
+        stop = place["start"] + math.prod(place["shape"]) * dtype.itemsize
+        array = mapped[place["start"] : stop].view(np.ndarray).view(dtype).reshape(place["shape"])
+        fields.setdefault(place["name"], {})[place["field"]] = array
     return {name: TrainingImages(name=name, **parts) for name, parts in fields.items()}
 
 
@@ -195,7 +240,8 @@ def main(parent: int) -> None:
     prepare_process()
     commands = sys.stdin.buffer
     specification = json.loads(commands.readline())
-    images = _unpack(commands.read(int(commands.readline())))
+    with os.fdopen(specification["file"], "rb") as file:
+        images = _shared(file, specification["images"])
     recipe, device = Recipe.from_json(specification["recipe"]), specification["device"]
 
     def answer(document: Mapping[str, Any]) -> None:

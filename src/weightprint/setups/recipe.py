@@ -14,7 +14,7 @@ from weightprint.setups.space import AnySpace, Space
 
 PROCEDURE = 2
 """Raised when the same recipe would train differently for another reason than library versions. 2: gamma starts with
-noise, shear has two angles."""
+noise, shear has two angles, the order of sums and of dropout's random numbers is that of the compiled kernels."""
 
 EARLIEST_STOP = 20
 """Evaluations that must exist before a run may stop early (paper section 3.2: 20 snapshots are kept)."""

@@ -8,6 +8,10 @@ from typing import Any
 from weightprint.setups import IMAGE_CHANNELS, IMAGE_SIDE, Setup
 
 BLOCKS = 3
+BATCH_NORM_EPSILON = 1e-5
+BATCH_NORM_MOMENTUM = 0.1
+"""Torch counts the share of the new value: the protocol's 0.9 is the share of the old one."""
+
 NORM_KINDS = ("beta", "gamma", "moving_mean", "moving_variance")
 
 

@@ -24,21 +24,24 @@ from weightprint.images import ImageSet, TrainingImages, epoch_indices, epoch_si
 from weightprint.images.augment import augment
 from weightprint.setups import Setup
 from weightprint.setups.recipe import SHAPE_FIELDS
-from weightprint.training.architecture import layers_per_block, tensor_entries
+from weightprint.training.architecture import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, layers_per_block, tensor_entries
 from weightprint.training.devices import refuse_absent_device
 from weightprint.training.loop import (
-    EVALUATION_BATCH,
     LEARNING_RATE_DECAY,
     MAX_EPOCHS,
     SNAPSHOTS,
     Course,
-    ResidentImages,
-    Streams,
     TrainedRun,
-    to_float,
 )
-from weightprint.training.networks import ACTIVATIONS, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Network, initialize
+from weightprint.training.networks import (
+    ACTIVATIONS,
+    Network,
+    draw_units,
+    initialize,
+)
 from weightprint.training.optimizers import RULES, AdamW, Optimizer
+from weightprint.training.plain import EVALUATION_BATCH, ResidentImages, to_float
+from weightprint.training.streams import Streams
 
 
 def train_cohort(
@@ -78,7 +81,9 @@ def train_cohort(
         under_way = courses
         for epoch in range(max_epochs + 1):
             evaluations = zip(under_way, network.vectors(), parts.evaluate(network), strict=True)
-            ended = [course.ends(step, epoch, vector, measured) for course, vector, measured in evaluations]
+            ended = [
+                course.ends(step, epoch, vector.cpu().numpy(), measured) for course, vector, measured in evaluations
+            ]
             if all(ended):
                 break
             if any(ended):
@@ -242,8 +247,8 @@ class CohortNetwork:
         drawn = torch.zeros(x.shape, device=x.device)
         for row, setup, generator in zip(drawn, self.setups, generators, strict=True):
             if setup.dropout:
-                row.uniform_(generator=generator)
-        return x * drawn.lt_(self._keep).div_(self._keep)
+                row.copy_(draw_units(row.shape, generator=generator, device=x.device))
+        return x * drawn.lt_(self._keep).to(x.dtype).div_(self._keep)
 
 
 def _linear(x: Tensor, name: str, weights: Mapping[str, Tensor]) -> Tensor:

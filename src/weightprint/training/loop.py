@@ -6,12 +6,9 @@ import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from weightprint.errors import SetupError
 from weightprint.images import (
@@ -22,20 +19,19 @@ from weightprint.images import (
     refuse_large_batch,
     refuse_other_form,
 )
-from weightprint.images.augment import augment
-from weightprint.seeds import seed_from_hash
 from weightprint.setups import EverydaySetup, Setup
 from weightprint.training.architecture import weight_count
 from weightprint.training.devices import refuse_absent_device
+from weightprint.training.fast.training import FastTraining, why_not
 from weightprint.training.networks import Network, initialize
-from weightprint.training.optimizers import RULES, FlatParameters
+from weightprint.training.plain import PlainTraining
 from weightprint.training.stopping import EARLIEST_STOP, EarlyStopping, evenly_spaced
+from weightprint.training.streams import Streams
 from weightprint.training.vectors import to_vector
 
 LEARNING_RATE_DECAY = 0.96
 MAX_EPOCHS = 1000
 SNAPSHOTS = 20
-EVALUATION_BATCH = 250
 
 CURVE_COLUMNS = (
     "step",
@@ -109,51 +105,45 @@ def train(
     refuse_other_form(images, setup.image_form)
     refuse_large_batch(images, setup.batch_size)
     refuse_absent_device(device)
-    parts = ResidentImages(images, device)
     streams = Streams(seed, run, device)
-
-    network = Network(setup)
-    initialize(network, generator=streams.initialization)
-    network.to(device)
-    flat = FlatParameters(network.parameters())
-    optimizer = RULES[setup.optimizer](flat.values, flat.gradients, weight_decay=setup.weight_decay)
-
+    training = begin(setup, images, streams, device)
     step = 0
     with Course(setup, max_epochs=max_epochs, snapshots=snapshots, spool=spool) as course:
         for epoch in range(max_epochs + 1):
-            if course.ends(step, epoch, to_vector(network), parts.evaluate(network)):
+            if course.ends(step, epoch, training.vector(), training.evaluate()):
                 break
-            network.train()
             learning_rate = setup.learning_rate * LEARNING_RATE_DECAY**epoch
-            indices = torch.from_numpy(epoch_indices(images.y_train, generator=streams.order)).to(device)
+            indices = epoch_indices(images.y_train, generator=streams.order)
             for start in range(0, len(indices) - setup.batch_size + 1, setup.batch_size):
-                batch, labels = parts.training_batch(indices[start : start + setup.batch_size])
-                if setup.augmentation:
-                    batch = augment(batch, generator=streams.augmentation)
-                    batch = batch.contiguous(memory_format=torch.channels_last)
-                flat.backward(F.cross_entropy(network(batch, generator=streams.dropout), labels))
-                optimizer.step(learning_rate)
+                training.step(indices[start : start + setup.batch_size], learning_rate)
                 step += 1
         return course.result()
 
 
-class Streams:
-    """The random streams of a run, each keyed by (purpose, seed, run) and by nothing else.
+class Training(Protocol):
+    """A network, the images it is trained on and its update rule."""
 
-    initialization:        of the weights, always on the CPU
-    order:                 of the images
-    dropout, augmentation: on the device
-    """
+    def step(self, indices: np.ndarray, learning_rate: float) -> object:
+        """One update by a batch of training images, given by their indices [B]."""
+        ...
 
-    def __init__(self, seed: int, run: int, device: str) -> None:
-        self.initialization = _generator("initialization", seed, run, "cpu")
-        self.order = np.random.Generator(np.random.PCG64(seed_from_hash("order", seed, run)))
-        self.dropout = _generator("dropout", seed, run, device)
-        self.augmentation = _generator("augmentation", seed, run, device)
+    def evaluate(self) -> list[float]:
+        """Accuracy and mean loss on train, validation and test images, in eval mode: six numbers."""
+        ...
+
+    def vector(self) -> np.ndarray:
+        """The weights [P]."""
+        ...
 
 
-def _generator(purpose: str, seed: int, run: int, device: str) -> torch.Generator:
-    return torch.Generator(device).manual_seed(seed_from_hash(purpose, seed, run))
+def begin(setup: Setup, images: TrainingImages, streams: Streams, device: str = "cpu") -> Training:
+    """A network with its first weights, on the compiled kernels where they serve, else in plain torch."""
+    network = Network(setup)
+    initialize(network, generator=streams.initialization)
+    vector = to_vector(network).numpy()
+    if why_not(setup, device):
+        return PlainTraining(setup, vector, images, streams, device=device)
+    return FastTraining(setup, vector, images, streams)
 
 
 class Course:
@@ -173,14 +163,14 @@ class Course:
     def __exit__(self, *_: object) -> None:
         self._spool.close()
 
-    def ends(self, step: int, epoch: int, vector: Tensor, measured: list[float]) -> bool:
+    def ends(self, step: int, epoch: int, vector: np.ndarray, measured: list[float]) -> bool:
         """Take an evaluation; whether it is the run's last.
 
         vector:   the weights [P]
-        measured: of `ResidentImages.evaluate`
+        measured: of `Training.evaluate`
         """
         self._step = step
-        if not (torch.isfinite(vector).all() and all(map(math.isfinite, measured))):
+        if not (np.isfinite(vector).all() and all(map(math.isfinite, measured))):
             self._end = "diverged", f"not finite after {step} steps"
             return True
         self._spool.append(vector)
@@ -204,50 +194,6 @@ class Course:
         )
 
 
-class ResidentImages:
-    """The images of a run on its device: batches are index operations, evaluation one call.
-
-    train, train_labels: bytes [N, 32, 32, 3] and labels [N]
-    measured:            images and labels to evaluate on, of three parts: train, validation, test
-    """
-
-    def __init__(self, images: TrainingImages, device: str) -> None:
-        self.train = torch.from_numpy(images.x_train).to(device)
-        self.train_labels = torch.from_numpy(images.y_train).to(device)
-        probe = len(images.y_validation)  # the first training images: `prepare` deals one of each class in turn
-        self.measured = [
-            (self.train[:probe], self.train_labels[:probe]),
-            *(
-                (torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
-                for x, y in (images.validation, images.test)
-            ),
-        ]
-
-    def training_batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Images [B, 3, 32, 32] float32 in [0, 1], channels last in memory, and labels [B]."""
-        return to_float(self.train[indices]), self.train_labels[indices]
-
-    def evaluate(self, network: Network) -> list[float]:
-        """Accuracy and mean loss on train, validation and test images, in eval mode: six numbers."""
-        network.eval()
-        return [number for images, labels in self.measured for number in _evaluate(network, images, labels)]
-
-
-def to_float(images: Tensor) -> Tensor:
-    """Bytes [B, H, W, 3] as float32 [B, 3, H, W] in [0, 1], channels last in memory."""
-    return images.to(torch.float32).div_(255).permute(0, 3, 1, 2)
-
-
-@torch.inference_mode()
-def _evaluate(network: Network, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    correct, loss = 0, 0.0
-    for x, y in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
-        scores = network(to_float(x))
-        correct += int((scores.argmax(1) == y).sum())
-        loss += float(F.cross_entropy(scores, y, reduction="sum"))
-    return correct / len(labels), loss / len(labels)
-
-
 class _Spool:
     """Weight vectors on disk, so that a long run's memory stays flat."""
 
@@ -258,8 +204,8 @@ class _Spool:
     def close(self) -> None:
         self._file.close()
 
-    def append(self, vector: Tensor) -> None:
-        self._file.write(vector.to("cpu", torch.float32).numpy().tobytes())
+    def append(self, vector: np.ndarray) -> None:
+        self._file.write(vector.astype("<f4").tobytes())
 
     def read(self, which: list[int]) -> np.ndarray:
         rows = np.empty((len(which), self._size), dtype=np.float32)

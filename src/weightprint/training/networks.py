@@ -12,13 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weightprint.setups import IMAGE_CHANNELS, IMAGE_SIDE, Setup
-from weightprint.training.architecture import BLOCKS, conv_channels, hidden_units, layers_per_block, tensor_entries
-from weightprint.training.fast.fused import conv_norm_pool_activate, fits
+from weightprint.training.architecture import (
+    BATCH_NORM_EPSILON,
+    BATCH_NORM_MOMENTUM,
+    BLOCKS,
+    conv_channels,
+    hidden_units,
+    layers_per_block,
+    tensor_entries,
+)
 from weightprint.training.vectors import filled
-
-BATCH_NORM_EPSILON = 1e-5
-BATCH_NORM_MOMENTUM = 0.1
-"""Torch counts the share of the new value: the protocol's 0.9 is the share of the old one."""
 
 GAMMA_DEVIATION = 0.002
 """Standard deviation of gamma at the start (the reference's). With constant kernels this noise alone tells the filters
@@ -70,11 +73,6 @@ class Network(nn.Module):
         """Class scores [B, outputs] of images [B, 3, 32, 32]; dropout draws from `generator` in training mode."""
         x = images
         for conv, norm, pool in zip(self.conv, self.conv_norm, self._ends_block, strict=True):
-            if self.training and fits(norm, x):
-                assert isinstance(conv, nn.Conv2d)  # for the type checker
-                assert isinstance(norm, nn.BatchNorm2d)
-                x = conv_norm_pool_activate(x, conv, norm, self.setup.activation, pool=pool)
-                continue
             x = norm(conv(x))  # [B, C, H, W]
             if pool:  # before the activation, which is monotone: the same values for a quarter of the work
                 x = F.max_pool2d(x, 2)
@@ -88,7 +86,14 @@ class Network(nn.Module):
         if not self.training or self.setup.dropout == 0.0:
             return x
         keep = 1.0 - self.setup.dropout
-        return x * torch.rand(x.shape, generator=generator, device=x.device).lt_(keep).div_(keep)
+        drawn = draw_units(x.shape, generator=generator, device=x.device)
+        return x * drawn.lt_(keep).to(x.dtype).div_(keep)
+
+
+def draw_units(shape: torch.Size, *, generator: torch.Generator | None, device: torch.device | str = "cpu") -> Tensor:
+    """Random numbers [B, units], uniform in [0, 1); drawn unit by unit, as the compiled kernels have them in memory."""
+    images, units = shape
+    return torch.rand(units, images, generator=generator, device=device).t()
 
 
 def _batch_norm(cls: type[nn.Module], width: int, setup: Setup) -> nn.Module:

@@ -12,13 +12,20 @@ from torch import Tensor
 
 from weightprint.errors import DataError
 from weightprint.images import ImageSet, TrainingImages, prepare, refuse_other_form
-from weightprint.images.augment import add_noise, adjust_brightness_and_contrast, augment, draw_colors, draw_warps, warp
+from weightprint.images.augment import (
+    adjust_brightness_and_contrast,
+    adjust_hue_and_saturation,
+    draw_colors,
+    draw_warps,
+    warp,
+)
 from weightprint.setups.everyday import EverydaySetup
 from weightprint.setups.everyday.space import SNAPSHOTS
 from weightprint.training.devices import refuse_absent_device
 from weightprint.training.everyday.networks import EverydayNetwork, initialize
-from weightprint.training.loop import CURVE_COLUMNS, Streams, TrainedRun
+from weightprint.training.loop import CURVE_COLUMNS, TrainedRun
 from weightprint.training.optimizers import RULES, FlatParameters, Momentum, Optimizer
+from weightprint.training.streams import Streams
 from weightprint.training.vectors import to_vector
 
 MOST_EVALUATED = 500
@@ -153,12 +160,12 @@ def _augmented(images: Tensor, setup: EverydaySetup, generator: torch.Generator)
     if setup.augmentation == "none":
         return images
     pixels = images.to(torch.float32).div_(255).permute(0, 3, 1, 2)
+    warps, colors = draw_warps(len(pixels), generator=generator), draw_colors(generator=generator)
+    changed = adjust_brightness_and_contrast(warp(pixels, warps), colors.brightness, colors.contrast)
     if pixels.shape[1] == 3:
-        return augment(pixels, generator=generator)
-    moved = warp(pixels, draw_warps(len(pixels), generator=generator))
-    colors = draw_colors(generator=generator)
-    changed = adjust_brightness_and_contrast(moved, colors.brightness, colors.contrast)
-    return add_noise(changed, colors.noise, generator=generator).clamp_(0, 1)
+        changed = adjust_hue_and_saturation(changed, colors.hue, colors.saturation)
+    noise = torch.empty(changed.shape, device=generator.device).normal_(generator=generator)
+    return torch.add(changed, noise.to(changed.device), alpha=colors.noise).clamp_(0, 1)
 
 
 def _cropped(images: Tensor, generator: torch.Generator, *, mirrored: bool) -> Tensor:

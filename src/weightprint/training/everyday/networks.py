@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from weightprint.setups.everyday import EverydaySetup
 from weightprint.setups.everyday.layers import Layer, is_pooled, layers
+from weightprint.training.architecture import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM
 from weightprint.training.everyday.entries import everyday_entries
-from weightprint.training.networks import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, TRUNCATED_SIGMA, fans
+from weightprint.training.networks import TRUNCATED_SIGMA, fans
 from weightprint.training.vectors import filled
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
