@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -27,9 +28,9 @@ from weightprint.training import cohorts
 from weightprint.training import loop as training
 from weightprint.training.cohorts import CohortNetwork, CohortOptimizer, augment_members, train_cohort
 from weightprint.training.loop import CURVE_COLUMNS, Streams, train
-from weightprint.training.loop import to_float as training_to_float
 from weightprint.training.networks import Network, initialize
 from weightprint.training.optimizers import RULES, FlatParameters
+from weightprint.training.plain import ResidentImages, to_float
 from weightprint.training.vectors import to_vector
 
 SMALL = Setup(dataset="shapes", filter_size=3, width_conv=4, width_fc=32, batch_size=32, learning_rate=0.003)
@@ -120,7 +121,8 @@ def in_float64(monkeypatch):
     """Have whole trainings calculate in float64."""
     for module in (training, cohorts):
         monkeypatch.setattr(module, "Network", lambda setup: Network(setup).double())
-        monkeypatch.setattr(module, "to_float", lambda x: training_to_float(x).double())
+    monkeypatch.setattr(cohorts, "to_float", lambda x: to_float(x, torch.float64))
+    monkeypatch.setattr(cohorts, "ResidentImages", partial(ResidentImages, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(

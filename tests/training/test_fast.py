@@ -13,12 +13,12 @@ import torch
 from weightprint import Setup, Space
 from weightprint.images import TrainingImages
 from weightprint.images.augment import augment
+from weightprint.setups import OPTIMIZERS
 from weightprint.training.architecture import tensor_entries
 from weightprint.training.fast.choice import Choice, choose, features_in_force
 from weightprint.training.fast.training import FastTraining, why_not
 from weightprint.training.loop import begin, train
 from weightprint.training.networks import ACTIVATIONS, Network, initialize
-from weightprint.training.optimizers import RULES
 from weightprint.training.plain import PlainTraining, to_float
 from weightprint.training.streams import Streams
 from weightprint.training.vectors import to_vector
@@ -132,7 +132,7 @@ def test_augmented_images_are_those_of_plain_torch(size):
 
 @serves
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-@pytest.mark.parametrize("optimizer", RULES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_update_rule_is_that_of_plain_torch(optimizer, weight_decay):
     """Without batch norm: the gradients of biases before it are rounding, which adaptive rules would blow up."""
     setup = replace(SMALL, optimizer=optimizer, weight_decay=weight_decay, batch_norm=False, dropout=0.0)

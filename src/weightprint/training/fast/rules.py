@@ -11,9 +11,10 @@ from functools import cache
 
 import numpy as np
 
+from weightprint.errors import SetupError
 from weightprint.training.fast.cache import compiled
 from weightprint.training.fast.vector import fma, like, load, sqrt, store
-from weightprint.training.optimizers import MOMENTUM, RULES, Adam, Momentum, RMSProp, RMSPropTorch
+from weightprint.training.optimizers import MOMENTUM, RULES, SGD, Adam, Momentum, RMSProp, RMSPropTorch
 
 Rule = Callable[[float], None]
 """Changes the weights, given the learning rate."""
@@ -48,6 +49,8 @@ def rule(name: str, values: np.ndarray, gradients: np.ndarray, *, lanes: int, we
     if issubclass(constants, RMSPropTorch):
         rmsprop = _rmsprop(lanes)
         return lambda rate: rmsprop(*work, a, rate, decay, constants.decay, 0.0, constants.epsilon)
+    if constants is not SGD:
+        raise SetupError(f"there are no kernels for the rule {name}", hint="plain torch has it")
     sgd = _sgd(lanes)
     return lambda rate: sgd(*work, rate, decay)
 
