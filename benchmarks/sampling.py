@@ -416,7 +416,7 @@ def whole(checkout: str | None = None, *, workers: int) -> dict[str, float]:
             arguments += [name, str(value)]
         started = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-c", "from weightprint.cli import main; main()", *arguments],
+            [sys.executable, "-m", "weightprint.cli", *arguments],
             env={**os.environ, "PYTHONPATH": source},
             stdout=subprocess.PIPE,
             check=True,
