@@ -294,8 +294,8 @@ def test_whole_trainings_are_neither_better_nor_worse_than_in_plain_torch(monkey
     monkeypatch.setattr("weightprint.training.loop.why_not", lambda *_: "to compare")
     differences = ours - accuracies()
     half = 1.96 * differences.std(ddof=1) / np.sqrt(len(differences))
-    assert ours.mean() > 0.3
-    assert abs(differences.mean()) + half < 0.015
+    assert ours.mean() > 0.25  # of ten classes: they learnt
+    assert abs(differences.mean()) + half < 0.015, (differences.mean(), half)
 
 
 def test_a_choice_has_tiles_for_every_filter_size():
