@@ -1,12 +1,13 @@
 """Small image classifiers trained by loops that are not weightprint's, as a folder that inspection is judged on.
 
-    KERAS_BACKEND=torch python benchmarks/foreign_loops.py IMAGES OUT [--runs 150] [--seed 0]
+    KERAS_BACKEND=torch python benchmarks/foreign_loops.py IMAGES OUT [--runs 132] [--seed 0]
 
 A third each by Keras 3 (`fit`; .keras, .h5 and weights as .h5), by Lightning's Trainer (.ckpt) and by a plain PyTorch
 script (.pth, .safetensors, ONNX), with networks, rules and settings as tutorials have them; nothing of the package is
 used. Every run is drawn from (seed, number), so that an interrupted command goes on where it stopped. OUT gets `files`
 and `table.csv` as `weightprint.inspection.strangers` reads them. Files hold weights without the training configuration.
-Runs that did not learn (test accuracy below LEARNT) are not in the table.
+A run that did not learn (test accuracy below LEARNT) is tried once more with other rates, as people do; when it fails
+again it is not in the table.
 
 IMAGES: folder with mnist.npz, fashion_mnist.npz, cifar10.npz, svhn.npz, tiny_imagenet10.npz
 """
@@ -36,7 +37,7 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorData
 
 LOOPS = ("keras", "lightning", "script")
 DATASETS = {"mnist": 27, "fashion_mnist": 27, "cifar10": 25, "svhn": 10, "tiny_imagenet10": 11}
-ACTIVATIONS = {"relu": 34, **dict.fromkeys(("leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"), 11)}
+ACTIVATIONS = {"relu": 34, **dict.fromkeys(("leaky_relu", "elu", "gelu", "silu", "tanh"), 11), "sigmoid": 7}
 OPTIMIZERS = {
     **{"sgd": 16, "sgd_momentum": 18, "sgd_nesterov": 9, "adam": 20, "adamw": 10, "rmsprop": 10},
     **{"nadam": 6, "adagrad": 6, "adadelta": 5},
@@ -47,14 +48,14 @@ INITIALIZATIONS = {
     "torch": {**DRAWN, "torch_default": 50},
 }
 LEARNING_RATES = {
-    "sgd": (0.01, 0.02, 0.05, 0.1, 0.2),
-    "sgd_momentum": (0.001, 0.005, 0.01, 0.02, 0.05),
-    "sgd_nesterov": (0.001, 0.005, 0.01, 0.02, 0.05),
+    "sgd": (0.02, 0.05, 0.1, 0.2),
+    "sgd_momentum": (0.002, 0.01, 0.01, 0.02, 0.05),
+    "sgd_nesterov": (0.002, 0.01, 0.01, 0.02, 0.05),
     "adagrad": (0.005, 0.01, 0.02, 0.05),
     "adadelta": (0.1, 0.5, 1.0),
 }
 ADAPTIVE_RATES = (1e-4, 3e-4, 5e-4, 1e-3, 1e-3, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2)
-BATCHES = (4, 8, 10, 16, 16, 20, 32, 32, 32, 50, 64, 64, 64, 100, 128, 256)
+BATCHES = (4, 8, 10, 16, 16, 16, 20, 32, 32, 32, 50, 64, 64, 64, 100, 128)
 ARCHITECTURES = ("lenet5", "two_conv", "keras_cnn", "three_conv", "tiny_vgg", "vgg_bn", "mlp", "wide_mlp", "resnet")
 FORMATS = {
     "keras": ("keras", "h5", "weights.h5"),
@@ -68,16 +69,18 @@ TORCH_DRAWS = {
     "he_normal": lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu"),
     "orthogonal": nn.init.orthogonal_,
 }
-MOST_STEPS = {"keras": 700, "lightning": 1800, "script": 2500}
-MULTIPLY_ADDS = 50e9
+MOST_STEPS = {"keras": 450, "lightning": 1000, "script": 1500}
+MULTIPLY_ADDS = 25e9
 """Of all layers over a run, forward and backward: cuts the number of steps."""
 
 LEARNT = 0.2
+ATTEMPTS = 2
 COLUMNS = (
-    "id,repo,path,commit,format,bytes,sha256,architecture,dataset,optimizer,learning_rate,momentum,weight_decay,"
-    "batch_size,epochs,activation,initialization,batch_norm,dropout,augmentation,evidence,notes,doubt,embedded,"
-    "loop,steps,test_accuracy"
-).split(",")
+    *("id", "repo", "path", "commit", "format", "bytes", "sha256", "architecture", "dataset", "optimizer"),
+    *("learning_rate", "momentum", "weight_decay", "batch_size", "epochs", "activation", "initialization"),
+    *("batch_norm", "dropout", "augmentation", "evidence", "notes", "doubt", "embedded"),
+    *("loop", "steps", "test_accuracy"),
+)
 
 
 def dealt(values: dict[str, int], number: int, count: int, *key: int) -> str:
@@ -87,9 +90,9 @@ def dealt(values: dict[str, int], number: int, count: int, *key: int) -> str:
     return list(values)[int(np.searchsorted(shares, (places[number] + 0.5) / count))]
 
 
-def draw(seed: int, number: int, count: int) -> dict[str, Any]:
-    """The set-up of one run."""
-    rng = np.random.default_rng([seed, number])
+def draw(seed: int, number: int, count: int, attempt: int) -> dict[str, Any]:
+    """The set-up of one run. Further attempts have the same dealt fields, other rates, batches and twice the steps."""
+    rng = np.random.default_rng([seed, number, attempt])
     loop, each, place = LOOPS[number % 3], -(-count // 3), number // 3
 
     def pick(values: Any) -> Any:
@@ -121,8 +124,9 @@ def draw(seed: int, number: int, count: int) -> dict[str, Any]:
         "zero_biases": bool(rng.random() < 0.5),
         "flip": bool(loop != "keras" and rng.random() < 0.2),
         "named": bool(rng.random() < 0.5),
-        "steps": int(np.exp(rng.uniform(np.log(500), np.log(5000)))),
-        "seed": 1000 * seed + number,
+        "steps": int(np.exp(rng.uniform(np.log(300), np.log(3000))) * 2**attempt),
+        "seed": 1000 * seed + number + 500 * attempt,
+        "attempt": attempt,
     }
 
 
@@ -211,7 +215,9 @@ def train_keras(setup: dict[str, Any], data: dict[str, np.ndarray], path: Path) 
     rate: Any = setup["learning_rate"]
     if setup["schedule"] == "step":
         half = setup["steps"] // 2
-        rate = keras.optimizers.schedules.PiecewiseConstantDecay([half, half + half // 2], [rate, rate / 10, rate / 100])
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay(
+            [half, half + half // 2], [rate, rate / 10, rate / 100]
+        )
     elif setup["schedule"] == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, setup["steps"])
     name = setup["optimizer"]
@@ -413,7 +419,8 @@ def train_script(setup: dict[str, Any], data: dict[str, np.ndarray], path: Path)
 def cut(setup: dict[str, Any], multiply_adds: float) -> int:
     """Steps that a run takes: as drawn, but no more than is afforded."""
     afforded = MULTIPLY_ADDS / (3 * multiply_adds * setup["batch_size"])
-    return int(max(200, min(setup["steps"], MOST_STEPS[setup["loop"]], afforded)))
+    most = min(MOST_STEPS[setup["loop"]], afforded) * 2 ** setup["attempt"]
+    return int(max(200, min(setup["steps"], most)))
 
 
 TRAINERS = {"keras": train_keras, "lightning": train_lightning, "script": train_script}
@@ -438,40 +445,50 @@ def row_of(setup: dict[str, Any], path: Path, accuracy: float) -> dict[str, Any]
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=str(__doc__).split("\n")[0])
-    parser.add_argument("images")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--runs", type=int, default=150)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    torch.set_num_threads(1)
-    for name in ("files", "runs"):
-        (options.out / name).mkdir(parents=True, exist_ok=True)
-    for number in range(options.runs):
-        setup = draw(options.seed, number, options.runs)
-        record = options.out / "runs" / f"{setup['id']}.json"
-        if record.exists():
-            continue
+def trained(options: Any, setup: dict[str, Any]) -> dict[str, Any]:
+    """Train one run, unless it was, and keep its file; returns its row."""
+    record = options.out / "runs" / f"{setup['id']}-{setup['attempt']}.json"
+    if not record.exists():
         began = time.process_time()
-        ending = setup["format"].rpartition(".")[2]
-        path = options.out / f"{setup['id']}.{ending}"
+        path = options.out / f"{setup['id']}.{setup['format'].rpartition('.')[2]}"
         data = images(options.images, setup["dataset"])
         accuracy = TRAINERS[setup["loop"]](setup, data, path)
         seconds = time.process_time() - began
         row = row_of(setup, path, accuracy)
         shutil.move(path, options.out / "files" / path.name)
         record.write_text(json.dumps({**row, "seconds": round(seconds, 2)}))
-        print(f"{setup['id']} {setup['architecture']} {setup['optimizer']} {setup['steps']} steps "
-              f"{accuracy:.3f} {seconds:.1f} s", flush=True)  # fmt: skip
-    rows = [json.loads(record.read_text()) for record in sorted((options.out / "runs").iterdir())]
-    learnt = [row for row in rows if float(row["test_accuracy"]) >= LEARNT]
-    with open(options.out / "table.csv", "w", encoding="utf-8", newline="") as file:
+        told = f"{setup['architecture']}, {setup['optimizer']}, {setup['steps']} steps: {accuracy:.3f}"
+        print(f"{setup['id']} {told}, {seconds:.1f} s", flush=True)
+    return json.loads(record.read_text())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n")[0])
+    parser.add_argument("images")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--runs", type=int, default=132)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    for name in ("files", "runs"):
+        (options.out / name).mkdir(parents=True, exist_ok=True)
+    rows: dict[int, dict[str, Any]] = {}
+    for attempt in range(ATTEMPTS):
+        for number in range(options.runs):
+            if number not in rows or float(rows[number]["test_accuracy"]) < LEARNT:
+                rows[number] = trained(options, draw(options.seed, number, options.runs, attempt))
+                write_table(options.out, [row for row in rows.values() if float(row["test_accuracy"]) >= LEARNT])
+    learnt = sum(float(row["test_accuracy"]) >= LEARNT for row in rows.values())
+    seconds = sum(json.loads(record.read_text())["seconds"] for record in (options.out / "runs").iterdir())
+    print(f"{learnt} of {len(rows)} runs learnt; {seconds:.0f} core-seconds")
+
+
+def write_table(out: Path, rows: list[dict[str, Any]]) -> None:
+    with open(out / "table.csv", "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(learnt)
-    print(f"{len(learnt)} of {len(rows)} runs learnt; {sum(row['seconds'] for row in rows):.0f} core-seconds")
+        writer.writerows(rows)
 
 
 if __name__ == "__main__":
