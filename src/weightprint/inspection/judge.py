@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -206,7 +207,11 @@ def _joined(parts: Iterable[Answers]) -> Answers:
 
 
 def judge(
-    judged: Judge, loops: Sequence[Stranger] = (), held_out: Sequence[Stranger] = (), *, report: Any = print
+    judged: Judge,
+    loops: Sequence[Stranger] = (),
+    held_out: Sequence[Stranger] = (),
+    *,
+    report: Callable[[str], None] = print,
 ) -> dict[str, dict[str, Any]]:
     """Population → property → scores (`judged.scores`)."""
     found: dict[str, Replies] = {"everyday runs held out": judged.everyday[0]}
@@ -264,7 +269,7 @@ def main() -> None:
     loops = read_strangers(options.loops) if options.loops else []
     held_out = [s for s in strangers if not s.development] if options.held_out else []
     judged = Judge(runs, [s for s in strangers if s.development], names, range(options.seeds))
-    found = judge(judged, loops, held_out)
+    found = judge(judged, loops, held_out, report=lambda text: print(text, file=sys.stderr, flush=True))
     if options.json:
         Path(options.json).write_text(json.dumps(found, indent=2), encoding="utf-8")
     tables = markdown(found, names, learning.PROPERTIES)
