@@ -72,6 +72,13 @@ class Case:
         return found | ({f"format={self.format}": 1.0} if self.format else {})
 
 
+def stacked(tables: Sequence[Table]) -> Table:
+    """Rows of several tables under each other."""
+    names = tuple(dict.fromkeys(name for table in tables for name in table.names))
+    rows = [table.aligned(names) for table in tables]
+    return Table(np.concatenate(rows) if rows else np.zeros((0, 0), np.float32), names)
+
+
 def cases_of_runs(runs: Sequence[Readable], tables: Sequence[Table]) -> list[Case]:
     """Runs of a zoo by their last snapshot."""
     return [

@@ -34,6 +34,7 @@ from weightprint.inspection.cases import (
     Case,
     cases_of_runs,
     cases_of_strangers,
+    stacked,
     training_files,
     with_further,
 )
@@ -169,13 +170,15 @@ class Judge:
         found = {}
         for name in self.names:
             heads = [meta.heads_[name] for meta in metas]
-            known = [(c, heads[0].target.encode(c.labels.get(name))) for c in cases]
-            known = [(c, truth) for c, truth in known if truth is not None]
-            rows = [np.mean([head.outputs(c.table)[0] for head in heads], axis=0) for c, _ in known]
+            truths = [heads[0].target.encode(case.labels.get(name)) for case in cases]
+            known = [i for i, truth in enumerate(truths) if truth is not None]
+            table = stacked([cases[i].table for i in known])
             found[name] = Answers(
-                np.array([truth for _, truth in known], np.intp),
-                np.array(rows, np.float64).reshape(len(known), len(heads[0].target.classes)),
-                np.array([c.group for c, _ in known], np.str_),
+                np.array([truths[i] for i in known], np.intp),
+                np.mean([head.outputs(table) for head in heads], axis=0)
+                if known
+                else np.zeros((0, len(heads[0].target.classes))),
+                np.array([cases[i].group for i in known], np.str_),
             )
         return found
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from weightprint.evaluation.intervals import clopper_pearson
-from weightprint.inspection.cases import Case
-from weightprint.inspection.shipped import Shipped
+from weightprint.inspection.cases import Case, stacked
+from weightprint.inspection.shipped import Calibration, Shipped
 from weightprint.meta.learners.base import Examples, Fitted
 from weightprint.meta.learners.boosting import Boosting
 
@@ -63,11 +64,11 @@ class Shapes:
             fitted[name] = (values, BASELINE.fit(examples, seed=0))
         return cls(names, fitted)
 
-    def answer(self, name: str, case: Case) -> Any:
-        """The likeliest value."""
+    def answers(self, name: str, cases: Sequence[Case]) -> list[Any]:
+        """The likeliest value of each case."""
         values, trees = self.fitted[name]
-        row = np.array([_row(case.shapes, self.names)], np.float32)
-        return values[int(trees.outputs(row, self.names)[0].argmax())]
+        rows = np.array([_row(case.shapes, self.names) for case in cases], np.float32)
+        return [values[i] for i in trees.outputs(rows, self.names).argmax(axis=1)]
 
 
 def _row(facts: Mapping[str, float], names: Sequence[str]) -> list[float]:
@@ -76,20 +77,34 @@ def _row(facts: Mapping[str, float], names: Sequence[str]) -> list[float]:
 
 def replies(shipped: Shipped, shapes: Shapes, cases: Sequence[Case]) -> dict[str, list[Reply]]:
     """Property → what is said of each case whose true value is known to the meta-classifier."""
-    found: dict[str, list[Reply]] = {name: [] for name in shipped.properties}
-    for case in cases:
-        outside = shipped.world.look(case.table, case.layout).outside
-        for name, rows in found.items():
-            classes = shipped.classes(name)
-            truth = case.labels.get(name)
-            if truth in classes:
-                rows.append(_reply(shipped, name, case, truth, outside, shapes.answer(name, case)))
+    outside = [shipped.world.look(case.table, case.layout).outside for case in cases]
+    found: dict[str, list[Reply]] = {}
+    for name in shipped.properties:
+        classes, calibration = shipped.classes(name), shipped.calibrations[name]
+        known = [i for i, case in enumerate(cases) if case.labels.get(name) in classes]
+        own = [cases[i] for i in known]
+        if not own:
+            found[name] = []
+            continue
+        of = shipped.probabilities(name, stacked([case.table for case in own]))
+        by_shapes = shapes.answers(name, own)
+        found[name] = [
+            _reply(case, case.labels[name], classes, p, calibration, outside[i], baseline)
+            for case, i, p, baseline in zip(own, known, of, by_shapes, strict=True)
+        ]
     return found
 
 
-def _reply(shipped: Shipped, name: str, case: Case, truth: Any, outside: bool, baseline: Any) -> Reply:
-    classes, calibration = shipped.classes(name), shipped.calibrations[name]
-    of = shipped.probabilities(name, case.table)[0]
+def _reply(
+    case: Case,
+    truth: Any,
+    classes: Sequence[Any],
+    of: npt.NDArray[np.float64],
+    calibration: Calibration,
+    outside: bool,
+    baseline: Any,
+) -> Reply:
+    """As `verdicts.verdicts_of` answers."""
     best = classes[int(of.argmax())]
     inside = [value for value, p in zip(classes, of, strict=True) if outside or 1 - p <= calibration.quantile] or [best]
     silent = outside or bool(calibration.reason) or of.max() < calibration.threshold
