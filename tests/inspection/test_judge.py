@@ -75,7 +75,7 @@ def test_nothing_is_judged_by_trees_that_saw_it(networks, monkeypatch):
     monkeypatch.setattr(learning, "fit_metas", spied)
     runs, files = networks[:16], files_of(networks[16:])
     names = ("optimizer_family", "activation")
-    found = judge(Judge(runs, files, names, (0,)), files[:4], report=lambda text: None)
+    found = dict(judge(Judge(runs, files, names, (0,)), files[:4]))
     assert found["everyday runs held out"]["activation"]["n"] == 16
     assert found["architectures held out: lenet"]["activation"]["n"] == 8
     assert found["real files, A"]["activation"]["n"] == found["real files, B"]["activation"]["n"] == 16

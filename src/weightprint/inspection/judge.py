@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -210,41 +210,36 @@ def _joined(parts: Iterable[Answers]) -> Answers:
 
 
 def judge(
-    judged: Judge,
-    loops: Sequence[Stranger] = (),
-    held_out: Sequence[Stranger] = (),
-    *,
-    report: Callable[[str], None] = print,
-) -> dict[str, dict[str, Any]]:
-    """Population → property → scores (`judged.scores`)."""
-    found: dict[str, Replies] = {"everyday runs held out": judged.everyday[0]}
-    report("everyday runs are judged")
+    judged: Judge, loops: Sequence[Stranger] = (), held_out: Sequence[Stranger] = ()
+) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
+    """Populations, one after the other as they are judged: title, property → scores (`judged.scores`)."""
+    yield "everyday runs held out", _scored(judged.everyday[0])
     families = [case.labels["architecture"] for case in judged.cases]
     by_family, _ = judged.runs_held_out(families)
-    found["architectures held out"] = by_family
+    yield "architectures held out", _scored(by_family)
     for family in sorted(set(families)):
         of_family = {
             name: [r for r in rows if r.case.labels["architecture"] == family] for name, rows in by_family.items()
         }
-        found[f"architectures held out: {family}"] = of_family
-    report("architectures are judged")
-    columns: list[tuple[str, Callable[[Sequence[Case]], Replies]]] = [("A", judged.column_a())]
-    development = {"A": judged.development_a()} if judged.files else {}
-    report("column A is fitted")
-    if judged.files:
-        development["B"], answer = judged.column_b()
-        columns.append(("B", answer))
-        report("column B is fitted")
-    others = cases_of_strangers(loops)
-    if others:
-        found |= {f"loops not ours, {column}": answer(others) for column, answer in columns}
-    real = {} if held_out else {f"real files, {column}": rows for column, rows in development.items()}
-    if held_out:
-        real = {f"real files held out, {column}": answer(cases_of_strangers(held_out)) for column, answer in columns}
-    for title, rows in real.items():
-        found[title] = rows
-        found[f"{title}, one per set-up"] = {name: _one_per_setup(of) for name, of in rows.items()}
-    return {title: {name: scores(rows) for name, rows in of.items() if rows} for title, of in found.items()}
+        yield f"architectures held out: {family}", _scored(of_family)
+    others, real = cases_of_strangers(loops), cases_of_strangers(held_out)
+    for column in ("A", "B") if judged.files else ("A",):
+        if column == "A":
+            answer = judged.column_a()
+            development = judged.development_a()
+        else:
+            development, answer = judged.column_b()
+        if others:
+            yield f"loops not ours, {column}", _scored(answer(others))
+        title, rows = ("real files held out", answer(real)) if real else ("real files", development)
+        rows = {name: of for name, of in rows.items() if name not in FURTHER}  # too few document these
+        yield f"{title}, {column}", _scored(rows)
+        once = {name: _one_per_setup(of) for name, of in rows.items()}
+        yield f"{title}, {column}, one per set-up", _scored(once)
+
+
+def _scored(found: Replies) -> dict[str, dict[str, Any]]:
+    return {name: scores(rows) for name, rows in found.items() if rows}
 
 
 def _one_per_setup(rows: Sequence[Reply]) -> list[Reply]:
@@ -272,12 +267,16 @@ def main() -> None:
     loops = read_strangers(options.loops) if options.loops else []
     held_out = [s for s in strangers if not s.development] if options.held_out else []
     judged = Judge(runs, [s for s in strangers if s.development], names, range(options.seeds))
-    found = judge(judged, loops, held_out, report=lambda text: print(text, file=sys.stderr, flush=True))
-    if options.json:
-        Path(options.json).write_text(json.dumps(found, indent=2), encoding="utf-8")
-    tables = markdown(found, names, learning.PROPERTIES)
-    if options.markdown:
-        Path(options.markdown).write_text(tables, encoding="utf-8")
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    tables = ""
+    for title, of in judge(judged, loops, held_out):
+        print(title, file=sys.stderr, flush=True)
+        found[title] = of
+        tables = markdown(found, names, learning.PROPERTIES)
+        if options.json:
+            Path(options.json).write_text(json.dumps(found, indent=2), encoding="utf-8")
+        if options.markdown:
+            Path(options.markdown).write_text(tables, encoding="utf-8")
     print(tables)
 
 
