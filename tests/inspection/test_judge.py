@@ -32,6 +32,8 @@ def test_scores_count_classes_verdicts_and_sets():
     table = markdown({"files": {"optimizer_family": found}}, ["optimizer_family"], [])
     assert "| files | 9 | adaptive 6/7, sgd_like 1/2 | .68 | .50 |" in table
     assert "judged only" in table
+    by_family = markdown({"held out: lenet": {"optimizer_family": found}}, ["optimizer_family"], [])
+    assert "| held out: lenet | .68 (9) |" in by_family
 
 
 def test_further_properties_leave_out_what_lies_between_their_ranges():

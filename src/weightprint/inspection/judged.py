@@ -146,16 +146,25 @@ def scores(rows: Sequence[Reply]) -> dict[str, Any]:
 
 
 def markdown(found: Mapping[str, Mapping[str, Mapping[str, Any]]], names: Sequence[str], offered: Sequence[str]) -> str:
-    """A table per property, a row per population."""
+    """A table per property, a row per population; those whose titles have a colon, the families of architectures, stand
+    in a table of their own with balanced accuracies alone."""
     head = (
         "| judged on | n | per value: right / n | balanced | shapes and format | right | most frequent "
         "| verdicts | wrong | 90 % sets that hold it |\n|---|---|---|---|---|---|---|---|---|---|"
     )
     parts = []
     for name in names:
-        lines = [_line(title, of[name]) for title, of in found.items() if name in of]
+        lines = [_line(title, of[name]) for title, of in found.items() if name in of and ": " not in title]
         note = "" if name in offered else " (judged only, not offered)"
         parts.append("\n".join([f"**{name.replace('_', ' ')}**{note}\n", head, *lines]))
+    families = {title: of for title, of in found.items() if ": " in title}
+    if families:
+        heads = ["| balanced (n) |", *(f" {name.replace('_', ' ')} |" for name in names)]
+        lines = ["".join(heads), "|---" * (len(names) + 1) + "|"]
+        for title, of in families.items():
+            cells = [f"{_share(of[name]['balanced'])} ({of[name]['n']})" if name in of else "–" for name in names]
+            lines.append(f"| {title} | " + " | ".join(cells) + " |")
+        parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
