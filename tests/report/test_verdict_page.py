@@ -1,8 +1,10 @@
 """The page of `weightprint inspect --html`: what it says, and how a browser shows it."""
 
+import html as html_
 import json
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from tests.inspection.conftest import trained_cnn as trained_cnn
 from tests.report.test_browser import FIGURES, WIDER_THAN_THE_PAGE, browser
 from weightprint.cli import main as cli
 from weightprint.inspection.inspect import inspect
+from weightprint.report.verdict_page import render
 
 __all__ = ["browser"]
 
@@ -42,7 +45,9 @@ def page(command, trained_cnn, tmp_path):
 
 
 def text_of(html):
-    return " ".join(re.sub(r"<[^>]+>", " ", re.sub(r"<(style|svg).*?</\1>", " ", html, flags=re.DOTALL)).split())
+    return " ".join(
+        html_.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<(style|svg).*?</\1>", " ", html, flags=re.DOTALL))).split()
+    )
 
 
 def test_a_page_has_verdicts_facts_layers_filters_histograms_and_spectra(page, command, trained_cnn, tmp_path):
@@ -53,13 +58,23 @@ def test_a_page_has_verdicts_facts_layers_filters_histograms_and_spectra(page, c
         assert name.replace("_", " ") in text
         assert found["verdict"] in text
         assert all(value in text for value in found["probabilities"])
-        assert all(one["about"] in text for one in found["evidence"])
     assert "Trained: no layer is as it was drawn" in text
     assert page.count('alt="filter ') == document["details"]["filters"]["count"] == 6
     assert page.count("Weights of layer") == 2 * 4  # label and title
     assert page.count("Spectrum of layer") == 2 * 4
     assert "PyTorch" in text
     assert (tmp_path / "again.html").read_text() == page
+
+
+def test_an_answer_stands_with_its_evidence_in_words_and_drawn(command, trained_cnn):
+    found = inspect(trained_cnn, details=True)
+    verdict = replace(found.properties["activation"], verdict="tanh", reason="", set=("tanh",))
+    page = render([replace(found, properties={**found.properties, "activation": verdict})])
+    text = text_of(page)
+    assert "By its weights: activation tanh." in text
+    assert verdict.evidence
+    assert all(one.about in text and one.layer in text for one in verdict.evidence)
+    assert page.count('class="sway"') >= len(verdict.evidence)
 
 
 def test_a_page_asks_for_nothing_from_outside(page):

@@ -13,6 +13,7 @@ from weightprint.inspection.notable import headline, notable
 from weightprint.inspection.verdicts import CANNOT_SAY, SHIPPED, Inspection, Verdict
 from weightprint.inspection.words import (
     common_reason,
+    flat,
     in_words,
     kind_of,
     printable,
@@ -167,14 +168,19 @@ def _answer(inspection: Inspection, common: str) -> str:
 def _verdict(name: str, verdict: Verdict, common: str) -> dict[str, Any]:
     silent = verdict.verdict == CANNOT_SAY
     values = sorted(verdict.probabilities.items(), key=lambda pair: -pair[1])
-    drawn = not common and bool(values)
+    drawn = bool(values) and not (common and flat(verdict))
     return {
         "name": in_words(name),
         "answer": printable(str(verdict.verdict)),
         "silent": silent,
         "reason": printable(verdict.reason) if silent and verdict.reason != common else "",
         "bars": [
-            {"value": printable(str(v)), "p": _percent(p), "width": f"{100 * p:.1f}", "inside": v in verdict.set}
+            {
+                "value": printable(str(v)),
+                "p": _percent(p),
+                "width": f"{100 * p:.1f}",
+                "inside": not common and v in verdict.set,
+            }
             for v, p in (values if drawn else ())
         ],
         "evidence": [
@@ -186,7 +192,7 @@ def _verdict(name: str, verdict: Verdict, common: str) -> dict[str, Any]:
                 "share": _percent(one.share),
                 "width": f"{50 * one.share / max(e.share for e in verdict.evidence):.1f}",
             }
-            for one in (verdict.evidence if drawn else ())
+            for one in (() if common else verdict.evidence)
         ],
         "about": printable(str(values[0][0])) if values else "",
         "judged_on": verdict.judged_on,
