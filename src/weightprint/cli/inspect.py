@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from weightprint.cli.terminal import Json, print_document
+from weightprint.errors import SetupError
 
 
 def inspect(
@@ -17,6 +18,7 @@ def inspect(
     meta: Path | None = None,
     full: Annotated[bool, Parameter(negative=())] = False,
     html: Path | None = None,
+    compare: Annotated[bool, Parameter(negative=())] = False,
     json: Json = False,
 ) -> int:
     """How a network was trained, read out of its weights: facts, then verdicts with their evidence.
@@ -40,6 +42,8 @@ def inspect(
     html
         Write a page to this file instead of the terminal: answers, histograms, spectra, filters, in one file for any
         browser. With --json the document holds what is drawn.
+    compare
+        Compare two files layer by layer instead: the same architecture, one run, one fine-tuned from the other?
     """
     from rich.console import Console
 
@@ -49,6 +53,8 @@ def inspect(
     from weightprint.inspection.verdicts import Inspection
     from weightprint.meta import load_meta
 
+    if compare:
+        return _compare((file, *files), html, json)
     own = None if meta is None else load_meta(meta)
     entries: list[Inspection | dict[str, Any]] = []
     for path in (file, *files):
@@ -73,3 +79,22 @@ def inspect(
     else:
         Console(highlight=False).print(overview(entries))
     return int(any(not isinstance(entry, Inspection) for entry in entries))
+
+
+def _compare(files: tuple[Path, ...], html: Path | None, json: bool) -> int:
+    from rich.console import Console
+
+    from weightprint.inspection.comparison import compare_checkpoints
+    from weightprint.inspection.page import comparison_page
+    from weightprint.report.comparison_page import write_comparison
+
+    if len(files) != 2:
+        raise SetupError(f"--compare takes two files, not {len(files)}", hint="weightprint inspect A B --compare")
+    found = compare_checkpoints(*files)
+    if html is not None:
+        write_comparison(html, found)
+    if json:
+        print_document(found.to_json(), "", as_json=True)
+    else:
+        Console(highlight=False).print(comparison_page(found))
+    return 0

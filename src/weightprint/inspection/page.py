@@ -8,6 +8,7 @@ Readable at 80 columns and more; colours are the console's affair.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -16,13 +17,17 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from weightprint.inspection.notable import headline, notable
+from weightprint.inspection.notable import headline, listed, notable
+from weightprint.inspection.relation import Comparison
 from weightprint.inspection.verdicts import CANNOT_SAY, Inspection, Verdict
 from weightprint.inspection.words import (
+    PAIR_NOTE,
     common_reason,
     flat,
     in_words,
     kind_of,
+    pair_cells,
+    pair_name,
     printable,
     short_names,
     size_of,
@@ -71,6 +76,32 @@ def overview(entries: Sequence[Inspection | Mapping[str, Any]]) -> RenderableTyp
     """Several files as one table: an inspection each, or {"file", "error"} for one that could not be read."""
     problems = [entry for entry in entries if not isinstance(entry, Inspection)]
     return Group(_Overview(entries), *(_problem(entry["error"]) for entry in problems))
+
+
+def comparison_page(found: Comparison) -> RenderableType:
+    """Two files: what they have to do with each other, why, and their layers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("layer", overflow="fold")
+    for name in ("correlation", "distance", "in order", "by chance", "moved"):
+        table.add_column(name, justify="right")
+    shown = list(found.layers)
+    cut = len(shown) - MOST_LAYERS
+    for number, layer in enumerate(shown):
+        if cut > 0 and MOST_LAYERS // 2 <= number < len(shown) - MOST_LAYERS // 2:
+            continue
+        table.add_row(_shown(pair_name(layer.names)), *(Text(cell) for cell in pair_cells(layer)))
+    parts: list[RenderableType] = [_shown(f"{found.files[0]}\n{found.files[1]}", "bold"), Text()]
+    parts += [_shown(found.sentence, "bold green" if found.relation != "cannot say" else "yellow")]
+    parts += [_point(sentence) for sentence in found.evidence]
+    parts += [_point(f"{in_words(question)}: {answer}") for question, answer in found.answers.items()]
+    if found.layers:
+        parts += [_section("Layers"), table, Text(PAIR_NOTE, "dim")]
+    if cut > 0:
+        parts.append(Text(f"{cut} layers between the first and the last are left out; all with --json", "dim"))
+    for file, names in zip(found.files, found.left_out, strict=True):
+        if names:
+            parts.append(_point(f"without a like in the other file: {listed(names)} of {Path(file).name}", "yellow"))
+    return Group(*parts)
 
 
 class _Overview:

@@ -204,7 +204,7 @@ def _reordered(
     evidence = [in_place]
     if above:
         evidence.append(
-            f"no order of the units makes them more alike than chance does ({np.median(above):+.2f} in the median)"
+            f"no order of the units makes them more alike than kin are: {np.median(above) + 0.0:+.2f} beside chance"
         )
     return "unrelated", tuple(evidence)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from weightprint.inspection.relation import LayerPair
 from weightprint.inspection.verdicts import Inspection, Verdict
 from weightprint.inspection.world import Outlyingness
 
@@ -22,6 +23,35 @@ FORMATS = {
     "huggingface": "Hugging Face folder",
     "weightprint_run": "run of a weightprint zoo",
 }
+
+
+PAIR_NOTE = (
+    "correlation, distance: of the weights in their places; in order: correlation once hidden units are in the order "
+    "that makes them most alike, beside what inputs in random order give; moved: units that change places for it"
+)
+
+
+def pair_name(names: tuple[str, str]) -> str:
+    """What a pair of layers is called: one name where both have the same."""
+    return names[0] if names[0] == names[1] else f"{names[0]} | {names[1]}"
+
+
+def pair_cells(layer: LayerPair) -> tuple[str, str, str, str, str]:
+    """A pair of layers in numbers: correlation, distance, correlation in order, by chance, share of units moved."""
+    one = layer.pairing
+    if one is None:
+        return ("not finite", "–", "–", "–", "–")
+    if layer.equal:
+        return ("equal", "0", "–", "–", "–")
+    in_order = "–" if one.matched_correlation is None else f"{one.matched_correlation:.3f}"
+    chance = "–" if one.chance is None else f"{one.chance:.3f}"
+    return (
+        f"{one.correlation:.3f}",
+        f"{one.distance:.3g}",
+        in_order,
+        chance,
+        "–" if one.moved is None else f"{100 * one.moved:.0f} %",
+    )
 
 
 def stored_as(inspection: Inspection) -> str:
