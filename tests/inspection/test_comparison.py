@@ -103,7 +103,7 @@ def compared(a, b):
 @pytest.mark.parametrize(
     ("pair", "relation", "answers"),
     [
-        (("early", "late"), "continued", ("yes", "possible", "possible")),
+        (("early", "late"), "close", ("yes", "possible", "possible")),
         (("late", "child"), "fine_tuned", ("yes", "no", "yes")),
         (("late", "frozen"), "fine_tuned", ("yes", "no", "yes")),
         (("late", "five"), "fine_tuned", ("no", "no", "yes")),
@@ -171,7 +171,7 @@ def test_large_kernels_are_compared_by_chosen_units(family, tmp_path, monkeypatc
     found = compared(family["early"], family["late"])
     assert found.layers[2].sampled
     assert found.layers[2].pairing.matched_correlation is None
-    assert found.relation == "continued"
+    assert found.relation == "close"
 
 
 def test_units_of_strangers_are_in_their_places_by_chance():

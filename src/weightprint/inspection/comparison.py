@@ -28,7 +28,7 @@ def compare_checkpoints(a: str | os.PathLike[str], b: str | os.PathLike[str]) ->
     """What two checkpoint files have to do with each other.
 
         found = weightprint.compare_checkpoints("epoch-10.pth", "epoch-90.safetensors")
-        found.relation                # "equal", "reordered", "continued", "fine_tuned", "same_start", "unrelated"…
+        found.relation                # "equal", "reordered", "close", "fine_tuned", "same_start", "unrelated"…
         found.answers                 # {"same_architecture": "yes", "same_run": "possible", "fine_tuned": "possible"}
         found.layers[0].pairing       # correlation, distance, and both after units were put in order
 

@@ -19,9 +19,9 @@ from weightprint.inspection.matching import Pairing
 RELATED = 1e-6
 """p of units in their places below which two networks are related."""
 
-CONTINUED, SLOPE, OTHER_TRAINING = 0.8, 0.85, 0.65
-"""Median correlation, and slope (how much of one network's weights is in the other's), from which on one network
-continues the other; bound of both up to which they share their start alone. Between those they are related."""
+CLOSE, SLOPE, OTHER_TRAINING = 0.8, 0.85, 0.65
+"""Median correlation, and slope (how much of one network's weights is in the other's), from which on networks
+are close; bound of both up to which they share their start alone. Between those they are related."""
 
 MATCHED = 0.35
 """Units were put in another order where the order found makes weights more alike than chance by this correlation:
@@ -38,7 +38,7 @@ ANSWERS = {
     "rounded": ("yes", "no"),
     "reordered": ("yes", "no"),
     "fine_tuned": ("no", "yes"),
-    "continued": ("possible", "possible"),
+    "close": ("possible", "possible"),
     "same_start": ("no", "no"),
     "related": ("possible", "possible"),
     "unrelated": ("no", "no"),
@@ -51,10 +51,10 @@ SENTENCES = {
     "rounded": "The same network: weights differ by rounding alone, as after a change of number format.",
     "reordered": "The same network, its hidden units in another order.",
     "fine_tuned": "One was fine-tuned from the other, or both from a third.",
-    "continued": "One continues the other: two moments of one training, or one fine-tuned from the other. Weights "
-    "alone do not tell these apart.",
+    "close": "Closely related: two moments of one training, one fine-tuned from the other, or two trainings from one "
+    "start on the same images. Weights alone do not tell these apart.",
     "same_start": "They share their initial weights, or an early moment of training; from there they went apart.",
-    "related": "They are related; whether one continues the other, or both only began alike, cannot be said.",
+    "related": "Related: whether one continues the other, or both only began alike, cannot be said.",
     "unrelated": "Unrelated: nothing is alike beyond chance.",
     "cannot say": "Cannot say: there are no layers of equal shape, with enough units, to compare.",
 }
@@ -171,14 +171,14 @@ def decided(layers: Sequence[LayerPair], *, whole: bool, equal: bool) -> tuple[s
     frozen = [layer.names[0] for layer in layers if layer.equal]
     output = next((layer.pairing for layer in known if layer.output), None)
     new_head = output is None or output.correlation < NEW_HEAD
-    if correlation >= CONTINUED and (frozen or new_head):
+    if correlation >= CLOSE and (frozen or new_head):
         if frozen:
             evidence.append(f"{len(frozen)} of {len(layers)} layers are equal, the others not: they were frozen")
         if new_head:
             evidence.append("the output layers have nothing to do with each other: the head was replaced")
         return "fine_tuned", tuple(evidence)
-    if correlation >= CONTINUED and slope >= SLOPE:
-        return "continued", tuple(evidence)
+    if correlation >= CLOSE and slope >= SLOPE:
+        return "close", tuple(evidence)
     if max(correlation, slope) <= OTHER_TRAINING:
         evidence.append("most of what each has learnt is not in the other")
         return "same_start", tuple(evidence)
