@@ -68,7 +68,7 @@ def spectrum_figure(name: str, layer: str, spectrum: Mapping[str, Any]) -> Pictu
         top = max(counts.max(), 1) * 1.15
         if law is not None:
             tail = np.array(drawn["power_law"])
-            kept = edges[1:] > law["x_min"]
+            kept = edges[:-1] >= law["x_min"]
             middles = np.sqrt(edges[1:] * edges[:-1])
             axes.plot(
                 middles[kept], tail[kept], color=PALETTE[2], linewidth=1.5, label=f"power law, α {law['alpha']:.1f}"
