@@ -23,6 +23,7 @@ _HOMES = {
     "WeightprintError": "errors",
     "Zoo": "zoo",
     "bench": "report.bench:run_bench",
+    "compare_checkpoints": "inspection.comparison",
     "inspect": "inspection.inspect",
     "load_images": "images:load",
     "load_meta": "meta",
