@@ -18,6 +18,7 @@ from weightprint.cli.bench import bench
 from weightprint.cli.compare import compare
 from weightprint.cli.fit import evaluate, fit
 from weightprint.cli.inspect import inspect
+from weightprint.cli.recover import recover
 from weightprint.cli.study import study
 from weightprint.cli.terminal import Bar, Json, print_document
 from weightprint.errors import WeightprintError
@@ -38,6 +39,7 @@ app.command(bench)
 app.command(study)
 app.command(compare)
 app.command(inspect)
+app.command(recover)
 
 RETRY_HINT = "to try failed runs again: the same sample command with --retry-failed; log.jsonl says what went wrong"
 
