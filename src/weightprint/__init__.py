@@ -21,6 +21,7 @@ _HOMES = {
     "SliceTrees": "meta",
     "Space": "setups",
     "Trees": "meta",
+    "WeightsDataset": "formats.weights_dataset",
     "WeightprintError": "errors",
     "Zoo": "zoo",
     "bench": "report.bench:run_bench",

@@ -167,4 +167,3 @@ def test_a_training_that_fails_leaves_its_recording(tmp_path):
     with pytest.raises(RuntimeError, match="out of luck"):
         trainer.fit(Failing(), data)
     assert len(wp.Zoo(tmp_path / "zoo")) == 0
-    del trainer, recorder

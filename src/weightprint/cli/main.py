@@ -14,11 +14,14 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from weightprint import __version__
+from weightprint.cli import export_folder, export_graph, export_hub  # noqa: F401 - they register themselves
 from weightprint.cli.bench import bench
 from weightprint.cli.compare import compare
+from weightprint.cli.export import export_app
 from weightprint.cli.fit import evaluate, fit
 from weightprint.cli.inspect import inspect
 from weightprint.cli.recover import recover
+from weightprint.cli.share import pull, push
 from weightprint.cli.study import study
 from weightprint.cli.terminal import Bar, Json, print_document
 from weightprint.errors import WeightprintError
@@ -40,6 +43,9 @@ app.command(study)
 app.command(compare)
 app.command(inspect)
 app.command(recover)
+app.command(export_app)
+app.command(push)
+app.command(pull)
 
 RETRY_HINT = "to try failed runs again: the same sample command with --retry-failed; log.jsonl says what went wrong"
 

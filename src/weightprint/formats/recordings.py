@@ -20,9 +20,10 @@ import os
 import secrets
 import shutil
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,9 +47,9 @@ _YOUNG_SECONDS = 60.0
 class Recording:
     """The folder of one recording, held by this process. Made by `begin`."""
 
-    def __init__(self, zoo: Path, number: int, lock: BinaryIO) -> None:
+    def __init__(self, zoo: Path, number: int, lock: int) -> None:
         self.zoo, self.number, self.folder = zoo, number, recording_path(zoo, number)
-        self._lock = lock
+        self._release = weakref.finalize(self, os.close, lock)  # also for a recorder that is given up
 
     @classmethod
     def begin(cls, zoo: Path) -> Recording:
@@ -60,7 +61,7 @@ class Recording:
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
                 if not run_path(zoo, number).exists():  # another process ended its recording meanwhile
-                    lock = open(folder / _LOCK, "a+b")  # noqa: SIM115 - held as long as the recording
+                    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
                     _take(lock)
                     return cls(zoo, number, lock)
                 folder.rmdir()
@@ -108,7 +109,7 @@ class Recording:
 
     def release(self) -> None:
         """Let go of the folder and leave it as it is."""
-        self._lock.close()
+        self._release()
 
 
 def recording_path(zoo: Path, number: int) -> Path:
@@ -130,7 +131,8 @@ def recover(zoo: str | os.PathLike[str]) -> list[int]:
         recording = _left_behind(zoo, folder)
         if recording is None:
             continue
-        with contextlib.closing(recording._lock):
+        with contextlib.ExitStack() as stack:
+            stack.callback(recording.release)
             moments = _moments(folder)
             path = run_path(zoo, recording.number)
             if path.exists() and runfile.read_metadata(path)["identity"] == _about(folder)["identity"]:
@@ -165,17 +167,17 @@ def evenly_spaced(numbers: Sequence[int], count: int) -> list[int]:
 def _left_behind(zoo: Path, folder: Path) -> Recording | None:
     """The recording in a folder whose process is gone, locked; None where it lives."""
     try:
-        lock = open(folder / _LOCK, "a+b")  # noqa: SIM115 - the caller closes it
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
     except (FileNotFoundError, NotADirectoryError):
         return None
     if not folder.name.isdecimal() or not _take(lock):
-        lock.close()
+        os.close(lock)
         return None
     if not (folder / _ABOUT).exists():
         young = abs(time.time() - folder.stat().st_mtime) < _YOUNG_SECONDS
         if not young:
             shutil.rmtree(folder)
-        lock.close()
+        os.close(lock)
         return None
     return Recording(zoo, int(folder.name), lock)
 
@@ -257,7 +259,7 @@ def _or_nan(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _take(lock: BinaryIO) -> bool:
+def _take(lock: int) -> bool:
     """Whether the lock could be had; always where the system has none. It ends with the process that holds it.
 
     An open file holds it, not a process: several recorders of one process are told apart.
