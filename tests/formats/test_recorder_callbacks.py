@@ -51,12 +51,12 @@ def test_lightning(tmp_path, capsys):
     recorder = wp.Recorder(zoo, setup={"optimizer": "adam"}, snapshots=4)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = lightning.Trainer(
-        max_epochs=9, callbacks=[recorder.lightning()], accelerator="cpu", enable_model_summary=False, **quiet
+        max_epochs=6, callbacks=[recorder.lightning()], accelerator="cpu", enable_model_summary=False, **quiet
     )
     trainer.fit(module, data, data)
     run = wp.Zoo(zoo)[0]
-    assert [row["epoch"] for row in run.measurements] == [0, 3, 6, 9]
-    assert run.measurements[-1]["step"] == 36
+    assert [row["epoch"] for row in run.measurements] == [0, 2, 4, 6]
+    assert run.measurements[-1]["step"] == 24
     assert run.measurements[-1]["validation_accuracy"] > 0.5
     assert run.measurements[-1]["train_loss"] < run.measurements[1]["train_loss"]
     last = module.net[3].weight.detach().numpy()

@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -33,8 +34,8 @@ def export_folder(
 ) -> dict[str, int]:
     """Write a state dict per snapshot: <dest>/0000017/20.safetensors, and <dest>/runs.csv with a row per run.
 
-    `torch.load_state_dict` takes them: names are those of the module that was trained, tensors float32. Of networks that
-    came from other frameworks names are theirs and axes are in the order output, input, window.
+    `load_state_dict` takes them: names are those of the module that was trained, tensors float32. Of networks that came
+    from other frameworks names are theirs and axes are in the order output, input, window.
 
     numbers: of the runs; all where None. Runs without a snapshot have a row in the list alone
     Returns {"runs", "files"}. Raises ZooError for a folder with other things in it, CorruptFile for a damaged run.
@@ -79,7 +80,7 @@ def export_graph(
             return 0
         graph = graph_of(record.layout)
         buffer = io.BytesIO()
-        arrays = graph.structure() | graph.values(record.weights)
+        arrays: dict[str, Any] = graph.structure() | graph.values(record.weights)
         np.savez(buffer, **arrays, other_values=record.weights[:, graph.other])
         write_atomic(dest / f"{run.number:07d}.npz", buffer.getvalue())
         return 1
@@ -102,7 +103,7 @@ def export_hub(
     from weightprint.formats.hub import card
 
     chosen = _chosen(zoo, numbers)
-    chosen = chosen.select(status=[s for s in chosen.index["status"].unique() if s != UNREADABLE])
+    chosen = chosen.select(pl.col("status") != UNREADABLE)
     dest = _prepared(dest, ZOO_FILE)
     write_atomic(dest / ZOO_FILE, (zoo.path / ZOO_FILE).read_bytes())
     _write_index(chosen, dest)
