@@ -51,7 +51,7 @@ class NetworkGraph:
 
     def values(self, weights: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
         """`x` float32 [..., V, 5] and `edge_attr` float32 [..., E, 1] of weight vectors [..., P]."""
-        x = np.where(self.x_position < 0, np.float32(_ABSENT), weights[..., self.x_position])
+        x = np.where(self.x_position < 0, np.array(_ABSENT, np.float32), weights[..., self.x_position])
         return {"x": x.astype(np.float32), "edge_attr": weights[..., self.edge_position, None]}
 
     def structure(self) -> dict[str, np.ndarray]:

@@ -30,8 +30,8 @@ class WeightsDataset(Dataset):
     part:         "conv", "fc", "other" or "all"
     snapshots:    first and last that are read, from 1; all where None
     target:       a property; runs without it are left out
-    seed:         of where slices start. That depends on seed, epoch (`set_epoch`), run and snapshot alone: on no worker,
-                  no order
+    seed:         of where slices start, which depends on seed, epoch (`set_epoch`), run and snapshot alone, not on
+                  workers or order
 
     Vectors of several lengths can be batched only as slices. A worker reads one snapshot's stretch of the file, not the
     run; checksums are not verified (`weightprint verify` does).
