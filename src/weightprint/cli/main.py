@@ -17,6 +17,7 @@ from weightprint import __version__
 from weightprint.cli import export_folder, export_graph, export_hub  # noqa: F401 - they register themselves
 from weightprint.cli.bench import bench
 from weightprint.cli.compare import compare
+from weightprint.cli.data import data_app
 from weightprint.cli.export import export_app
 from weightprint.cli.fit import evaluate, fit
 from weightprint.cli.inspect import inspect
@@ -34,7 +35,6 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-data_app = App(name="data", help="Image data sets: list those that can be named.", help_format="plaintext")
 app.command(data_app)
 app.command(fit)
 app.command(evaluate)
@@ -312,29 +312,6 @@ def verify(zoo: Path, /, *, json: Json = False) -> int:
     text = "\n".join([f"{zoo}: {len(opened)} runs, {f'{len(found)} problems' if found else 'all as written'}", *found])
     print_document(document, text, as_json=json)
     return 1 if problems else 0
-
-
-@data_app.command(name="list")
-def data_list(*, data: Path | None = None, json: Json = False) -> None:
-    """The data sets that can be named, with their sizes.
-
-    Example: weightprint data list --data images
-
-    Parameters
-    ----------
-    data
-        Folder of .npz files; without it only the bundled data sets.
-    """
-    from weightprint.images import available
-
-    found = available(data)
-    described = [(d, d.get("problem", d["description"])) for d in found]
-    rows = [
-        f"{d['name']:18} {d.get('train', '-'):>8} {d.get('test', '-'):>8}  {d['source']}: {what}"
-        for d, what in described
-    ]
-    text = "\n".join([f"{'name':18} {'train':>8} {'test':>8}  source", *rows])
-    print_document({"datasets": found}, text, as_json=json)
 
 
 def _say(text: str) -> None:
