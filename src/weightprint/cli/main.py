@@ -14,10 +14,15 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from weightprint import __version__
+from weightprint.cli import export_folder, export_graph, export_hub  # noqa: F401 - they register themselves
 from weightprint.cli.bench import bench
 from weightprint.cli.compare import compare
+from weightprint.cli.data import data_app
+from weightprint.cli.export import export_app
 from weightprint.cli.fit import evaluate, fit
 from weightprint.cli.inspect import inspect
+from weightprint.cli.recover import recover
+from weightprint.cli.share import pull, push
 from weightprint.cli.study import study
 from weightprint.cli.terminal import Bar, Json, print_document
 from weightprint.errors import WeightprintError
@@ -30,7 +35,6 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-data_app = App(name="data", help="Image data sets: list those that can be named.", help_format="plaintext")
 app.command(data_app)
 app.command(fit)
 app.command(evaluate)
@@ -38,6 +42,10 @@ app.command(bench)
 app.command(study)
 app.command(compare)
 app.command(inspect)
+app.command(recover)
+app.command(export_app)
+app.command(push)
+app.command(pull)
 
 RETRY_HINT = "to try failed runs again: the same sample command with --retry-failed; log.jsonl says what went wrong"
 
@@ -304,29 +312,6 @@ def verify(zoo: Path, /, *, json: Json = False) -> int:
     text = "\n".join([f"{zoo}: {len(opened)} runs, {f'{len(found)} problems' if found else 'all as written'}", *found])
     print_document(document, text, as_json=json)
     return 1 if problems else 0
-
-
-@data_app.command(name="list")
-def data_list(*, data: Path | None = None, json: Json = False) -> None:
-    """The data sets that can be named, with their sizes.
-
-    Example: weightprint data list --data images
-
-    Parameters
-    ----------
-    data
-        Folder of .npz files; without it only the bundled data sets.
-    """
-    from weightprint.images import available
-
-    found = available(data)
-    described = [(d, d.get("problem", d["description"])) for d in found]
-    rows = [
-        f"{d['name']:18} {d.get('train', '-'):>8} {d.get('test', '-'):>8}  {d['source']}: {what}"
-        for d, what in described
-    ]
-    text = "\n".join([f"{'name':18} {'train':>8} {'test':>8}  source", *rows])
-    print_document({"datasets": found}, text, as_json=json)
 
 
 def _say(text: str) -> None:
