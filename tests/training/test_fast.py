@@ -16,6 +16,7 @@ from weightprint.images.augment import augment
 from weightprint.setups import OPTIMIZERS
 from weightprint.training.architecture import tensor_entries
 from weightprint.training.fast.choice import Choice, choose, features_in_force
+from weightprint.training.fast.mersenne import Mersenne
 from weightprint.training.fast.training import FastTraining, why_not
 from weightprint.training.loop import begin, train
 from weightprint.training.networks import ACTIVATIONS, Network, initialize
@@ -128,6 +129,19 @@ def test_augmented_images_are_those_of_plain_torch(size):
         theirs = augment(to_float(torch.from_numpy(IMAGES.x_train[indices])), generator=generator).numpy()
         ours = ours.reshape(-1, 32, 3, 32, lanes).transpose(0, 4, 2, 1, 3).reshape(-1, 3, 32, 32)
         np.testing.assert_allclose(ours[:size], theirs, atol=2e-5)
+
+
+@serves
+@pytest.mark.parametrize("seed", [0, 2**62 + 5])
+def test_random_numbers_are_those_of_a_torch_generator(seed):
+    """Uniform ones to the last bit, normal ones to rounding, across what one state of the generator yields."""
+    ours, theirs = Mersenne(seed), torch.Generator().manual_seed(seed)
+    for count in (5, 624, 1700, 1):
+        drawn = ours.units(np.empty(count, np.float32))
+        np.testing.assert_array_equal(drawn, torch.rand(count, generator=theirs).numpy())
+    for count in (16, 100_000):
+        drawn = ours.normals(np.empty(count, np.float32))
+        np.testing.assert_allclose(drawn, torch.randn(count, generator=theirs).numpy(), rtol=2e-6, atol=2e-6)
 
 
 @serves
