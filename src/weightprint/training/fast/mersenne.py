@@ -32,7 +32,7 @@ class Mersenne:
 
     def normals(self, out: np.ndarray) -> np.ndarray:
         """Fills out, float32 and a multiple of 16 numbers, as torch.randn does."""
-        _normals(self.units(out))
+        box_muller(self.units(out))
         return out
 
 
@@ -76,8 +76,8 @@ def _units(state, following, out):
 
 
 @compiled
-def _normals(values):
-    """From uniform numbers, the first eight of sixteen for distances and the others for directions."""
+def box_muller(values):
+    """Normal numbers from uniform ones: the first eight of sixteen say distances, the others directions."""
     for i in range(0, len(values) - 15, 16):
         first, turns = load(8, values, i), load(8, values, i + 8)
         distance = sqrt(constant(first, -2.0) * log(constant(first, 1.0) - first))
