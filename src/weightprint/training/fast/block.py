@@ -168,10 +168,6 @@ def activation_gradient_kernel(L):
     return gradient
 
 
-_STRETCH = 2048
-"""So many numbers of a channel at a time are taken for the gradient of the weights: they stay in the nearest cache."""
-
-
 def backward_kernel(choice: Choice, filter_size: int):
     """backward(G, IC, OC, H, W, pool, images, x, w, out, peaks, g, found, sums, mask, scratch, dx, dw, db)
 
@@ -190,7 +186,6 @@ def _backward(L, K, channels, pixels, weight_channels, weight_pixels):
     def backward(G, IC, OC, H, W, pool, images, x, w, out, peaks, g, found, sums, mask, scratch, dx, dw, db):
         x_row, out_row = IC * W * L, OC * W * L
         shape, turned_shape = (IC, OC, H, W), (OC, IC, W, K * K, IC * K * K)
-        rows = min(H, _STRETCH // L // W)
         zero = like(L, x, 0.0)
         dw[:] = 0
         db[:] = 0
@@ -234,8 +229,7 @@ def _backward(L, K, channels, pixels, weight_channels, weight_pixels):
                             store(scratch, at + i, r)
                             bias0 = bias0 + r
                 db[c] += total(bias0 + bias1)
-            for first in range(0, H, rows):
-                weight_gradient(x, group * H * x_row, scratch, dw, first, min(first + rows, H), shape, weights)
+            weight_gradient(x, group * H * x_row, scratch, dw, shape, weights)
             if images:
                 for y in range(H):
                     first, stop = max(0, reach - y), min(K, H + reach - y)

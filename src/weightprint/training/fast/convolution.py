@@ -73,14 +73,13 @@ def convolve_row(typing_context, x, x_at, w, out, out_at, ky_first, ky_stop, sha
 
 
 @intrinsic(prefer_literal=True)
-def weight_gradient(typing_context, x, x_at, d, dw, y_first, y_stop, shape, spec):
-    """Adds to dw [OC, IC, K, K] the sum over pixels of some rows, and over lanes, of d · x.
+def weight_gradient(typing_context, x, x_at, d, dw, shape, spec):
+    """Adds to dw [OC, IC, K, K] the sum over pixels and lanes of d · x, of one group of images.
 
-    The rows of a few output channels, and of one input channel, stay in the nearest cache while they are used for all
-    that they are needed for; a row of the filter at a time has its sums in registers.
+    A few output channels and one input channel are used for all that they are needed for, while they are near; a row of
+    the filter at a time has its sums in registers.
 
-    x_at:   of a group's images; d has this group alone
-    y_first, y_stop: which rows of d
+    x_at:   of the group's images; d has this group alone
     shape:  input channels, output channels, height, width
     spec:   L, K, output channels and pixels of a tile
     """
@@ -90,7 +89,7 @@ def weight_gradient(typing_context, x, x_at, d, dw, y_first, y_stop, shape, spec
     def codegen(context, builder, signature, args):
         emit = Emitter(context, builder, x.dtype, L)
         x_data, d_data, dw_data = emit.begin(x, args[0], args[1]), emit.data(d, args[2]), emit.data(dw, args[3])
-        inputs, outputs, height, width = emit.unpack(args[6])
+        inputs, outputs, height, width = emit.unpack(args[4])
         channel_stride = emit.product(width, L)
         x_stride, d_stride = emit.product(inputs, channel_stride), emit.product(outputs, channel_stride)
 
@@ -112,8 +111,8 @@ def weight_gradient(typing_context, x, x_at, d, dw, y_first, y_stop, shape, spec
         def filter_row(first: Value, channels: int, i: Value, ky: Value) -> None:
             sums = [emit.accumulators(K) for _ in range(channels)]
             above = builder.sub(ky, emit.number(reach))
-            start = emit.larger(args[4], builder.neg(above))
-            stop = emit.smaller(args[5], builder.sub(height, above))
+            start = emit.larger(emit.number(0), builder.neg(above))
+            stop = emit.smaller(height, builder.sub(height, above))
             with emit.loop(start, stop) as y:
                 x_line = emit.at(x_data, emit.index((builder.add(y, above), x_stride), (i, channel_stride)))
                 d_line = emit.at(d_data, emit.index((y, d_stride), (first, channel_stride)))
@@ -133,8 +132,7 @@ def weight_gradient(typing_context, x, x_at, d, dw, y_first, y_stop, shape, spec
         emit.blocks(outputs, channels, some)
         return context.get_dummy_value()
 
-    integer = types.int64
-    return types.void(x, integer, d, dw, integer, integer, _FOUR, spec), codegen
+    return types.void(x, types.int64, d, dw, _FOUR, spec), codegen
 
 
 def _beyond(source: int, pixels: int, left: bool, right: bool) -> bool:
