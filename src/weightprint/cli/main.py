@@ -16,7 +16,9 @@ from cyclopts import App, CycloptsError, Parameter
 from weightprint import __version__
 from weightprint.cli.bench import bench
 from weightprint.cli.compare import compare
+from weightprint.cli.export import export_app
 from weightprint.cli.fit import evaluate, fit
+from weightprint.cli.import_zoo import import_app
 from weightprint.cli.inspect import inspect
 from weightprint.cli.study import study
 from weightprint.cli.terminal import Bar, Json, print_document
@@ -32,6 +34,8 @@ app = App(
 )
 data_app = App(name="data", help="Image data sets: list those that can be named.", help_format="plaintext")
 app.command(data_app)
+app.command(import_app)
+app.command(export_app)
 app.command(fit)
 app.command(evaluate)
 app.command(bench)
