@@ -66,7 +66,7 @@ def model_zoos(src: Path, zoo: Path, /, *, runs: int | None = None, json: Json =
 
     The same command goes on where an interrupted one stopped.
 
-    Example: weightprint import model-zoos tune_zoo_mnist_uniform zoo
+    Example: weightprint import model-zoos tune_zoo_mnist_hyperparameter_10_random_seeds zoo
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from weightprint.errors import ZooError
+from weightprint.files import canonical_json, sha256_hex
 from weightprint.formats.checkpoints import open_checkpoint
 from weightprint.formats.importing import (
     MOST_RUNS,
@@ -69,7 +70,7 @@ def import_folder(
         rows = rows.sort(order, maintain_order=True) if order is not None else rows
         return _read(rows, [_file_of(cell, files) for cell in rows[_CELL]])
 
-    source = Source("folder", names, read, {"columns": sorted(raw.columns)})
+    source = Source("folder", names, read, {"columns": sha256_hex(canonical_json(raw.columns).encode())})
     return import_runs(source, zoo, runs=runs, progress=progress)
 
 

@@ -97,7 +97,7 @@ def import_runs(
             try:
                 record = _record(number, source.names[number], source.format, source.read(number))
             except WeightprintError as error:
-                left_out.append({"run": source.names[number], "problem": str(error)})
+                left_out.append({"run": source.names[number], "problem": error.message})
             else:
                 if zoo is None:
                     zoo = Zoo.create(path, recipe, space_name=source.format).path

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from weightprint.errors import ZooError
-from weightprint.files import sha256_hex
+from weightprint.files import canonical_json, sha256_hex
 from weightprint.formats.importing import ForeignRun, Progress, Source, existing_folder, import_runs
 from weightprint.formats.layout import layout_of
 from weightprint.formats.named_tensors import NamedTensor, Stored
@@ -69,7 +69,7 @@ def import_small_cnn_zoo(
             test_images=TEST_IMAGES.get(str(settings.get("dataset"))),
         )
 
-    facts = {"metrics": sha256_hex("\n".join(metrics.columns).encode()), "rows": len(matrix)}
+    facts = {"columns": sha256_hex(canonical_json(metrics.columns).encode()), "rows": len(matrix)}
     return import_runs(Source("small_cnn_zoo", names, read, facts), zoo, runs=runs, progress=progress)
 
 
