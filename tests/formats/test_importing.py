@@ -271,3 +271,46 @@ def test_real_checkpoints_are_a_folder_like_any_other(tmp_path):
     zoo = Zoo(tmp_path / "zoo")
     assert zoo.verify() == []
     assert set(zoo.index["optimizer"].drop_nulls()) >= {"adam", "sgd"}
+
+
+@pytest.mark.slow
+def test_bench_and_study_work_on_an_imported_zoo(tmp_path, capsys):
+    foreign_zoos.model_zoos(tmp_path / "src", runs=40)
+    assert run_json(capsys, "import", "model-zoos", tmp_path / "src", tmp_path / "zoo")[0] == 0
+    properties = ["--properties", "optimizer,learning_rate,test_accuracy"]
+    code, bench = run_json(capsys, "bench", tmp_path / "zoo", tmp_path / "bench", "--models", "trees", *properties)
+    assert code == 0, bench
+    assert {result["property"] for result in bench["results"]} == {"optimizer", "learning_rate", "test_accuracy"}
+    code, study = run_json(capsys, "study", tmp_path / "zoo", tmp_path / "report", "--budget", "quick")
+    assert code == 0, study
+    assert Path(study["report"]).exists()
+
+
+@pytest.mark.slow
+def test_bench_and_study_work_on_two_architectures_with_one_snapshot_and_missing_values(tmp_path, capsys):
+    (tmp_path / "src").mkdir()
+    lines = ["id,optimizer,architecture,rate,note"]
+    for number in range(40):
+        optimizer, network = ("adam", "sgd")[number % 2], (foreign_zoos.Small, foreign_zoos.Pooled)[number // 2 % 2]
+        states, _ = foreign_zoos.trained(network(nn.ReLU), optimizer=optimizer, seed=number, epochs=1)
+        torch.save(states[-1], tmp_path / "src" / f"n{number}.pt")
+        lines.append(f"n{number},{optimizer},{network.__name__},{number / 7},{'' if number % 5 else 'odd'}")
+    (tmp_path / "runs.csv").write_text("\n".join(lines) + "\n")
+    import_folder(tmp_path / "src", tmp_path / "zoo", table=tmp_path / "runs.csv")
+    properties = ["--properties", "optimizer,rate"]
+    code, bench = run_json(
+        capsys, "bench", tmp_path / "zoo", tmp_path / "bench", "--models", "layer_trees", *properties
+    )
+    assert code == 0, bench
+    assert {result["property"] for result in bench["results"]} == {"optimizer", "rate"}
+    code, study = run_json(capsys, "study", tmp_path / "zoo", tmp_path / "report", "--budget", "quick")
+    assert code == 0, study
+    assert Path(study["report"]).exists()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not REAL.exists(), reason="needs the published checkpoints")
+def test_study_works_on_real_checkpoints(tmp_path, capsys):
+    import_folder(REAL, tmp_path / "zoo", table=REAL / "table.csv")
+    code, study = run_json(capsys, "study", tmp_path / "zoo", tmp_path / "report", "--budget", "quick")
+    assert code == 0, study
