@@ -11,6 +11,7 @@ from weightprint.zoo import Zoo
 COMMANDS = [
     *("demo", "sample", "merge", "info", "verify", "fit", "evaluate", "bench", "study", "compare", "inspect"),
     "data list",
+    *("import nws", "import small-cnn-zoo", "import model-zoos", "import folder", "export nws"),
 ]
 
 

@@ -20,6 +20,7 @@ from weightprint.cli.compare import compare
 from weightprint.cli.data import data_app
 from weightprint.cli.export import export_app
 from weightprint.cli.fit import evaluate, fit
+from weightprint.cli.import_zoo import import_app
 from weightprint.cli.inspect import inspect
 from weightprint.cli.recover import recover
 from weightprint.cli.share import pull, push
@@ -36,6 +37,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(data_app)
+app.command(import_app)
 app.command(fit)
 app.command(evaluate)
 app.command(bench)
