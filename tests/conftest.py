@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["WEIGHTPRINT_DATA"] = os.devnull + "/none"  # no data set that the user has fetched
 
 import shutil
 from pathlib import Path

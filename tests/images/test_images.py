@@ -555,7 +555,8 @@ def test_the_listing_reads_no_pixels(tmp_path):
 
 def test_an_unknown_name_is_refused_with_the_nearest_and_the_way_to_add_it(tmp_path):
     with pytest.raises(
-        DataError, match=r"no data set 'digit' bundled .*did you mean 'digits'.*--data DIR with digit.npz"
+        DataError,
+        match=r"no data set 'digit' fetched, added or bundled .*did you mean 'digits'.*--data DIR with digit.npz",
     ):
         wi.load("digit")
     write_npz(tmp_path / "mine.npz")

@@ -180,6 +180,21 @@ def test_full_looks_at_weights_that_a_sample_misses(inspects, tmp_path, monkeypa
     assert full.facts["sampled"] == []
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_a_weight_that_is_nan_outside_the_sample_is_counted_all_the_same(inspects, tmp_path, monkeypatch, full):
+    from weightprint.features.layers import chosen
+    from weightprint.inspection import facts
+
+    monkeypatch.setattr(facts, "LARGE", 1000)
+    weights = torch.randn(400, 50)
+    weights[next(row for row in range(400) if row not in chosen(400, 20)), 3] = float("nan")
+    path = saved({"fc.weight": weights, "out.weight": torch.randn(10, 400)}, tmp_path / "large.safetensors")
+    found = inspects(path, full=full)
+    assert found.facts["sampled"] == ([] if full else ["fc/kernel"])
+    assert found.facts["not_finite"] == {"fc/kernel": {"nan": 1, "infinite": 0}}
+    assert {verdict.verdict for verdict in found.properties.values()} == {"cannot say"}
+
+
 @pytest.mark.parametrize("content", [b"", b"this is a text\n" * 50, b"\x10\0\0\0\0\0\0\0{}              "])
 def test_what_is_no_network_is_one_error(inspects, tmp_path, content):
     path = tmp_path / "notes.safetensors"

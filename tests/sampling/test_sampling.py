@@ -93,7 +93,7 @@ def test_another_recipe_in_the_same_folder_is_refused_and_harms_nothing(zoo_copy
     [
         ({"train_size": 10**6}, DataError, "largest train size that fits is 1400"),
         ({"train_size": 105}, DataError, "multiple of 10"),
-        ({"datasets": ["digts"]}, DataError, "no data set digts bundled .*did you mean 'digits'"),
+        ({"datasets": ["digts"]}, DataError, "no data set digts fetched, added or bundled .*did you mean 'digits'"),
         ({"train_size": 30}, DataError, "fewer than one batch of 32"),
         ({"snapshots": 5}, SetupError, "5 snapshots need at least 4 epochs, not 3"),
         ({"range": "4-2"}, SetupError, "range must be two run numbers"),
@@ -120,10 +120,11 @@ def test_where_a_data_set_of_a_space_is_missing_the_error_says_which_would_do(tm
         plan(tmp_path / "zoo", space, 6, data=tmp_path)
     assert caught.value.hint.startswith("--datasets mnist,fashion_mnist; ")
     assert "mine" in caught.value.hint
-    with pytest.raises(DataError, match="no data set mnist, cifar10, svhn, stl10, fashion_mnist bundled") as caught:
+    absent = "mnist, cifar10, svhn, stl10, fashion_mnist"
+    with pytest.raises(DataError, match=f"no data set {absent} fetched, added or bundled") as caught:
         plan(tmp_path / "zoo", space, 6)
     assert caught.value.hint.startswith("--datasets digits,photo_patches,shapes; ")
-    assert "--data DIR" in caught.value.hint
+    assert "weightprint data fetch mnist, or give --data DIR" in caught.value.hint
 
 
 def test_without_sizes_the_largest_that_fit_all_data_sets_are_taken(tmp_path):

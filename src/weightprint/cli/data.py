@@ -1,14 +1,15 @@
-"""The commands `data …`."""
+"""The commands `data list`, `data fetch` and `data add`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
-from weightprint.cli.terminal import Json, print_document
+from weightprint.cli.terminal import Bar, Json, print_document
 
-data_app = App(name="data", help="Image data sets: list those that can be named.", help_format="plaintext")
+data_app = App(name="data", help="Image data sets: list, fetch or add them.", help_format="plaintext")
 
 
 @data_app.command(name="list")
@@ -20,7 +21,7 @@ def data_list(*, data: Path | None = None, json: Json = False) -> None:
     Parameters
     ----------
     data
-        Folder of .npz files; without it only the bundled data sets.
+        Folder of .npz files; without it fetched, added and bundled data sets.
     """
     from weightprint.images import available
 
@@ -32,3 +33,63 @@ def data_list(*, data: Path | None = None, json: Json = False) -> None:
     ]
     text = "\n".join([f"{'name':18} {'train':>8} {'test':>8}  source", *rows])
     print_document({"datasets": found}, text, as_json=json)
+
+
+@data_app.command(name="fetch")
+def data_fetch(*names: str, data: Path | None = None, json: Json = False) -> None:
+    """Fetch data sets from their homes: mnist, fashion_mnist, cifar10, svhn, stl10.
+
+    The same command goes on where an interrupted one stopped. Their terms are their authors'; see docs/data.md.
+
+    Example: weightprint data fetch mnist cifar10
+
+    Parameters
+    ----------
+    names
+        Of the data sets.
+    data
+        Folder of .npz files to put them in; without it the one where sample looks by itself.
+    """
+    from weightprint.errors import DataError
+    from weightprint.images.adding import fetch
+    from weightprint.images.homes import HOMES
+
+    if not names:
+        raise DataError("no data set is named", hint=f"one or more of {', '.join(HOMES)}")
+    with Bar("fetching") as bar:
+        paths = [fetch(name, data, progress=lambda what, done, total: bar.update(done, total, what)) for name in names]
+    lines = [f"{path}: {HOMES[name].about}" for name, path in zip(names, paths, strict=True)]
+    print_document({"files": [str(path) for path in paths]}, "\n".join(lines), as_json=json)
+
+
+@data_app.command(name="add")
+def data_add(
+    name: str,
+    path: Path,
+    /,
+    *,
+    data: Path | None = None,
+    replace: Annotated[bool, Parameter(negative=())] = False,
+    json: Json = False,
+) -> None:
+    """Add images of yours as a data set of ten classes.
+
+    Example: weightprint data add fruit photos
+
+    Parameters
+    ----------
+    name
+        What to call it: letters, digits, _ and -.
+    path
+        An .npz file with x_train, y_train, x_test, y_test, or a folder with one folder of images per class (in train/
+        and test/, or split here).
+    data
+        Folder of .npz files to put it in; without it the one where sample looks by itself.
+    replace
+        A data set of that name that is there.
+    """
+    from weightprint.images.adding import add
+
+    written, notes = add(name, path, data, replace=replace)
+    document = {"name": name, "file": str(written), "notes": notes}
+    print_document(document, "\n".join([str(written), *(f"  {note}" for note in notes)]), as_json=json)

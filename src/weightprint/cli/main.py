@@ -11,16 +11,20 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from weightprint import __version__
+from weightprint.cli import export_folder, export_graph, export_hub  # noqa: F401 - they register themselves
 from weightprint.cli.bench import bench
 from weightprint.cli.compare import compare
 from weightprint.cli.data import data_app
 from weightprint.cli.demo import demo
 from weightprint.cli.evaluate import evaluate
+from weightprint.cli.export import export_app
 from weightprint.cli.fit import fit
 from weightprint.cli.info import info
 from weightprint.cli.inspect import inspect
 from weightprint.cli.merge import merge
+from weightprint.cli.recover import recover
 from weightprint.cli.sample import sample
+from weightprint.cli.share import pull, push
 from weightprint.cli.study import study
 from weightprint.cli.verify import verify
 from weightprint.errors import WeightprintError
@@ -33,8 +37,9 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for command in (demo, sample, merge, info, verify, fit, evaluate, bench, study, compare, inspect):
+for command in (demo, sample, merge, info, verify, fit, evaluate, bench, study, compare, inspect, recover, push, pull):
     app.command(command)
+app.command(export_app)
 app.command(data_app)
 
 

@@ -153,7 +153,7 @@ def kernel_of(layer: Layer, read: Read) -> Kernel:
 
     The choice depends on their numbers alone, so that equal kernels are read alike.
     """
-    values = _arranged(layer, read)
+    values = arranged(layer, read)
     steps, units, channels, height, width = values.shape
     area = height * width
     some_units, some_channels = np.arange(units), np.arange(channels)
@@ -184,7 +184,7 @@ def kernel_of(layer: Layer, read: Read) -> Kernel:
     )
 
 
-def _arranged(layer: Layer, read: Read) -> npt.NDArray:
+def arranged(layer: Layer, read: Read) -> npt.NDArray:
     """A layer's kernel [T, o, c, h, w], a view as far as can be."""
     tensor = layer.kernel
     if tensor is None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from weightprint.errors import DataError, did_you_mean
 from weightprint.files import canonical_json, sha256_hex
 from weightprint.images.bundled import SETS, random_order
+from weightprint.images.homes import HOMES
 from weightprint.images.pixels import (
     CLASSES,
     FORMS,
@@ -318,33 +319,35 @@ def _sizes(train: list[int], test: list[int]) -> dict[str, Any]:
 def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, form: str = "32x32x3") -> ImageSet:
     """The data set `name`: the file <data_dir>/<name>.npz if there is one, else the bundled one.
 
+    data_dir: folder of .npz files; `home_folder()`, where fetched and added sets lie, when None
+
     form: of its images: "32x32x3" or "28x28x1"
 
     Raises DataError for an unknown name, a folder that is not there, or a file that `load_npz` refuses.
     """
-    files = {} if data_dir is None else _npz_files(data_dir)
+    files = _npz_files(data_dir)
     if name in files:
         return load_npz(files[name], name, form=form)
     if name in SETS:
         return ImageSet.from_arrays(name, *SETS[name].make(), form=form)
     known = sorted({*files, *SETS})
-    where = "bundled" if data_dir is None else f"in {data_dir} or bundled"
+    where = "fetched, added or bundled" if data_dir is None else f"in {data_dir} or bundled"
     hint = did_you_mean(name, known)
     raise DataError(
         f"no data set {name!r} {where}",
-        hint=f"{hint}; or give --data DIR with {name}.npz in it" if data_dir is None else hint,
+        hint=f"{hint}; or {_how_to_get(name)}" if data_dir is None else hint,
     )
 
 
 def refuse_absent_sets(names: Sequence[str], data_dir: str | os.PathLike[str] | None = None) -> None:
     """Raise DataError where `load` does not find one of these data sets; its hint is an option that does without."""
-    there = sorted({*(_npz_files(data_dir) if data_dir is not None else ()), *SETS})
+    there = sorted({*_npz_files(data_dir), *SETS})
     absent = [name for name in names if name not in there]
     if not absent:
         return
     would_do = [name for name in names if name in there] or there
-    where = "bundled" if data_dir is None else f"in {data_dir} or bundled"
-    more = f"; or give --data DIR with {absent[0]}.npz in it" if data_dir is None else ""
+    where = "fetched, added or bundled" if data_dir is None else f"in {data_dir} or bundled"
+    more = f"; or {_how_to_get(absent[0])}" if data_dir is None else ""
     raise DataError(
         f"no data set {', '.join(absent)} {where}",
         hint=f"--datasets {','.join(would_do)}; {did_you_mean(absent[0], there)}{more}",
@@ -360,7 +363,7 @@ def available(data_dir: str | os.PathLike[str] | None = None) -> list[dict[str, 
 
     Raises DataError for a folder that is not there.
     """
-    files = {} if data_dir is None else _npz_files(data_dir)
+    files = _npz_files(data_dir)
     entries = [_summary(name, path) for name, path in sorted(files.items())]
     for name, bundled in sorted(SETS.items()):
         if name not in files:
@@ -369,7 +372,23 @@ def available(data_dir: str | os.PathLike[str] | None = None) -> list[dict[str, 
     return entries
 
 
-def _npz_files(data_dir: str | os.PathLike[str]) -> dict[str, Path]:
+def home_folder() -> Path:
+    """Where data sets lie when no folder is given: $WEIGHTPRINT_DATA, or weightprint/images in the user's cache."""
+    given = os.environ.get("WEIGHTPRINT_DATA")
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(given) if given else Path(cache) / "weightprint" / "images"
+
+
+def _how_to_get(name: str) -> str:
+    fetched = f"weightprint data fetch {name}, or " if name in HOMES else ""
+    return f"{fetched}give --data DIR with {name}.npz in it"
+
+
+def _npz_files(data_dir: str | os.PathLike[str] | None) -> dict[str, Path]:
+    if data_dir is None:
+        data_dir = home_folder()
+        if not data_dir.is_dir():
+            return {}
     try:
         return {path.stem: path for path in Path(data_dir).iterdir() if path.suffix == ".npz"}
     except OSError as error:

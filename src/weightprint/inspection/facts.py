@@ -37,7 +37,8 @@ def facts(layout: Layout, read: Read, *, dtypes: Mapping[str, str] | None = None
     layout: of the network
     read:   a tensor of the layout → its values [1, *shape], float32
     dtypes: number format in the file by the tensor's `source`; without it nothing is said of formats
-    full:   look at every weight; otherwise, of tensors with more than LARGE weights, at chosen outputs alone
+    full:   look at every weight; otherwise, of tensors with more than LARGE weights, at chosen outputs alone. Whether
+            weights are NaN or infinite is looked up in every weight all the same
 
     | key | value |
     |---|---|
@@ -45,7 +46,7 @@ def facts(layout: Layout, read: Read, *, dtypes: Mapping[str, str] | None = None
     | `dtypes` | number format → how many weights |
     | `zeros` | share of weights that are exactly 0 |
     | `sparse` | tensor → share of zeros, of kernels with at least a tenth |
-    | `not_finite` | tensor → {`nan`, `infinite`}, their numbers |
+    | `not_finite` | tensor → {`nan`, `infinite`}, their numbers among all its weights, sampled or not |
     | `all_zero`, `constant` | names of tensors whose values are all 0, or all the same; vectors left out |
     | `duplicates` | lists of tensors with equal values that are not tied |
     | `tied` | lists of tensors that share their weights |
@@ -81,13 +82,13 @@ def facts(layout: Layout, read: Read, *, dtypes: Mapping[str, str] | None = None
         if not tensor.size or tensor.tied_to is not None:
             continue
         values = read(tensor)[0]
+        bad = _not_finite(values.reshape(-1))
         if not full and tensor.size > LARGE and len(tensor.shape) > 1:
             values = values[chosen(len(values), max(16, LARGE // values[0].size))]
             if values.size < tensor.size:
                 found["sampled"].append(tensor.name)
         flat = values.reshape(-1)
-        bad, nothing = _counted(flat)
-        nothing = nothing * tensor.size // flat.size
+        nothing = (flat.size - int(np.count_nonzero(flat))) * tensor.size // flat.size
         zeros, counted = zeros + nothing, counted + tensor.size
         if tensor.source in dtypes:
             stored[dtypes[tensor.source]] += tensor.size
@@ -119,16 +120,15 @@ def facts(layout: Layout, read: Read, *, dtypes: Mapping[str, str] | None = None
     return found
 
 
-def _counted(flat: npt.NDArray[np.float32]) -> tuple[dict[str, int], int]:
-    """Values that are not finite, and zeros; in pieces, so that no second copy of a large tensor is made."""
-    nan = infinite = zeros = 0
+def _not_finite(flat: npt.NDArray[np.float32]) -> dict[str, int]:
+    """How many values are NaN or infinite; in pieces, so that no second copy of a large tensor is made."""
+    nan = infinite = 0
     for start in range(0, flat.size, _CHUNK):
         piece = flat[start : start + _CHUNK]
-        zeros += piece.size - int(np.count_nonzero(piece))
         if not np.isfinite(piece).all():
             nan += int(np.isnan(piece).sum())
             infinite += int(np.isinf(piece).sum())
-    return {"nan": nan, "infinite": infinite}, zeros
+    return {"nan": nan, "infinite": infinite}
 
 
 def _tied(layout: Layout) -> list[list[str]]:

@@ -13,6 +13,7 @@ from weightprint.errors import MetaError
 from weightprint.features.layers import layers_of
 from weightprint.inspection.architecture import architecture
 from weightprint.inspection.declared import declared_properties, disagreements
+from weightprint.inspection.details import details_of
 from weightprint.inspection.facts import FEW_WEIGHTS, facts
 from weightprint.inspection.network import Network
 from weightprint.inspection.shipped import Shipped, shipped
@@ -31,7 +32,11 @@ MOST_SKIPPED = 50
 
 
 def inspect(
-    path: str | os.PathLike[str], *, meta: MetaClassifier | str | os.PathLike[str] | None = None, full: bool = False
+    path: str | os.PathLike[str],
+    *,
+    meta: MetaClassifier | str | os.PathLike[str] | None = None,
+    full: bool = False,
+    details: bool = False,
 ) -> Inspection:
     """What can be told of one checkpoint file: its architecture, facts, and a verdict on how it was trained.
 
@@ -45,6 +50,7 @@ def inspect(
     meta: a meta-classifier of your own, or the folder where one was saved: its properties are added, or take the place
           of those of the same name
     full: facts look at every weight of large tensors, not at a sample
+    details: histograms and spectra by layer and the filters of the first one, too (`weightprint.inspection.details`)
 
     Nothing in the file is ever run. Raises CheckpointError for what is no checkpoint, CorruptFile for a damaged run
     file, MetaError where the meta-classifier reads no weights or cannot be loaded.
@@ -55,11 +61,16 @@ def inspect(
     by = str(meta) if isinstance(meta, (str, os.PathLike)) else "" if own is None else own.model
     # The matrices are small: more threads than one cost more than they save.
     with threadpool_limits(1, "blas"):
-        return _inspected(path, _shipped(), own, by, full)
+        return _inspected(path, _shipped(), own, by, full, details)
 
 
 def _inspected(
-    path: str | os.PathLike[str], known: Shipped, own: MetaClassifier | None, by: str, full: bool
+    path: str | os.PathLike[str],
+    known: Shipped,
+    own: MetaClassifier | None,
+    by: str,
+    full: bool,
+    with_details: bool,
 ) -> Inspection:
     network = Network.open(path)
     told = _facts(path, network, full)
@@ -71,6 +82,10 @@ def _inspected(
     )
     if own is not None:
         properties |= verdicts_by(network, own, by, reason=reason)
+    drawn = None
+    if with_details:
+        start = told["initialization"]
+        drawn = details_of(network.layout, network.read, start, format=network.checkpoint.format, full=full)
     answers = {name: verdict.verdict for name, verdict in properties.items()}
     return Inspection(
         str(path),
@@ -78,6 +93,7 @@ def _inspected(
         told,
         properties,
         tuple(disagreements(told["declared_properties"], answers, CANNOT_SAY)),
+        drawn,
     )
 
 

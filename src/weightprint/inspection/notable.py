@@ -84,7 +84,7 @@ def _left_out(facts: Mapping[str, Any]) -> Iterator[str]:
     for reason, names in by_reason.items():
         yield f"not read: {listed(names)}: {reason}"
     if facts["sampled"]:
-        yield f"of {_tensors(facts['sampled'])} a sample was looked at; --full looks at every weight"
+        yield f"of {_tensors(facts['sampled'])} a sample was looked at (NaN: all of it); --full looks at all"
     yield from facts["notes"]
 
 

@@ -7,7 +7,7 @@ Readable at 80 columns and more; colours are the console's affair.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,23 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from weightprint.inspection.notable import headline, notable
+from weightprint.inspection.notable import headline, listed, notable
+from weightprint.inspection.relation import Comparison
 from weightprint.inspection.verdicts import CANNOT_SAY, Inspection, Verdict
+from weightprint.inspection.words import (
+    PAIR_NOTE,
+    common_reason,
+    flat,
+    in_words,
+    kind_of,
+    pair_cells,
+    pair_name,
+    printable,
+    short_names,
+    size_of,
+    standing,
+    stored_as,
+)
 
 MOST_LAYERS = 24
 """Of a deeper network the first and the last layers are shown."""
@@ -32,20 +47,6 @@ MOST_VALUES = 6
 EVIDENCE = 3
 """Pieces of evidence that are shown for an answer."""
 
-FORMATS = {
-    "pytorch": "PyTorch",
-    "torchscript": "TorchScript",
-    "safetensors": "safetensors",
-    "npz": "numpy",
-    "pickle": "pickle",
-    "keras_h5": "Keras .h5",
-    "keras_weights_h5": "Keras weights .h5",
-    "keras_v3": "Keras .keras",
-    "onnx": "ONNX",
-    "huggingface": "Hugging Face folder",
-    "weightprint_run": "run of a weightprint zoo",
-}
-
 
 def page(inspection: Inspection) -> RenderableType:
     """One file: its layers, facts worth saying, and what is said of each property."""
@@ -57,11 +58,11 @@ def page(inspection: Inspection) -> RenderableType:
     if told:
         parts += [_section("Facts"), *map(_point, told)]
     if facts["declared_properties"]:
-        says = ", ".join(f"{_words(name)} {value}" for name, value in facts["declared_properties"].items())
+        says = ", ".join(f"{in_words(name)} {value}" for name, value in facts["declared_properties"].items())
         parts += [_section("What the file says of itself"), _point(says)]
         parts += [_point(f"They disagree. {sentence}", "bold yellow") for sentence in inspection.disagreements]
     parts.append(_section("How it was trained, by its weights"))
-    common = _common_reason(inspection.properties)
+    common = common_reason(inspection.properties)
     if common:
         parts.append(_point(f"Nothing can be said: {common}.", "yellow"))
     parts += [_property(name, verdict, common) for name, verdict in inspection.properties.items()]
@@ -77,6 +78,32 @@ def overview(entries: Sequence[Inspection | Mapping[str, Any]]) -> RenderableTyp
     return Group(_Overview(entries), *(_problem(entry["error"]) for entry in problems))
 
 
+def comparison_page(found: Comparison) -> RenderableType:
+    """Two files: what they have to do with each other, why, and their layers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("layer", overflow="fold")
+    for name in ("correlation", "distance", "in order", "by chance", "moved"):
+        table.add_column(name, justify="right")
+    shown = list(found.layers)
+    cut = len(shown) - MOST_LAYERS
+    for number, layer in enumerate(shown):
+        if cut > 0 and MOST_LAYERS // 2 <= number < len(shown) - MOST_LAYERS // 2:
+            continue
+        table.add_row(_shown(pair_name(layer.names)), *(Text(cell) for cell in pair_cells(layer)))
+    parts: list[RenderableType] = [_shown(f"{found.files[0]}\n{found.files[1]}", "bold"), Text()]
+    parts += [_shown(found.sentence, "bold green" if found.relation != "cannot say" else "yellow")]
+    parts += [_point(sentence) for sentence in found.evidence]
+    parts += [_point(f"{in_words(question)}: {answer}") for question, answer in found.answers.items()]
+    if found.layers:
+        parts += [_section("Layers"), table, Text(PAIR_NOTE, "dim")]
+    if cut > 0:
+        parts.append(Text(f"{cut} layers between the first and the last are left out; all with --json", "dim"))
+    for file, names in zip(found.files, found.left_out, strict=True):
+        if names:
+            parts.append(_point(f"without a like in the other file: {listed(names)} of {Path(file).name}", "yellow"))
+    return Group(*parts)
+
+
 class _Overview:
     """The table of several files. Answers are kept whole where the width allows it, and the files' names folded."""
 
@@ -86,15 +113,15 @@ class _Overview:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         entries = self._entries
         names = list(dict.fromkeys(n for e in entries if isinstance(e, Inspection) for n in e.properties))
-        widths = [max(map(len, (*_words(name).split(), CANNOT_SAY))) for name in names]
+        widths = [max(map(len, (*in_words(name).split(), CANNOT_SAY))) for name in names]
         fits = sum(widths) + 2 * len(widths) + 24 <= options.max_width
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         table.add_column("file", overflow="fold")
         table.add_column("parameters", justify="right")
         for name, width in zip(names, widths, strict=True):
-            table.add_column(_words(name), overflow="fold", min_width=width if fits else None)
+            table.add_column(in_words(name), overflow="fold", min_width=width if fits else None)
         files = [entry.file if isinstance(entry, Inspection) else entry["file"] for entry in entries]
-        for entry, file in zip(entries, _names(files), strict=True):
+        for entry, file in zip(entries, short_names(files), strict=True):
             if isinstance(entry, Inspection):
                 cells = [_answer(entry.properties.get(name)) for name in names]
                 table.add_row(_shown(file), _shown(f"{entry.architecture['parameters']:,}"), *cells)
@@ -104,15 +131,8 @@ class _Overview:
 
 
 def _title(inspection: Inspection) -> Text:
-    facts = inspection.facts
-    layers = [
-        layer for layer in inspection.architecture["layers"] if layer["name"] in facts["initialization"]["layers"]
-    ]
-    size = "" if facts["bytes"] is None else f", {_bytes(facts['bytes'])}"
-    dtypes = ", ".join(facts["dtypes"]) or "no weights"
     title = _shown(inspection.file, "bold")
-    title.append(f"\n{FORMATS.get(facts['format'], facts['format'])}{size}, {dtypes}: ", "")
-    title.append(f"{inspection.architecture['parameters']:,} parameters in {_count(len(layers), 'layer')}", "")
+    title.append(f"\n{stored_as(inspection)}: {size_of(inspection)}", "")
     return title
 
 
@@ -146,30 +166,13 @@ def _layers(inspection: Inspection) -> Table:
         layer, *extra = row
         cells = [_shown(text) for text, kept in zip(extra, columns, strict=True) if kept]
         sides = Text(" × ".join(f"{side:,}" for side in layer["shape"]) or "1")
-        table.add_row(_shown(layer["name"]), _kind(layer), sides, Text(f"{layer['parameters']:,}"), *cells)
+        table.add_row(_shown(layer["name"]), Text(kind_of(layer)), sides, Text(f"{layer['parameters']:,}"), *cells)
     return table
-
-
-def _kind(layer: Mapping[str, Any]) -> Text:
-    kind = layer["kind"]
-    if "gamma" in layer["tensors"] or "moving_mean" in layer["tensors"]:
-        if "norm" not in kind:
-            kind += " + batch norm" if "moving_mean" in layer["tensors"] else " + norm"
-    elif "kernel" in layer["tensors"] and "bias" not in layer["tensors"]:
-        kind += ", no bias"
-    return Text(kind)
-
-
-def _common_reason(properties: Mapping[str, Verdict]) -> str:
-    """Why nothing can be said of any property, where that is the same for all, whatever else is added for one."""
-    reasons = [verdict.reason for verdict in properties.values()]
-    shortest = min(reasons, key=len, default="")
-    return shortest if len(reasons) > 1 and all(reason.startswith(shortest) for reason in reasons) else ""
 
 
 def _property(name: str, verdict: Verdict, common: str = "") -> RenderableType:
     """One property: its answer, the reason where there is none, probabilities, the 90 % set, evidence."""
-    head = Text(f"{_words(name)}: ", "bold")
+    head = Text(f"{in_words(name)}: ", "bold")
     silent = verdict.verdict == CANNOT_SAY
     head.append_text(_shown(str(verdict.verdict), "yellow" if silent else "bold green"))
     lines: list[RenderableType] = []
@@ -177,7 +180,7 @@ def _property(name: str, verdict: Verdict, common: str = "") -> RenderableType:
         lines.append(_shown(f"because {verdict.reason}"))
     if common:
         return Padding(Group(head, Padding(Group(*lines), (0, 0, 0, 2), expand=False)), (0, 0, 0, 2), expand=False)
-    if verdict.probabilities and not _flat(verdict):
+    if verdict.probabilities and not flat(verdict):
         lines.append(_Bars(verdict))
     if verdict.set:
         ordered = sorted(verdict.set, key=lambda value: -verdict.probabilities[value])
@@ -188,11 +191,6 @@ def _property(name: str, verdict: Verdict, common: str = "") -> RenderableType:
     if not silent and verdict.judged_on:
         lines.append(_shown(f"answers like this were judged on: {verdict.judged_on}", "dim"))
     return Padding(Group(head, Padding(Group(*lines), (0, 0, 0, 2), expand=False)), (0, 0, 1, 2), expand=False)
-
-
-def _flat(verdict: Verdict) -> bool:
-    values = list(verdict.probabilities.values())
-    return max(values) - min(values) < 1e-9
 
 
 class _Bars:
@@ -218,15 +216,7 @@ def _world(properties: Mapping[str, Verdict], said: str) -> list[RenderableType]
     lies = next((v.outlyingness for v in properties.values() if v.outlyingness is not None), None)
     if lies is None or (len(lies.reasons) == 1 and lies.reasons[0] in said):
         return []
-    if lies.outside:
-        sentences = list(lies.reasons)
-        head = "Outside the world that the meta-classifier knows:"
-    else:
-        sentences = [
-            f"{lies.share:.0%} of its features lie beyond the outermost hundredth of known networks; of known networks "
-            f"{lies.p_value:.0%} have as many or more"
-        ]
-        head = "Inside the world that the meta-classifier knows:"
+    head, sentences = standing(lies)
     return [_shown(head, "bold"), *map(_point, sentences)]
 
 
@@ -258,33 +248,6 @@ def _point(sentence: str, style: str = "") -> RenderableType:
     return grid
 
 
-def _names(files: Sequence[str]) -> list[str]:
-    """The files' own names; whole paths where two have the same."""
-    short = [Path(file).name for file in files]
-    return [file if short.count(name) > 1 else name for file, name in zip(files, short, strict=True)]
-
-
 def _shown(text: str, style: str = "") -> Text:
     """Text of a file as it may be shown: control characters, which could steer a terminal, are written out."""
-    return Text("".join(_printable(text)), style)
-
-
-def _printable(text: str) -> Iterator[str]:
-    for letter in text:
-        yield letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _bytes(size: int) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 10 else f"{size:.1f} {unit}"
-        size = size / 1000  # type: ignore[assignment]
-    return f"{size:.1f} GB"
+    return Text(printable(text), style)

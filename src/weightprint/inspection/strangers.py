@@ -32,6 +32,7 @@ IMAGE_KINDS = {
     "svhn": "digits",
     "fashion_mnist": "clothing",
     "cifar10": "natural",
+    "tiny_imagenet10": "natural",
 }
 SPELLINGS = {"leakyrelu": "leaky_relu", "swish": "silu", "xavier_uniform": "glorot_uniform"}
 
@@ -53,7 +54,7 @@ class Stranger:
     id: str
     repo: str
     path: Path
-    labels: Mapping[str, str]
+    labels: Mapping[str, Any]
     embedded: bool
     doubt: str
     setup: tuple[str, ...]
@@ -95,6 +96,11 @@ def _stranger(row: Mapping[str, str], path: Path) -> Stranger:
             labels[name] = SPELLINGS.get(row[name], row[name])
     if row["dataset"] in IMAGE_KINDS:
         labels["image_kind"] = IMAGE_KINDS[row["dataset"]]
+    for name in ("learning_rate", "weight_decay", "batch_size"):
+        try:
+            labels[name] = float(row[name])
+        except ValueError:
+            continue  # not documented
     setup = tuple(
         row[name] for name in ("dataset", "optimizer", "learning_rate", "momentum", "batch_size", "activation")
     )

@@ -151,6 +151,8 @@ class Inspection:
                    under "declared" what the file says of itself
     properties:    name → verdict
     disagreements: sentences on where the file says one thing and its weights another
+    details:       histograms, spectra and first filters, JSON-ready (`weightprint.inspection.details`), where they were
+                   asked for
     """
 
     file: str
@@ -158,6 +160,7 @@ class Inspection:
     facts: dict[str, Any]
     properties: dict[str, Verdict]
     disagreements: tuple[str, ...] = ()
+    details: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -166,6 +169,7 @@ class Inspection:
             "facts": self.facts,
             "properties": {name: verdict.to_json() for name, verdict in self.properties.items()},
             "disagreements": list(self.disagreements),
+            **({} if self.details is None else {"details": self.details}),
         }
 
 

@@ -1,0 +1,284 @@
+"""Judge what `learning` fits: on runs, architectures, loops and real files that it has not seen.
+
+    python -m weightprint.inspection.judge ZOO [--strangers FOLDER] [--loops FOLDER] [--held-out] [--offered]
+                                           [--json FILE] [--markdown FILE]
+
+ZOO is a population of the space `everyday`. FOLDER holds files with a table (`weightprint.inspection.strangers`):
+real ones, and those of other training loops (`benchmarks/foreign_loops.py`). Judged are
+
+- everyday runs: each by a fit on the other folds;
+- each family of architectures by a fit on the other families;
+- files of other loops;
+- real files of the development half of the repositories; with `--held-out` those of the other half instead.
+
+Column A: trees see no real file; thresholds and calibration come from runs held out and from development files of
+other repositories. Column B: the development files are in the training too, folds by repository. Beside every figure
+stand the same trees on shapes and file format alone, and the most frequent value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from weightprint.inspection import learning
+from weightprint.inspection.cases import (
+    FURTHER,
+    Case,
+    cases_of_runs,
+    cases_of_strangers,
+    stacked,
+    training_files,
+    with_further,
+)
+from weightprint.inspection.judged import Reply, Shapes, markdown, replies, scores
+from weightprint.inspection.learning import Answers
+from weightprint.inspection.shipped import Calibration, Shipped
+from weightprint.inspection.strangers import Stranger, read_strangers
+from weightprint.inspection.world import World
+from weightprint.meta.estimator import MetaClassifier
+from weightprint.meta.learners.base import deal_folds
+from weightprint.zoo import Zoo
+from weightprint.zoo.readable import Readable
+
+COPIES = 8
+"""How often a real file stands in the training of column B, where a run stands once."""
+
+T = TypeVar("T")
+Metas = Sequence[MetaClassifier]
+Replies = dict[str, list[Reply]]
+
+
+class Judge:
+    """Fits what is needed, once, and scores it.
+
+    runs:      complete, converged runs of a zoo
+    strangers: the real files that choices may be made on
+    names:     the properties
+    seeds:     of the fits that read files; folds of runs have one fit each
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Readable],
+        strangers: Sequence[Stranger],
+        names: Sequence[str],
+        seeds: Sequence[int] = learning.SEEDS,
+    ) -> None:
+        self.runs = with_further(sorted(runs, key=lambda run: run.identity))
+        self.names, self.seeds = names, seeds
+        self.tables = learning.last_rows(self.runs)
+        self.cases = cases_of_runs(self.runs, self.tables)
+        self.strangers = [s for s in strangers if s.network is not None and not s.embedded]
+        self.files = cases_of_strangers(self.strangers)
+        repos = sorted({s.repo for s in self.strangers})
+        deal = dict(zip(repos, deal_folds([0] * len(repos), learning.FOLDS, np.random.default_rng(0)), strict=True))
+        self.file_folds = [int(deal[s.repo]) for s in self.strangers]
+
+    def runs_held_out(self, folds: Sequence[Any]) -> tuple[Replies, dict[str, Answers]]:
+        """What is said of every run by a fit that saw none of its fold, calibrated on the other folds and the files;
+        and the same uncalibrated."""
+        fits = {k: self._fit(_of_others(self.runs, folds, k), self.seeds[:1]) for k in sorted(set(folds))}
+        answers = {k: self._answers(metas, _of_fold(self.cases, folds, k)) for k, metas in fits.items()}
+        found: Replies = {name: [] for name in self.names}
+        for k, metas in fits.items():
+            lab = {name: _joined(a[name] for other, a in answers.items() if other != k) for name in self.names}
+            seen = _of_others(range(len(self.runs)), folds, k)
+            shipped = Shipped(metas, self._world(seen), self._calibrate(lab, self._answers(metas, self.files)), {})
+            shapes = Shapes.fit([self.cases[i] for i in seen], self.names)
+            _extend(found, replies(shipped, shapes, _of_fold(self.cases, folds, k)))
+        return found, {name: _joined(a[name] for a in answers.values()) for name in self.names}
+
+    @cached_property
+    def everyday(self) -> tuple[Replies, dict[str, Answers]]:
+        """Of runs held out by folds of runs."""
+        return self.runs_held_out(learning.deal(self.runs))
+
+    def column_a(self) -> Callable[[Sequence[Case]], Replies]:
+        """How files that are not among the development files are answered, by trees that saw no real file."""
+        metas = self.metas
+        calibrations = self._calibrate(self.everyday[1], self._answers(metas, self.files))
+        shipped, shapes = Shipped(metas, self.world, calibrations, {}), self.shapes
+        return lambda cases: replies(shipped, shapes, cases)
+
+    def development_a(self) -> Replies:
+        """The development files by the same trees, calibrated on files of other repositories."""
+        metas = self.metas
+        found: Replies = {name: [] for name in self.names}
+        for k in sorted(set(self.file_folds)):
+            others = _of_others(self.files, self.file_folds, k)
+            calibrations = self._calibrate(self.everyday[1], self._answers(metas, others))
+            shipped = Shipped(metas, self.world, calibrations, {})
+            own = _of_fold(self.files, self.file_folds, k)
+            _extend(found, replies(shipped, self.shapes, own))
+        return found
+
+    def column_b(self) -> tuple[Replies, Callable[[Sequence[Case]], Replies]]:
+        """The development files by trees that saw files of other repositories, and how other files are answered by
+        trees that saw all development files."""
+        folds = self.file_folds
+        fits = {k: self._fit(self.runs, self.seeds, _of_others(self.strangers, folds, k)) for k in sorted(set(folds))}
+        answers = {k: self._answers(metas, _of_fold(self.files, folds, k)) for k, metas in fits.items()}
+        found: Replies = {name: [] for name in self.names}
+        for k, metas in fits.items():
+            others = {name: _joined(a[name] for other, a in answers.items() if other != k) for name in self.names}
+            shipped = Shipped(metas, self.world, self._calibrate(self.everyday[1], others), {})
+            shapes = Shapes.fit([*self.cases, *_of_others(self.files, folds, k) * COPIES], self.names)
+            _extend(found, replies(shipped, shapes, _of_fold(self.files, folds, k)))
+        every = {name: _joined(a[name] for a in answers.values()) for name in self.names}
+        metas = self._fit(self.runs, self.seeds, self.strangers)
+        last = Shipped(metas, self.world, self._calibrate(self.everyday[1], every), {})
+        all_shapes = Shapes.fit([*self.cases, *self.files * COPIES], self.names)
+        return found, lambda cases: replies(last, all_shapes, cases)
+
+    def _fit(self, runs: Sequence[Readable], seeds: Sequence[int], files: Sequence[Stranger] = ()) -> Metas:
+        snapshots = max(len(run.measurements) for run in runs)
+        known = {name: {run.properties.get(name) for run in runs} for name in self.names}
+        beside = training_files(files, known, snapshots, COPIES, runs[0].cache)
+        return learning.fit_metas([*runs, *beside], self.names, seeds)
+
+    @cached_property
+    def metas(self) -> Metas:
+        """Fits on all runs."""
+        return self._fit(self.runs, self.seeds)
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """The baseline, of all runs."""
+        return Shapes.fit(self.cases, self.names)
+
+    @cached_property
+    def world(self) -> World:
+        """Of all runs."""
+        return self._world(range(len(self.runs)))
+
+    def _world(self, which: Sequence[int]) -> World:
+        tables, layouts = [self.tables[i] for i in which], [self.cases[i].layout for i in which]
+        return World.of(
+            tables, layouts, deal_folds([0] * len(which), learning.FOLDS, np.random.default_rng(0)).tolist()
+        )
+
+    def _answers(self, metas: Metas, cases: Sequence[Case]) -> dict[str, Answers]:
+        """Uncalibrated."""
+        found = {}
+        for name in self.names:
+            heads = [meta.heads_[name] for meta in metas]
+            truths = [heads[0].target.encode(case.labels.get(name)) for case in cases]
+            known = [i for i, truth in enumerate(truths) if truth is not None]
+            table = stacked([cases[i].table for i in known])
+            found[name] = Answers(
+                np.array([truths[i] for i in known], np.intp),
+                np.mean([head.outputs(table) for head in heads], axis=0)
+                if known
+                else np.zeros((0, len(heads[0].target.classes))),
+                np.array([cases[i].group for i in known], np.str_),
+            )
+        return found
+
+    def _calibrate(self, lab: Mapping[str, Answers], files: Mapping[str, Answers]) -> dict[str, Calibration]:
+        return {name: learning.calibrate(lab[name], files[name]) for name in self.names}
+
+
+def _of_fold(items: Iterable[T], folds: Sequence[Any], k: Any) -> list[T]:
+    return [item for item, fold in zip(items, folds, strict=True) if fold == k]
+
+
+def _of_others(items: Iterable[T], folds: Sequence[Any], k: Any) -> list[T]:
+    return [item for item, fold in zip(items, folds, strict=True) if fold != k]
+
+
+def _extend(found: Replies, more: Replies) -> None:
+    for name, rows in more.items():
+        found[name].extend(rows)
+
+
+def _joined(parts: Iterable[Answers]) -> Answers:
+    parts = list(parts)
+    full = [part for part in parts if len(part.truth)] or parts[:1]
+    return Answers(
+        np.concatenate([part.truth for part in full]),
+        np.concatenate([part.probabilities for part in full]),
+        np.concatenate([part.group for part in full]),
+    )
+
+
+def judge(
+    judged: Judge, loops: Sequence[Stranger] = (), held_out: Sequence[Stranger] = ()
+) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
+    """Populations, one after the other as they are judged: title, property → scores (`judged.scores`)."""
+    yield "everyday runs held out", _scored(judged.everyday[0])
+    families = [case.labels["architecture"] for case in judged.cases]
+    by_family, _ = judged.runs_held_out(families)
+    yield "architectures held out", _scored(by_family)
+    for family in sorted(set(families)):
+        of_family = {
+            name: [r for r in rows if r.case.labels["architecture"] == family] for name, rows in by_family.items()
+        }
+        yield f"architectures held out: {family}", _scored(of_family)
+    others, real = cases_of_strangers(loops), cases_of_strangers(held_out)
+    for column in ("A", "B") if judged.files else ("A",):
+        if column == "A":
+            answer = judged.column_a()
+            development = judged.development_a()
+        else:
+            development, answer = judged.column_b()
+        if others:
+            yield f"loops not ours, {column}", _scored(answer(others))
+        title, rows = ("real files held out", answer(real)) if real else ("real files", development)
+        rows = {name: of for name, of in rows.items() if name not in FURTHER}  # too few document these
+        yield f"{title}, {column}", _scored(rows)
+        once = {name: _one_per_setup(of) for name, of in rows.items()}
+        yield f"{title}, {column}, one per set-up", _scored(once)
+
+
+def _scored(found: Replies) -> dict[str, dict[str, Any]]:
+    return {name: scores(rows) for name, rows in found.items() if rows}
+
+
+def _one_per_setup(rows: Sequence[Reply]) -> list[Reply]:
+    return list({row.case.setup: row for row in reversed(rows)}.values())[::-1]
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description="Judge the meta-classifier on what it has not seen.")
+    parser.add_argument("zoo")
+    parser.add_argument("--strangers", help="folder of real files with a table.csv")
+    parser.add_argument("--loops", help="folder of files of other training loops with a table.csv")
+    parser.add_argument("--held-out", action="store_true", help="score the held-out half of the repositories")
+    parser.add_argument("--offered", action="store_true", help="leave out the properties that are judged only")
+    parser.add_argument(
+        "--seeds", type=int, default=len(learning.SEEDS), help="fits whose answers on files are averaged"
+    )
+    parser.add_argument("--runs", type=int, help="of the zoo, the first so many")
+    parser.add_argument("--json", help="file to write all scores to")
+    parser.add_argument("--markdown", help="file to write the tables to")
+    options = parser.parse_args()
+    names = (*learning.PROPERTIES, *(() if options.offered else (n for n in FURTHER if n not in learning.PROPERTIES)))
+    runs = [r for r in list(Zoo(options.zoo))[: options.runs] if r.status == "complete" and r.converged]
+    strangers = read_strangers(options.strangers) if options.strangers else []
+    loops = read_strangers(options.loops) if options.loops else []
+    held_out = [s for s in strangers if not s.development] if options.held_out else []
+    judged = Judge(runs, [s for s in strangers if s.development], names, range(options.seeds))
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    tables = ""
+    for title, of in judge(judged, loops, held_out):
+        print(title, file=sys.stderr, flush=True)
+        found[title] = of
+        tables = markdown(found, names, learning.PROPERTIES)
+        if options.json:
+            Path(options.json).write_text(json.dumps(found, indent=2), encoding="utf-8")
+        if options.markdown:
+            Path(options.markdown).write_text(tables, encoding="utf-8")
+    print(tables)
+
+
+if __name__ == "__main__":
+    main()
