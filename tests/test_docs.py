@@ -88,6 +88,22 @@ def test_every_notebook_runs(tmp_path, notebook):
     assert not [output for cell in cells.cells for output in cell.get("outputs", ()) if output.get("name") == "stderr"]
 
 
+def contributing_rows():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    return re.findall(r"^\| an? .*", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("row", contributing_rows(), ids=lambda row: row.split("|")[1].strip())
+def test_where_a_change_goes_is_where_the_code_is(row):
+    """Every path is there, and every name in brackets is in the file before it."""
+    paths = re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", row)
+    assert paths
+    places = {path: ROOT / ("" if path.startswith("tests/") else "src/weightprint") / path for path in paths}
+    assert [path for path, place in places.items() if not place.exists()] == []
+    for path, name in re.findall(r"`([\w/]+\.py)` \(`(\w+)`\)", row):
+        assert re.search(rf"\b{name}\b", places[path].read_text()), f"{name} in {path}"
+
+
 def test_the_changelog_and_the_citation_name_this_version():
     from weightprint import __version__
 
