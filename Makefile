@@ -1,9 +1,10 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+PYTHONS ?= 3.10 3.12 3.13
 FAST := -m "not slow and not long"
 
-.PHONY: demo test test-fast test-all lint format clean
+.PHONY: demo docs test test-fast test-all test-pythons lint format clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,10 +33,30 @@ test-fast: $(VENV)/installed-dev
 
 test-all: lint
 	$(BIN)/python -m pytest -n 2
+	$(MAKE) test-pythons PYTHONS="$(lastword $(PYTHONS))"
+
+# The fast tests on other Pythons, with torch, each in an environment of its own beside .venv.
+test-pythons:
+	@tested=""; missing=""; \
+	for version in $(PYTHONS); do \
+	  python=python$$version; \
+	  if $$python -c 'import sys' >/dev/null 2>&1; then \
+	    echo "== $$python: the fast tests"; \
+	    test -x $(VENV)-$$version/bin/python || $$python -m venv $(VENV)-$$version || exit 1; \
+	    $(VENV)-$$version/bin/pip install -q -c constraints.txt -e '.[dev]' || exit 1; \
+	    $(VENV)-$$version/bin/python -m pytest -n 2 -p no:cacheprovider $(FAST) || exit 1; \
+	    tested="$$tested $$version"; \
+	  else missing="$$missing $$version"; fi; \
+	done; \
+	echo "Pythons tested:$${tested:- none}; looked for and not found:$${missing:- none}"
+
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -d build/site
+	@echo build/site/index.html
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis weightprint-demo
+	rm -rf $(VENV) $(VENV)-3.* build *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis weightprint-demo

@@ -4,6 +4,8 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ def blocks(language):
 
 
 def shown_commands():
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     text = "\n".join(page.read_text() for page in pages).replace("\\\n", " ")
     return [line.split("#")[0].strip() for line in text.splitlines() if line.startswith("    weightprint ")]
 
@@ -52,6 +54,54 @@ def test_every_example_runs(tmp_path, example):
         [sys.executable, str(example), "out", "24"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert "test runs" in done.stdout
+
+
+GUIDES = [ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "howto").glob("*.md"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_a_guide_works_from_top_to_bottom(tmp_path, page):
+    """Its commands and its Python run in the order in which they are shown, in one folder."""
+    blocks = re.findall(r"```(sh|python|toml)\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    for language, neighbours in groupby(blocks, key=itemgetter(0)):  # Python goes on from block to block
+        text = "".join(text for _, text in neighbours)
+        if language == "toml":
+            (tmp_path / "mine.toml").write_text(text)
+            continue
+        text = text.replace("runs=60", "runs=24").replace("--runs 60", "--runs 24")  # for time
+        shell = text.replace("weightprint ", f"{sys.executable} -m weightprint.cli ")
+        command = [sys.executable, "-c", text] if language == "python" else ["sh", "-ec", shell]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, f"{text}\n{done.stderr}"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("notebook", sorted((ROOT / "examples").glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.filterwarnings("default")
+def test_every_notebook_runs(tmp_path, notebook):
+    nbclient = pytest.importorskip("nbclient")
+    cells = pytest.importorskip("nbformat").read(notebook, as_version=4)
+    for cell in cells.cells:
+        cell.source = cell.source.replace("RUNS = 60", "RUNS = 24")  # for time
+    nbclient.NotebookClient(cells, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert not [output for cell in cells.cells for output in cell.get("outputs", ()) if output.get("name") == "stderr"]
+
+
+def contributing_rows():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    return re.findall(r"^\| an? .*", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("row", contributing_rows(), ids=lambda row: row.split("|")[1].strip())
+def test_where_a_change_goes_is_where_the_code_is(row):
+    """Every path is there, and every name in brackets is in the file before it."""
+    paths = re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", row)
+    assert paths
+    places = {path: ROOT / ("" if path.startswith("tests/") else "src/weightprint") / path for path in paths}
+    assert [path for path, place in places.items() if not place.exists()] == []
+    for path, name in re.findall(r"`([\w/]+\.py)` \(`(\w+)`\)", row):
+        assert re.search(rf"\b{name}\b", places[path].read_text()), f"{name} in {path}"
 
 
 def test_the_changelog_and_the_citation_name_this_version():

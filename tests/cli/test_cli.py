@@ -8,11 +8,22 @@ from weightprint import load_meta
 from weightprint.cli import main as cli
 from weightprint.zoo import Zoo
 
-COMMANDS = [
-    *("demo", "sample", "merge", "info", "verify", "fit", "evaluate", "bench", "study", "compare", "inspect"),
-    "data list",
-    *("import nws", "import small-cnn-zoo", "import model-zoos", "import folder", "export nws"),
-]
+
+def commands(app, *names):
+    """Every command below an app, by its names: "sample", "data list", …"""
+    for name in app:
+        if not name.startswith("-"):
+            below = list(commands(app[name], *names, name))
+            yield from below or [" ".join((*names, name))]
+
+
+COMMANDS = list(commands(cli.app))
+
+
+def test_the_commands_of_the_documentation_are_there():
+    zoos = {"demo", "sample", "merge", "info", "verify", "push", "pull", "export folder", "export nws", "import nws"}
+    weights = {"fit", "evaluate", "bench", "study", "compare", "inspect"}
+    assert zoos | weights | {"data list", "data fetch", "data add"} <= set(COMMANDS)
 
 
 def run(capsys, *arguments):

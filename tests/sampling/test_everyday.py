@@ -49,7 +49,7 @@ def test_a_module_of_a_run_answers_as_the_run_did_when_it_was_measured(zoo):
 
 
 def test_what_is_made_again_has_the_same_bytes(zoo, tmp_path):
-    run_sampling(plan(tmp_path / "zoo", SPACE, RUNS, range_="3-5", **HOW), workers=1)
+    run_sampling(plan(tmp_path / "zoo", SPACE, RUNS, range="3-5", **HOW), workers=1)
     made_again = files(tmp_path / "zoo")
     assert len(made_again) == 3
     assert made_again == {name: content for name, content in files(zoo).items() if name in made_again}

@@ -56,8 +56,8 @@ def test_a_damaged_run_is_made_again(zoo_copy, sampled_zoo):
 
 @pytest.mark.slow
 def test_parts_sampled_apart_merge_into_the_same_zoo(sampled_zoo, tmp_path):
-    sample_tiny(tmp_path / "a", range_="0-2")
-    sample_tiny(tmp_path / "b", range_="3-5")
+    sample_tiny(tmp_path / "a", range="0-2")
+    sample_tiny(tmp_path / "b", range="3-5")
     assert Zoo(tmp_path / "b").numbers == [3, 4, 5]
     document = merge(tmp_path / "whole", [tmp_path / "a", tmp_path / "b"])
     assert document["copied"] == 6
@@ -96,8 +96,8 @@ def test_another_recipe_in_the_same_folder_is_refused_and_harms_nothing(zoo_copy
         ({"datasets": ["digts"]}, DataError, "no data set digts fetched, added or bundled .*did you mean 'digits'"),
         ({"train_size": 30}, DataError, "fewer than one batch of 32"),
         ({"snapshots": 5}, SetupError, "5 snapshots need at least 4 epochs, not 3"),
-        ({"range_": "4-2"}, SetupError, "range must be two run numbers"),
-        ({"range_": "4-9"}, SetupError, "range must be two run numbers"),
+        ({"range": "4-2"}, SetupError, "range must be two run numbers"),
+        ({"range": "4-9"}, SetupError, "range must be two run numbers"),
         ({"runs": 0}, SetupError, "runs must be at least 1"),
         ({"data": "no-such-folder"}, DataError, "no-such-folder"),
     ],

@@ -302,8 +302,8 @@ def test_resuming_trains_whole_cohorts_and_writes_what_is_missing(zoo_of_pairs, 
 
 @pytest.mark.slow
 def test_parts_that_cut_through_a_cohort_merge_into_the_same_zoo(zoo_of_pairs, tmp_path):
-    sample_tiny(tmp_path / "a", cohort=2, range_="0-2")
-    sample_tiny(tmp_path / "b", cohort=2, range_="3-5")
+    sample_tiny(tmp_path / "a", cohort=2, range="0-2")
+    sample_tiny(tmp_path / "b", cohort=2, range="3-5")
     assert merge(tmp_path / "whole", [tmp_path / "a", tmp_path / "b"])["copied"] == 6
     assert run_files(tmp_path / "whole") == run_files(zoo_of_pairs)
 

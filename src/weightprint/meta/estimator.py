@@ -77,22 +77,27 @@ class MetaClassifier(BaseEstimator):
 
     @property
     def target_(self) -> Target:
+        """Its name, kind and classes."""
         return self._head.target
 
     @property
     def classes_(self) -> tuple[Any, ...]:
+        """In the order of the columns of `predict_proba`; empty for a regression."""
         return self._head.target.classes
 
     @property
     def train_runs_(self) -> tuple[str, ...]:
+        """Identities of the runs it was fitted on."""
         return self._head.train_runs
 
     @property
     def class_counts_(self) -> list[dict[str, Any]]:
+        """Of each class the runs that were kept and that were left out."""
         return self._head.class_counts
 
     @property
     def facts_(self) -> Mapping[str, Any]:
+        """How the learner's fit went."""
         return self._head.fitted.facts
 
     @property

@@ -97,6 +97,7 @@ class View:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> View:
+        """The view that `to_json` wrote."""
         snapshots = fields["snapshots"]
         pair = snapshots if isinstance(snapshots, str) else tuple(snapshots)
         return cls(**{**fields, "snapshots": pair, "without": tuple(fields["without"])})

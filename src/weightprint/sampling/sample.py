@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args, get_type_hints
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from weightprint.images import (
 from weightprint.sampling.cluster import RayCluster
 from weightprint.sampling.engine import Answer, Engine, Job, writing_to
 from weightprint.sampling.local import Workers
+from weightprint.sampling.options import EngineOptions, PlanOptions
 from weightprint.setups.everyday import EverydaySetup, EverydaySpace
 from weightprint.setups.everyday import space as everyday
 from weightprint.setups.everyday.work import run_work
@@ -47,7 +49,7 @@ Progress = Callable[[int, int, Mapping[str, Any]], None]
 STALE_SECONDS = 3600.0
 """A temporary file of the index this far from now is a leftover; if it was not, an index is written once more."""
 
-ENGINES = ("local", "ray")
+ENGINES = get_args(get_type_hints(EngineOptions)["engine"])
 
 
 @dataclass(frozen=True)
@@ -116,11 +118,12 @@ def sample(
 ) -> Zoo:
     """Sample a zoo, or extend one, and return it.
 
-    The same call goes on where an interrupted one stopped. Options are those of `plan` and `run_sampling`.
+    The same call goes on where an interrupted one stopped. Options are the fields of
+    `weightprint.sampling.options.PlanOptions` and `EngineOptions`, and `progress` as for `run_sampling`.
     """
-    names = ("workers", "engine", "ray_address", "device", "retry_failed", "progress")
-    run_options = {name: options.pop(name) for name in names if name in options}
-    return run_sampling(plan(path, space, runs, **options), **run_options).zoo
+    training = {f.name for f in dataclasses.fields(EngineOptions)} | {"progress"}
+    planned = plan(path, space, runs, **{name: value for name, value in options.items() if name not in training})
+    return run_sampling(planned, **{name: value for name, value in options.items() if name in training}).zoo
 
 
 def plan(
@@ -128,43 +131,33 @@ def plan(
     space: str | Path | AnySpace = "fixed",
     runs: int = 100,
     *,
-    datasets: Sequence[str] | None = None,
-    data: str | os.PathLike[str] | None = None,
-    train_size: int | None = None,
-    test_size: int | None = None,
-    max_epochs: int | None = None,
-    snapshots: int | None = None,
-    seed: int = 0,
-    cohort: int = 1,
-    range_: str | None = None,
+    datasets: str | Sequence[str] | None = None,
+    **options: Any,
 ) -> Sampling:
     """Check everything that can be checked before anything trains, and load the images.
 
-    path:       folder of the zoo
-    space:      "main", "fixed", "wild", "everyday", "demo", the path of a TOML file, a `Space` or an `EverydaySpace`
-    runs:       how many runs the zoo has in the end
-    datasets:   names that replace the space's choice of data sets
-    data:       folder of .npz files; without it the bundled data sets
-    train_size: images per run before the 90/10 split, class-balanced; the largest that fits all data sets if None, but
-                in the space everyday all images of each data set
-    test_size:  test images, class-balanced; the largest that fits all data sets if None, but in everyday at most 500
-    max_epochs: at which a run ends if early stopping did not end it before, 1000 if None; refused for everyday, whose
-                set-ups say how long they are trained
-    snapshots:  kept of each run, 20 if None, but in everyday 8
-    seed:       of every random choice
-    cohort:     runs of one shape trained as one, at most; to fill a GPU. A cohort is trained whole even when not all of
-                its runs are asked for: nothing is wasted when ranges start and end at multiples of 16 · cohort
-    range_:     "A-B": only the runs A to B, both included
+    path:     folder of the zoo
+    space:    "main", "fixed", "wild", "everyday", "demo", the path of a TOML file, a `Space` or an `EverydaySpace`
+    runs:     how many runs the zoo has in the end
+    datasets: names that replace the space's choice of data sets, in one text with commas between them or in a sequence
+    options:  the other fields of `weightprint.sampling.options.PlanOptions`
+
+    Images are class-balanced. A cohort is trained whole even when not all of its runs are asked for: nothing is wasted
+    when ranges start and end at multiples of 16 · cohort.
 
     Raises SetupError, DataError, or RecipeMismatch when the folder holds a zoo of another recipe.
     """
+    asked = PlanOptions(**options)
     space = Space.named(space)
     if datasets is not None:
-        space = space.replace(dataset=list(datasets))
-    numbers = _numbers(runs, range_)
+        given = datasets.split(",") if isinstance(datasets, str) else datasets
+        space = space.replace(dataset=[name.strip() for name in given])
+    numbers = _numbers(runs, asked.range)
+    train_size, test_size = asked.train_size, asked.test_size
+    max_epochs, snapshots = asked.max_epochs, asked.snapshots
     names = space.choices("dataset") or ()
-    refuse_absent_sets(names, data)
-    loaded = {part_name(name, form): load(name, data, form=form) for name in names for form in space.image_forms}
+    refuse_absent_sets(names, asked.data)
+    loaded = {part_name(name, form): load(name, asked.data, form=form) for name in names for form in space.image_forms}
     if test_size is None:
         test_size = min(map(largest_test_size, loaded.values()))
         if isinstance(space, EverydaySpace):
@@ -176,17 +169,18 @@ def plan(
         snapshots = everyday.SNAPSHOTS if isinstance(space, EverydaySpace) else SNAPSHOTS
     recipe = Recipe(
         space=space,
-        seed=seed,
+        seed=asked.seed,
         train_size=train_size,
         test_size=test_size,
         max_epochs=max_epochs,
         snapshots=snapshots,
         datasets={name: images.sha256 for name, images in loaded.items()},
-        cohort=cohort,
-        window=WINDOW * cohort if cohort > 1 else 1,
+        cohort=asked.cohort,
+        window=WINDOW * asked.cohort if asked.cohort > 1 else 1,
     )
     images = {
-        name: prepare(images, train_size=train_size, test_size=test_size, seed=seed) for name, images in loaded.items()
+        name: prepare(images, train_size=train_size, test_size=test_size, seed=asked.seed)
+        for name, images in loaded.items()
     }
     largest = max(space.choices("batch_size") or ())
     for part in images.values():
@@ -207,38 +201,27 @@ def _numbers(runs: int, range_: str | None) -> range:
     return range(int(first), int(last) + 1)
 
 
-def run_sampling(
-    sampling: Sampling,
-    *,
-    workers: int | None = None,
-    engine: str = "local",
-    ray_address: str | None = None,
-    device: str = "cpu",
-    retry_failed: bool = False,
-    progress: Progress | None = None,
-) -> SamplingResult:
+def run_sampling(sampling: Sampling, *, progress: Progress | None = None, **options: Any) -> SamplingResult:
     """Train the runs that are missing; an interruption, of whatever kind, leaves a good zoo.
 
     A run that fails by itself, three times, is marked as failed. What the machine is to blame for ends the call and
     marks nothing: a folder that cannot be written to, a device, a library or memory that is missing.
 
-    workers:      runs under way at once, each on one thread; one per core when None
-    engine:       "local" for processes of this machine, "ray" for tasks of a Ray cluster; the runs are the same
-    ray_address:  of the cluster; see `weightprint.sampling.cluster.RayCluster`
-    device:       where to train
-    retry_failed: train the runs that failed again
+    progress: called after each run
+    options:  fields of `weightprint.sampling.options.EngineOptions`
 
     Raises SetupError for a device that is not there, ZooError when the machine is to blame or another process is
     sampling these runs.
     """
     started = time.perf_counter()
-    pool = _engine(sampling, engine, workers, device, ray_address)
+    how = EngineOptions(**options)
+    pool = _engine(sampling, how)
     trained = _Trained()
     with writing_to(sampling.path):
         zoo = Zoo.create(sampling.path, sampling.recipe.to_json(), space_name=sampling.recipe.space.name)
-        if sampling.missing(zoo, retry_failed=retry_failed):
+        if sampling.missing(zoo, retry_failed=how.retry_failed):
             with runs_locked(zoo.path, sampling.numbers):
-                trained = _train_missing(sampling, zoo.refresh(), pool, progress, retry_failed=retry_failed)
+                trained = _train_missing(sampling, zoo.refresh(), pool, progress, retry_failed=how.retry_failed)
             zoo = zoo.refresh()
     asked = zoo.select(numbers=list(sampling.numbers)).index["status"].value_counts()
     return SamplingResult(
@@ -246,18 +229,18 @@ def run_sampling(
     )
 
 
-def _engine(sampling: Sampling, name: str, workers: int | None, device: str, ray_address: str | None = None) -> Engine:
-    if name not in ENGINES:
-        raise SetupError(f"no engine {name!r}", hint=did_you_mean(name, ENGINES))
-    if workers is not None and workers < 1:
-        raise SetupError(f"workers must be at least 1, not {workers}")
+def _engine(sampling: Sampling, how: EngineOptions) -> Engine:
+    if how.engine not in ENGINES:
+        raise SetupError(f"no engine {how.engine!r}", hint=did_you_mean(how.engine, ENGINES))
+    if how.workers is not None and how.workers < 1:
+        raise SetupError(f"workers must be at least 1, not {how.workers}")
     work = sampling.path, sampling.recipe, sampling.images
-    if name == "ray":
-        return RayCluster(*work, count=workers, device=device, address=ray_address)
-    if ray_address is not None:
+    if how.engine == "ray":
+        return RayCluster(*work, count=how.workers, device=how.device, address=how.ray_address)
+    if how.ray_address is not None:
         raise SetupError("a Ray address needs the engine ray", hint="--engine ray")
-    refuse_absent_device(device)
-    return Workers(*work, count=workers or _cores(), device=device)
+    refuse_absent_device(how.device)
+    return Workers(*work, count=how.workers or _cores(), device=how.device)
 
 
 def _cores() -> int:
@@ -358,29 +341,24 @@ def _failed(recipe: Recipe, zoo: Zoo, number: int, reason: str) -> RunRecord:
 TIMED_RUNS = 4
 
 
-def estimate(
-    sampling: Sampling,
-    *,
-    workers: int | None = None,
-    engine: str = "local",
-    ray_address: str | None = None,
-    device: str = "cpu",
-    retry_failed: bool = False,
-) -> dict[str, Any]:
+def estimate(sampling: Sampling, **options: Any) -> dict[str, Any]:
     """What sampling would take, from a short timing on this machine; trains nothing and writes nothing.
+
+    options: fields of `weightprint.sampling.options.EngineOptions`
 
     Returns hours and gigabytes for the runs that are missing. Where early stopping can end runs before the last
     epoch the hours are an upper bound.
     """
+    how = EngineOptions(**options)
     missing = list(sampling.numbers)
     if (sampling.path / "zoo.json").exists():
         zoo = Zoo(sampling.path)
         refuse_other_recipe(zoo.recipe, sampling.recipe.to_json(), where=str(sampling.path))
-        missing = sampling.missing(zoo, retry_failed=retry_failed)
+        missing = sampling.missing(zoo, retry_failed=how.retry_failed)
     drawn = missing[:: max(1, len(missing) // 1000)]
     weights = [Layout.of(sampling.recipe.draw(number)).size for number in drawn]
     gigabytes = float(np.mean(weights)) * 4e-9 * sampling.recipe.snapshots * len(missing) if missing else 0.0
-    with _engine(sampling, engine, workers, device, ray_address) as pool:
+    with _engine(sampling, how) as pool:
         count = pool.count
         timed = missing[:: max(1, len(missing) // max(TIMED_RUNS, count))][: max(TIMED_RUNS, count)]
         jobs = ({"job": "time", "run": number} for number in timed)

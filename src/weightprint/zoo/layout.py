@@ -221,6 +221,7 @@ class Layout:
         return sum(stop - start for start, stop in self.segments(part))
 
     def to_json(self) -> list[dict[str, Any]]:
+        """A list of tensors, as docs/format.md writes it."""
         return [tensor.to_json() for tensor in self.tensors]
 
     @classmethod

@@ -95,6 +95,7 @@ class Run:
 
     @property
     def layout(self) -> Layout:
+        """Which stretch of the weight vector is which tensor."""
         return runfile.layout_of(self._metadata)
 
     @property
@@ -104,6 +105,7 @@ class Run:
 
     @property
     def curve_columns(self) -> tuple[str, ...]:
+        """Names of the columns of `curve`."""
         return tuple(self._metadata["curve_columns"])
 
     def load(self) -> RunRecord:
@@ -200,11 +202,13 @@ class Zoo:
 
     @property
     def space_name(self) -> str:
+        """Of the space it was sampled from; empty when unknown."""
         name = self._header.get("space_name", "")
         return name if isinstance(name, str) and name.isprintable() else ""
 
     @property
     def made_with(self) -> dict[str, str]:
+        """Versions of what it was made with, by name."""
         versions = self._header.get("made_with")
         return versions if isinstance(versions, dict) else {}
 
@@ -246,6 +250,7 @@ class Zoo:
 
     @property
     def numbers(self) -> list[int]:
+        """Of its runs, in ascending order."""
         return self.index["number"].to_list()
 
     def select(

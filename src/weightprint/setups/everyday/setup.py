@@ -143,14 +143,17 @@ class EverydaySetup:
 
     @property
     def optimizer_family(self) -> str:
+        """`sgd_like` or `adaptive`, by the optimizer."""
         return OPTIMIZER_FAMILIES[self.optimizer]
 
     @property
     def image_kind(self) -> str:
+        """`digits`, `clothing`, `natural` or `other`, by the data set."""
         return IMAGE_KINDS.get(self.dataset, "other")
 
     @property
     def outputs(self) -> int:
+        """Units of the output layer."""
         return CLASSES
 
     def input_scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
