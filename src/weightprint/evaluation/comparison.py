@@ -6,6 +6,7 @@ than either accuracy. A run counts once, however many splits test it: see `weigh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -95,6 +96,24 @@ def difference(model: pl.DataFrame, reference: pl.DataFrame) -> dict[str, Any] |
     found = compare_answers({"model": model, "reference": reference})
     pair = {name: value for name, value in found["pairs"][0].items() if name not in ("a", "b")}
     return {"measure": found["measure"], "n_runs": found["n_runs"], **pair}
+
+
+def independent_difference(
+    a: tuple[float, float, float], b: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """The value of a less that of b, and the ends of its 95 % interval when both stand on runs that are independent.
+
+    a, b: a value and the ends of its own interval
+
+    With d = a − b and intervals [l, u]: d − √((a − lₐ)² + (u_b − b)²) and d + √((uₐ − a)² + (b − l_b)²).
+    Source: R. G. Newcombe, Statistics in Medicine 17 (1998), 873–890, method 10, for shares with Wilson's intervals;
+    G. Y. Zou and A. Donner, Statistics in Medicine 27 (2008), 1693–1702, for any others, such as the bootstrap's.
+    """
+    (value_a, low_a, high_a), (value_b, low_b, high_b) = a, b
+    difference = value_a - value_b
+    down = math.hypot(max(0.0, value_a - low_a), max(0.0, high_b - value_b))
+    up = math.hypot(max(0.0, high_a - value_a), max(0.0, value_b - low_b))
+    return difference, difference - down, difference + up
 
 
 def _score(runs: _Runs, classification: bool) -> dict[str, Any]:

@@ -35,6 +35,11 @@ def scores(answers: pl.DataFrame) -> dict[str, Any]:
     return {"per_run": _of_values(answers)}
 
 
+def scores_of_logarithms(answers: pl.DataFrame) -> dict[str, Any]:
+    """What `scores` says per run of the decimal logarithms of a regression's values."""
+    return scores(answers.with_columns(pl.col("truth").log10(), pl.col("answer").log10()))["per_run"]
+
+
 def classification_scores(
     truth: npt.NDArray[np.intp], outputs: Sequence[npt.NDArray[np.float64]], classes: int, *, local: bool
 ) -> dict[str, Any]:
