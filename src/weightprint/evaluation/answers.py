@@ -100,6 +100,22 @@ def from_rows(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame([dict(row) for row in rows], schema=SCHEMA)
 
 
+def to_json(answers: pl.DataFrame) -> dict[str, Any]:
+    """A table as small JSON: columns of one value once ("same"), the others as lists ("columns")."""
+    alike = [name for name in answers.columns if name != "run" and answers[name].n_unique() == 1]
+    return {
+        "same": answers.select(alike).row(0, named=True),
+        "columns": answers.drop(alike).to_dict(as_series=False),
+    }
+
+
+def from_json(kept: Mapping[str, Any]) -> pl.DataFrame:
+    """The table that `to_json` made small; columns that it does not have are null."""
+    n = len(kept["columns"]["run"])
+    columns = {**{name: [value] * n for name, value in kept["same"].items()}, **kept["columns"]}
+    return pl.DataFrame({name: columns.get(name, [None] * n) for name in SCHEMA}, schema=SCHEMA)
+
+
 def one_kind(answers: pl.DataFrame) -> str:
     """Whether they are classes or values. Raises MetaError without an answer, or for answers of several properties."""
     if not len(answers):

@@ -35,4 +35,3 @@ def above(result: Mapping[str, Any]) -> bool:
     """Whether the whole interval lies above the baseline: the only case in which anything is claimed."""
     low, least = interval_of(result)[0], baseline(result)
     return low is not None and least is not None and low > least
-

@@ -98,9 +98,7 @@ def difference(model: pl.DataFrame, reference: pl.DataFrame) -> dict[str, Any] |
     return {"measure": found["measure"], "n_runs": found["n_runs"], **pair}
 
 
-def independent_difference(
-    a: tuple[float, float, float], b: tuple[float, float, float]
-) -> tuple[float, float, float]:
+def independent_difference(a: tuple[float, float, float], b: tuple[float, float, float]) -> tuple[float, float, float]:
     """The value of a less that of b, and the ends of its 95 % interval when both stand on runs that are independent.
 
     a, b: a value and the ends of its own interval

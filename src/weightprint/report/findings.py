@@ -195,10 +195,10 @@ def neighbours(rows: Sequence[Row]) -> str:
     )
 
 
-def own_accuracy(rows: Sequence[Row]) -> str:
+def run_accuracy(rows: Sequence[Row]) -> str:
     """Whether runs that learnt better than others of their data set are named more often, or less."""
     parts: dict[int, list[str]] = {1: [], -1: []}
-    for row in _of(rows, experiment="own_accuracy", series="difference", model="layer_trees"):
+    for row in _of(rows, experiment="run_accuracy", series="difference", model="layer_trees"):
         if row["low"] is not None and (row["low"] > 0 or row["high"] < 0):
             text = f"{words(row['property'])} ({signed(row)})"
             parts[1 if row["low"] > 0 else -1].append(text)

@@ -14,14 +14,14 @@ from weightprint.report.tables import runs_text
 from weightprint.study import Study
 from weightprint.study.maps import PathMap
 from weightprint.study.neighbours import NEAREST, PERPLEXITY
-from weightprint.study.own_accuracy import EXPERIMENT, HALVES, MEAN
+from weightprint.study.run_accuracy import EXPERIMENT, HALVES, MEAN
 
 Row = Mapping[str, Any]
 
 
 def entries(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The figures with captions, data and findings, for the section that says when."""
-    return [*_embedding(study), *_neighbours(study, rows), *_own_accuracy(study, rows)]
+    return [*_embedding(study), *_neighbours(study, rows), *_run_accuracy(study, rows)]
 
 
 def _embedding(study: Study) -> list[dict[str, Any]]:
@@ -67,10 +67,10 @@ def _neighbours(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def _own_accuracy(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
+def _run_accuracy(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
     means = [r for r in rows if r["experiment"] == EXPERIMENT and r["series"] == MEAN]
     named = [r for r in rows if r["experiment"] == "moments" and r["series"] == r["x"] and r["measure"] == "accuracy"]
-    names = {EXPERIMENT: "the runs' own test accuracy", "moments": "runs named right"}
+    names = {EXPERIMENT: "the runs' test accuracy", "moments": "runs named right"}
     both = [*named, *means]
     panels = [panel_of(both, t, lambda r: names[r["experiment"]]) for t in study.facts.targets]
     panels = [p for p in panels if len(p.lines) == 2]
@@ -90,8 +90,8 @@ def _own_accuracy(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
             f"below by so many points, with 95 % intervals: {'; '.join(told)}."
         )
     data = [r for r in rows if r["experiment"] == EXPERIMENT]
-    pictures = curve_figures("own-accuracy", panels, x="snapshot")
-    return [_entry("own-accuracy", pictures, caption, data, findings.own_accuracy(rows))]
+    pictures = curve_figures("run-accuracy", panels, x="snapshot")
+    return [_entry("run-accuracy", pictures, caption, data, findings.run_accuracy(rows))]
 
 
 def _entry(

@@ -20,8 +20,7 @@ from weightprint.report.panels import curve_figures, panel_of
 from weightprint.report.scores import classifications, words
 from weightprint.report.standing import RESULTS, STANDING
 from weightprint.study import COLUMNS
-from weightprint.study.baseline_trials import BASELINES
-from weightprint.study.slice_trials import LOCAL
+from weightprint.study.how_much import BASELINES, LOCAL
 
 Row = Mapping[str, Any]
 

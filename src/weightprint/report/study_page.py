@@ -167,7 +167,7 @@ def _questions(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> l
         ("Which layers does a verdict rest on?", findings.attribution(rows)),
         ("How early in the training can they be read?", findings.when(rows)),
         ("How long does the initialization stay readable?", findings.initialization_lasts(rows)),
-        ("Are the choices of runs that learn better named more often?", findings.own_accuracy(rows)),
+        ("Are the choices of runs that learn better named more often?", findings.run_accuracy(rows)),
         (
             "Does what is learnt on some networks hold for others?",
             " ".join(findings.transfer(rows, name) for name in across).strip(),

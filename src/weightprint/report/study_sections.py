@@ -9,8 +9,8 @@ from weightprint.report import attribution, figures, findings, paths, population
 from weightprint.report.panels import Line, Panel, Shade, curve_figures, panel_of, shade_figure
 from weightprint.report.scores import best_of_each_property, classifications, words
 from weightprint.study import Study
+from weightprint.study.how_much import LOCAL
 from weightprint.study.maps import weight_map
-from weightprint.study.slice_trials import LOCAL
 
 Row = Mapping[str, Any]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from weightprint.meta.view import LATER_HALF
 from weightprint.study.budgets import Budget
 from weightprint.study.plans import Facts, Planned, planned_trial
-from weightprint.study.trials import Trial
+from weightprint.study.trial import Trial
 
 MOVING = ("moving_mean", "moving_variance")
 AS_IS = "as in the headline"
@@ -35,7 +34,7 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
 
         def headline(name: str, **changes: object) -> None:
             settings = {"split_seeds": budget.curve_seeds[:1], **changes}
-            trial = Trial(target, LATER_HALF, (LATER_HALF,), **settings)  # type: ignore[arg-type]  # noqa: B023
+            trial = Trial(target, **settings)  # type: ignore[arg-type]  # noqa: B023
             found.append(planned_trial("controls", "controls", trial, xs=(name,)))
 
         headline(AS_IS)

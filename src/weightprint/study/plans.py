@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from weightprint.features.table import features_named
 from weightprint.meta.models import learner_class, model_named
 from weightprint.study.cells import Cell, Cells
-from weightprint.study.table import LAST, FeatureTable, Read
-from weightprint.study.trials import Trial
+from weightprint.study.table import FeatureTable, Read
+from weightprint.study.trial import Trial
 
 FIRST = ("dataset", "optimizer", "activation", "initialization", "augmentation", "batch_size")
 """The properties that the paper names come first; others that vary follow by name."""
 NUMBERS = ("learning_rate", "test_accuracy")
 """What is regressed."""
 MOST_CLASSES = 10
+
+TRIAL = "trial"
+"""The kind of a trial's cell."""
+
+CURVE_ITERATIONS = 60
+"""Of the trees in curves, where no time goes into choosing the number."""
 
 COLUMNS = {
     "question": "which of the study's questions: how_much, where, when, transfer or controls",
@@ -152,9 +158,7 @@ def planned_trial(
     question: str, experiment: str, trial: Trial, *, series: str = "", xs: Sequence[Any] = ("",)
 ) -> Planned:
     """A result that one trial gives."""
-    several = isinstance(trial.train_snapshots, str) and trial.train_snapshots != LAST
-    cost = len(trial.split_seeds) * (4 if several else 1) * (1.0 if trial.iterations else 2.0)
-    cell = Cell("trial", trial.to_json(), cost, versions_of(trial.model))
+    cell = Cell(TRIAL, asdict(trial), trial.cost, versions_of(trial.model))
     return Planned(question, experiment, trial.target, trial.model, series, tuple(xs), cell)
 
 

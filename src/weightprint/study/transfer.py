@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from weightprint.meta.view import LATER_HALF
 from weightprint.study.budgets import Budget
-from weightprint.study.how_much import CURVE_ITERATIONS
-from weightprint.study.plans import Facts, Other, Planned, planned_trial
-from weightprint.study.trials import Trial
+from weightprint.study.plans import CURVE_ITERATIONS, Facts, Other, Planned, planned_trial
+from weightprint.study.trial import Trial
 
 ACROSS = ("dataset", "filter_size", "depth_conv", "width_conv", "activation")
 """Properties of which one value is left out of the training and tested on alone."""
@@ -29,8 +27,6 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
                 others = tuple(v for v in values if v != value)
                 trial = Trial(
                     target,
-                    LATER_HALF,
-                    (LATER_HALF,),
                     train_where=((across, others),),
                     test_where=((across, (value,)),),
                     iterations=CURVE_ITERATIONS,
@@ -49,8 +45,6 @@ def _zoos(facts: Facts, budget: Budget) -> list[Planned]:
             for test in zoos:
                 trial = Trial(
                     target,
-                    LATER_HALF,
-                    (LATER_HALF,),
                     split_seeds=budget.curve_seeds,
                     iterations=CURVE_ITERATIONS,
                     model="layer_trees",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from weightprint.meta.view import LAST
 from weightprint.study.budgets import Budget
-from weightprint.study.how_much import CURVE_ITERATIONS
-from weightprint.study.plans import Facts, Planned, planned_trial
-from weightprint.study.table import LAST
-from weightprint.study.trials import Trial
+from weightprint.study.plans import CURVE_ITERATIONS, Facts, Planned, planned_trial
+from weightprint.study.trial import Trial
 
 
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
