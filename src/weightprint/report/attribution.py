@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weightprint.report import findings
-from weightprint.report.panels import Shade, shade_figure
 from weightprint.report.scores import in_order
+from weightprint.report.study_figures import Shade, shade_figure
 from weightprint.report.tables import runs_text
 from weightprint.study import Study
 from weightprint.study.attribution import KIND, SHARE

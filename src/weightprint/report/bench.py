@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weightprint.evaluation.answers import REGRESSION
+from weightprint.evaluation.claims import above, baseline, interval_of
 from weightprint.files import write_atomic
 from weightprint.report.figures import INK, MARKERS, PALETTE, draw, short, standalone
-from weightprint.report.scores import REGRESSION, ends, in_order, words
+from weightprint.report.scores import ends, in_order, words
 from weightprint.report.tables import ABOVE, duration, interval_text, number, percent
 from weightprint.study.bench import BASELINES, COLUMNS, bench, table
 from weightprint.zoo import Zoo
@@ -103,7 +105,7 @@ def _class_table(documents: Sequence[Document], reference: str | None) -> list[s
     rows = []
     for document in documents:
         low, high = ends(document["per_run"]["interval"])
-        mark = f" {ABOVE}" if _above(document) else ""
+        mark = f" {ABOVE}" if above(document) else ""
         single = document.get("per_slice") or document.get("per_snapshot") or {}
         gap = document["difference"] or {}
         cells = [
@@ -123,7 +125,7 @@ def _value_table(documents: Sequence[Document], reference: str | None) -> list[s
     rows = []
     for document in documents:
         per_run = document["per_run"]
-        mark = f" {ABOVE}" if _above(document) else ""
+        mark = f" {ABOVE}" if above(document) else ""
         cells = [
             _number(per_run["r2"]) + mark,
             _number(per_run["mae"], digits=True),
@@ -194,14 +196,6 @@ def _reasons(left_out: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _above(document: Document) -> bool:
-    """Whether the whole interval lies above what can be had without weights."""
-    if document["kind"] == REGRESSION:
-        low, _ = ends(document["per_run"]["r2"]["interval"])
-        return low is not None and low > 0
-    return document["per_run"]["interval"][0] > max(document["chance"], document["majority"])
-
-
 def figure(documents: Sequence[Document]) -> str:
     """An SVG file: a panel per property, a line per model, its score with the 95 % interval, against what can be had
     without weights. What a model reads is told by colour and by shape; filled where the interval lies above."""
@@ -249,8 +243,7 @@ def _paint_panel(axes: Axes, documents: Sequence[Document], names: Sequence[str]
     for document in documents:
         place = names.index(f"{document['model']}, {reads_text(document)}")
         i = READS[_reads(document)]
-        found = document["per_run"]["r2"] if regression else document["per_run"]
-        value, (low, high) = _height(document), ends(found["interval"])
+        value, (low, high) = _height(document), interval_of(document)
         if low is not None and high is not None:
             axes.plot([max(low, left), max(high, left)], [place, place], color=PALETTE[i], linewidth=1.6)
         axes.plot(
@@ -259,10 +252,10 @@ def _paint_panel(axes: Axes, documents: Sequence[Document], names: Sequence[str]
             MARKERS[i],
             color=PALETTE[i],
             markersize=5,
-            markerfacecolor=PALETTE[i] if _above(document) else "none",
+            markerfacecolor=PALETTE[i] if above(document) else "none",
             markeredgewidth=1.3,
         )
-    floor = 0.0 if regression else max(max(d["chance"], d["majority"]) for d in documents)
+    floor = max(baseline(document) or 0.0 for document in documents)
     axes.axvline(floor, color=INK, linewidth=1.1, alpha=0.75, linestyle=(0, (2, 1.5)))
     axes.set_title(short(words(documents[0]["property"]), 30), loc="left")
     axes.set_yticks(range(len(names)), names)

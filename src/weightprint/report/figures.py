@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weightprint.report.population import Curves, value_text
-from weightprint.report.scores import Score, in_order, words
+from weightprint.report.scores import Result, in_order, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,7 +158,7 @@ def _line(**options: Any) -> Any:
     return Line2D([], [], **options)
 
 
-def accuracy_figure(scores: Sequence[Score], *, name: str = "accuracy") -> Picture | None:
+def accuracy_figure(scores: Sequence[Result], *, name: str = "accuracy") -> Picture | None:
     """Accuracy per property and meta-classifier with intervals, against the larger of chance and majority."""
     scores = [score for score in scores if score.accuracy is not None]
     if not scores:
@@ -186,9 +186,9 @@ def accuracy_figure(scores: Sequence[Score], *, name: str = "accuracy") -> Pictu
                 line = 100 * score.baseline
                 span = [place - step / 2, place + step / 2]
                 axes.plot([line, line], span, color=INK, linewidth=1.4, alpha=0.75, solid_capstyle="butt")
-            if score.low is not None and score.high is not None:
-                ends = [100 * score.low, 100 * score.high]
-                axes.plot(ends, [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
+            low, high = score.interval
+            if low is not None and high is not None:
+                axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
             axes.plot(
                 [100 * (score.accuracy or 0)],
                 [place],
@@ -365,13 +365,13 @@ def _map_figure(found: WeightMap | PathMap, name: str | None, index: int) -> Pic
     return draw(f"{found.name}-{index}", (3.4, 3.8), paint, alt=alt)
 
 
-def confusion_figures(scores: Sequence[Score]) -> list[Picture]:
+def confusion_figures(scores: Sequence[Result]) -> list[Picture]:
     """A confusion matrix per score that states one."""
     stated = [(score, counts) for score in scores if (counts := _confusion(score)) is not None]
     return [_confusion_figure(score, counts, i) for i, (score, counts) in enumerate(stated)]
 
 
-def _confusion(score: Score) -> np.ndarray | None:
+def _confusion(score: Result) -> np.ndarray | None:
     counts, classes = score.document.get("confusion"), score.document.get("classes")
     if not counts or not classes:
         return None
@@ -384,7 +384,7 @@ def _count(runs: float) -> str:
     return f"{runs:.1f}".removesuffix(".0")
 
 
-def _confusion_figure(score: Score, counts: np.ndarray, index: int) -> Picture:
+def _confusion_figure(score: Result, counts: np.ndarray, index: int) -> Picture:
     names = [short(value_text(value), 14) for value in score.document["classes"]]
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)

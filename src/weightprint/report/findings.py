@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from weightprint.evaluation.claims import above, baseline
 from weightprint.report.scores import enumeration, words
 from weightprint.study.attribution import DELETED, DELETION, SHARE
 
 Row = Mapping[str, Any]
-
-
-def baseline(row: Row) -> float:
-    """The larger of chance and majority."""
-    return max(row["chance"] or 0.0, row["majority"] or 0.0)
-
-
-def above(row: Row) -> bool:
-    """Whether a row's whole interval lies above its baseline; of an R² above 0, what always answering the mean has."""
-    return row["low"] is not None and row["low"] > baseline(row)
 
 
 def _percent(row: Row) -> str:
@@ -31,13 +22,13 @@ def _of(rows: Iterable[Row], **wanted: Any) -> list[Row]:
 
 def shortest_slices(rows: Sequence[Row]) -> str:
     """The shortest slice from which each property is named above its baseline, from one slice of one snapshot."""
-    found: dict[str, Row] = {}
+    shortest: dict[str, Row] = {}
     for row in sorted(_of(rows, experiment="slices", x="1"), key=lambda r: int(r["series"])):
-        if above(row) and row["property"] not in found:
-            found[row["property"]] = row
-    if not found:
+        if above(row) and row["property"] not in shortest:
+            shortest[row["property"]] = row
+    if not shortest:
         return ""
-    parts = [f"{words(p)} from {int(r['series']):,} ({_percent(r)}, {r['model']})" for p, r in found.items()]
+    parts = [f"{words(p)} from {int(r['series']):,} ({_percent(r)}, {r['model']})" for p, r in shortest.items()]
     return f"One slice of consecutive weights names {enumeration(parts)} better than chance and majority."
 
 
@@ -183,7 +174,7 @@ def neighbours(rows: Sequence[Row]) -> str:
     own = [r for r in _of(rows, experiment="neighbours") if above(r)]
     last = max((r["x_number"] for r in own), default=None)
     parts = [
-        f"{words(r['property'])} ({_percent(r)} against {100 * baseline(r):.0f} %)"
+        f"{words(r['property'])} ({_percent(r)} against {100 * (baseline(r) or 0):.0f} %)"
         for r in own
         if r["x_number"] == last
     ]

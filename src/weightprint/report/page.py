@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weightprint.report import figures, population, tables
 from weightprint.report.pages import render_page
 from weightprint.report.scores import (
-    Fit,
-    Score,
+    Result,
     answer,
     best_of_each_property,
     classifications,
@@ -88,7 +87,7 @@ def render(
     )
 
 
-def _evaluated(scores: Sequence[Score], fits: Sequence[Fit]) -> list[Score | Fit]:
+def _evaluated(scores: Sequence[Result], fits: Sequence[Result]) -> list[Result]:
     return [*scores, *fits]
 
 
@@ -97,7 +96,7 @@ def _by_property(found: Sequence[Any]) -> list[Any]:
     return sorted(found, key=lambda one: order.index(one.target))
 
 
-def _facts(zoo: Zoo, scores: Sequence[Score], fits: Sequence[Fit]) -> list[str]:
+def _facts(zoo: Zoo, scores: Sequence[Result], fits: Sequence[Result]) -> list[str]:
     """What stands under the title: how much of everything."""
     facts = [_many(len(zoo), "run")]
     if "dataset" in zoo.index.columns:
@@ -163,7 +162,7 @@ def _datasets(zoo: Zoo) -> list[tuple[str, str]]:
     return [(str(k), str(v)) for k, v in sorted(datasets.items())] if isinstance(datasets, Mapping) else []
 
 
-def _left_out(scores: Sequence[Score], fits: Sequence[Fit]) -> list[tuple[str, str]]:
+def _left_out(scores: Sequence[Result], fits: Sequence[Result]) -> list[tuple[str, str]]:
     """(what was left out, of which evaluations), equal counts together."""
     groups: dict[str, list[str]] = {}
     for one in _evaluated(scores, fits):
@@ -176,8 +175,8 @@ def _left_out(scores: Sequence[Score], fits: Sequence[Fit]) -> list[tuple[str, s
 
 def _caveats(
     zoo: Zoo,
-    scores: Sequence[Score],
-    fits: Sequence[Fit],
+    scores: Sequence[Result],
+    fits: Sequence[Result],
     lengths: Mapping[str, Sequence[float]],
     found: WeightMap | None,
 ) -> list[str]:

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from weightprint.errors import CorruptFile, ReportError
+from weightprint.evaluation.claims import baseline
 from weightprint.files import write_atomic
 from weightprint.report import figures, tables
+from weightprint.report.differences import Pair, alone, claims, pairs_of
 from weightprint.report.figures import Picture
-from weightprint.report.findings import baseline
 from weightprint.report.pages import csv_link, render_page
-from weightprint.report.pairs import Pair, alone, claims, pairs_of
-from weightprint.report.panels import curve_figures, panel_of
+from weightprint.report.provenance import PROVENANCE, RESULTS
 from weightprint.report.scores import classifications, words
-from weightprint.report.standing import RESULTS, STANDING
+from weightprint.report.study_figures import curve_figures, panel_of
 from weightprint.study import COLUMNS
 from weightprint.study.how_much import BASELINES, LOCAL
 
@@ -37,12 +37,12 @@ class Report:
 
     path:     its folder
     rows:     of results.parquet; columns are `weightprint.study.COLUMNS`
-    standing: report.json, see `weightprint.report.standing`; empty for reports of versions that wrote none
+    provenance: report.json, see `weightprint.report.provenance`; empty for reports of versions that wrote none
     """
 
     path: Path
     rows: Sequence[Row]
-    standing: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Report:
@@ -54,11 +54,11 @@ class Report:
                 + ("which it does not hold" if path.is_dir() else "there is no such folder"),
                 hint=f"make it with: weightprint study ZOO {path}",
             )
-        return cls(path, _results(path / RESULTS), _standing(path / STANDING))
+        return cls(path, _results(path / RESULTS), _provenance(path / PROVENANCE))
 
     @property
     def name(self) -> str:
-        return str(self.standing.get("zoo", self.path.name))
+        return str(self.provenance.get("zoo", self.path.name))
 
 
 def compare_reports(
@@ -85,8 +85,8 @@ def compare_reports(
     write_atomic(page, _render(one, other, pairs).encode())
     return {
         "page": str(page),
-        "a": {"report": str(one.path), **one.standing},
-        "b": {"report": str(other.path), **other.standing},
+        "a": {"report": str(one.path), **one.provenance},
+        "b": {"report": str(other.path), **other.provenance},
         "pairs": [pair.to_json() for pair in pairs],
         "differ": sum(pair.differs for pair in pairs),
         "only_in_a": alone(one.rows, pairs),
@@ -110,7 +110,7 @@ def _results(path: Path) -> Sequence[Row]:
     return table.rows(named=True)
 
 
-def _standing(path: Path) -> dict[str, Any]:
+def _provenance(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
@@ -128,7 +128,7 @@ def _render(a: Report, b: Report, pairs: Sequence[Pair]) -> str:
         title=f"{a.name} beside {b.name}" if a.name != b.name else f"Two studies of {a.name}",
         answer=_answer(pairs),
         facts=[f"A: {a.path}", f"B: {b.path}", f"{len(pairs)} results in both"],
-        standing=_standing_rows(a, b),
+        provenance=_provenance_rows(a, b),
         sections=[s for s in _sections(a, b, pairs) if s["pairs"]],
         mark=MARK,
         only=(alone(a.rows, pairs), alone(b.rows, pairs)),
@@ -152,11 +152,11 @@ def _of(pairs: Sequence[Pair], *experiments: str, readers: bool = False, **wante
     ]
 
 
-def _standing_rows(a: Report, b: Report) -> list[tuple[str, str, str]]:
+def _provenance_rows(a: Report, b: Report) -> list[tuple[str, str, str]]:
     """(what, of A, of B)"""
 
     def told(report: Report, name: str) -> str:
-        value = report.standing.get(name)
+        value = report.provenance.get(name)
         if value is None or value == "":
             return tables.UNKNOWN
         if name == "split_seeds":
@@ -382,11 +382,11 @@ def _caveats(a: Report, b: Report, pairs: Sequence[Pair]) -> list[str]:
         "The intervals are over test runs; that other training runs would have given other meta-classifiers is not in "
         "them. Zoos differ in more than one way as a rule, and a difference does not say which of them it comes from.",
     ]
-    shared = _shared(a.standing, b.standing)
+    shared = _shared(a.provenance, b.provenance)
     if shared:
         caveats.insert(1, shared)
     for name, what in (("budget", "budgets"), ("split_seeds", "splits")):
-        values = [report.standing.get(name) for report in (a, b)]
+        values = [report.provenance.get(name) for report in (a, b)]
         if None not in values and values[0] != values[1]:
             caveats.append(
                 f"The two studies used other {what}: curves and headlines stand on different amounts of work."
@@ -406,8 +406,8 @@ def _shared(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
     )
     if not a or not b:
         return (
-            f"A report without {STANDING} does not say which runs it stands on: whether the two sides are independent "
-            "is not known."
+            f"A report without {PROVENANCE} does not say which runs it stands on: whether the two sides are "
+            "independent is not known."
         )
     if a.get("fingerprint") == b.get("fingerprint"):
         return f"Both reports stand on the same runs, so that the two sides are not independent. {ties}"

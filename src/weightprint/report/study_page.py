@@ -15,8 +15,8 @@ import numpy as np
 from weightprint.files import write_atomic, write_json
 from weightprint.report import figures, findings
 from weightprint.report.pages import csv_link, csv_text, render_page
+from weightprint.report.provenance import PROVENANCE, RESULTS, provenance, study_command
 from weightprint.report.scores import answer
-from weightprint.report.standing import RESULTS, STANDING, standing, study_command
 from weightprint.report.study_sections import sections_of
 from weightprint.study import COLUMNS, Study, compute_study
 from weightprint.zoo import Zoo
@@ -52,7 +52,7 @@ def run_study(
     study = compute_study(zoo, folder, size=budget, workers=workers, against=others, progress=progress)
     rows = study.rows()
     _write_table(folder / RESULTS, rows)
-    write_json(folder / STANDING, standing(study, folder))
+    write_json(folder / PROVENANCE, provenance(study, folder))
     documents = _documents(study)
     sections = sections_of(study, rows, documents)
     _write_figures(folder / "figures", sections)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from weightprint.report import attribution, figures, findings, paths, population, tables
-from weightprint.report.panels import Line, Panel, Shade, curve_figures, panel_of, shade_figure
+from weightprint.evaluation.claims import above, baseline
+from weightprint.report import attribution, figures, findings, population, tables, training_paths
 from weightprint.report.scores import best_of_each_property, classifications, words
+from weightprint.report.study_figures import Line, Panel, Shade, curve_figures, panel_of, shade_figure
 from weightprint.study import Study
 from weightprint.study.how_much import LOCAL
 from weightprint.study.maps import weight_map
@@ -134,9 +135,7 @@ def _shades(rows: Sequence[Row], targets: Sequence[str]) -> tuple[list[str], lis
     names = list(dict.fromkeys(r["property"] for r in rows))
     names.sort(key=lambda name: targets.index(name) if name in targets else len(targets))
     fields = {
-        (r["property"], r["x"]): Shade(r["value"], findings.baseline(r), findings.above(r))
-        for r in rows
-        if r["value"] is not None
+        (r["property"], r["x"]): Shade(r["value"], baseline(r) or 0.0, above(r)) for r in rows if r["value"] is not None
     }
     return names, columns, fields
 
@@ -250,7 +249,7 @@ def _when(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
     for i, target in enumerate(every):
         own = [r for r in moments if r["property"] == target and r["value"] is not None]
         order = sorted({int(r["x"]) for r in own})
-        fields = {(r["series"], r["x"]): Shade(r["value"], findings.baseline(r), findings.above(r)) for r in own}
+        fields = {(r["series"], r["x"]): Shade(r["value"], baseline(r) or 0.0, above(r)) for r in own}
         names = [str(m) for m in order]
         pictures.append(
             shade_figure(
@@ -279,7 +278,7 @@ def _when(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
             f"{100 * sum(found.shares):.0f} % of the variance. Each line is a run from first to last snapshot.",
             [],
         )
-    for entry in paths.entries(study, rows):
+    for entry in training_paths.entries(study, rows):
         shown += _shown(**entry)
     text = "When the traces appear, and how long they stay: one meta-classifier for each moment of training."
     return {"id": "when", "title": "When", "text": text, "figures": shown}

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from weightprint.evaluation.answers import REGRESSION
+from weightprint.evaluation.scores import MEASURES
 from weightprint.report.scores import (
-    MEASURES,
-    REGRESSION,
-    Fit,
-    Score,
+    Result,
     classifications,
     ends,
     in_order,
@@ -81,8 +80,8 @@ def accuracy_text(results: Iterable[Mapping[str, Any]]) -> str:
                 [
                     name,
                     runs_text(score.n_runs for score in own.values()),
-                    _span(score.chance for score in own.values()),
-                    _span(score.majority for score in own.values()),
+                    _span(score.document.get("chance") for score in own.values()),
+                    _span(score.document.get("majority") for score in own.values()),
                     *(_cell_text(own.get(label)) for label in labels),
                 ]
             )
@@ -108,7 +107,7 @@ def accuracy_text(results: Iterable[Mapping[str, Any]]) -> str:
     return "\n\n".join(blocks) + "\n" + "; ".join(legend)
 
 
-def _capped(found: Iterable[Score | Fit]) -> list[tuple[str, int, str]]:
+def _capped(found: Iterable[Result]) -> list[tuple[str, int, str]]:
     """Of each meta-classifier of slices whose fits were ended by a time limit: its label, slice length and limit."""
     limits = {
         (one.label, one.document["slice_length"], f"fits capped at {one.document['max_seconds']:g} s each")
@@ -120,10 +119,10 @@ def _capped(found: Iterable[Score | Fit]) -> list[tuple[str, int, str]]:
     return sorted(limits)
 
 
-def _cell_text(score: Score | None) -> str:
+def _cell_text(score: Result | None) -> str:
     if score is None or score.accuracy is None:
         return UNKNOWN
-    text = f"{percent(score.accuracy)} {interval_text(score.low, score.high)}".rstrip()
+    text = f"{percent(score.accuracy)} {interval_text(*score.interval)}".rstrip()
     return f"{text} {ABOVE}" if score.above else text
 
 
@@ -133,8 +132,8 @@ def _span(shares: Iterable[float | None]) -> str:
     return UNKNOWN if not known else known[0] if len(known) == 1 else f"{known[0]}–{known[-1]}"
 
 
-def _measure_text(fit: Fit, name: str) -> str:
-    value, low, high = fit.measures[name]
+def _measure_text(fit: Result, name: str) -> str:
+    value, low, high = fit.measure(name)
     told, *ends = (number(end, digits=name == "mae") for end in (value, low, high))
     return told if low is None or high is None else f"{told} [{', '.join(ends)}]"
 
@@ -162,11 +161,11 @@ def evaluation_text(document: Mapping[str, Any]) -> str:
 def _classification_lines(document: Mapping[str, Any]) -> list[str]:
     (score,) = classifications([document])
     verdict = "above both" if score.above else "the interval does not lie above both"
-    if score.low is None or score.baseline is None:
+    if None in (*score.interval, score.baseline):
         verdict = ""
     lines = [
-        f"accuracy  {percent(score.accuracy)} % {interval_text(score.low, score.high)} of {_many(score.n_runs)}",
-        f"compare   chance {percent(score.chance)} %, majority {percent(score.majority)} %"
+        f"accuracy  {percent(score.accuracy)} % {interval_text(*score.interval)} of {_many(score.n_runs)}",
+        f"compare   chance {percent(document.get('chance'))} %, majority {percent(document.get('majority'))} %"
         + (f": {verdict}" if verdict else ""),
     ]
     for unit in ("slice", "snapshot"):
@@ -206,7 +205,7 @@ def settings_of(document: Mapping[str, Any]) -> list[str]:
 # For the page.
 
 
-def score_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
+def score_rows(scores: Sequence[Result]) -> list[dict[str, Any]]:
     """Rows of the page's accuracy table."""
     rows: list[dict[str, Any]] = []
     for score in scores:
@@ -219,10 +218,10 @@ def score_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
                 "first": not rows or rows[-1]["property"] != score.target,
                 "model": score.label,
                 "accuracy": percent(score.accuracy),
-                "interval": interval_text(score.low, score.high),
+                "interval": interval_text(*score.interval),
                 "above": score.above,
-                "chance": percent(score.chance),
-                "majority": percent(score.majority),
+                "chance": percent(document.get("chance")),
+                "majority": percent(document.get("majority")),
                 "per_unit": f"{percent(per_unit.get('accuracy'))} {interval_text(*ends(per_unit.get('interval')))}"
                 if unit
                 else UNKNOWN,
@@ -233,7 +232,7 @@ def score_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
     return rows
 
 
-def fit_rows(fits: Sequence[Fit]) -> list[dict[str, Any]]:
+def fit_rows(fits: Sequence[Result]) -> list[dict[str, Any]]:
     """Rows of the page's table of regressions."""
     return [
         {

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from weightprint.report import figures, findings
-from weightprint.report.panels import curve_figures, panel_of
 from weightprint.report.scores import words
+from weightprint.report.study_figures import curve_figures, panel_of
 from weightprint.report.tables import runs_text
 from weightprint.study import Study
 from weightprint.study.maps import PathMap
