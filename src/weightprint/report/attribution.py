@@ -7,6 +7,7 @@ from typing import Any
 
 from weightprint.report import findings
 from weightprint.report.scores import in_order
+from weightprint.report.sections import figure
 from weightprint.report.study_figures import Shade, shade_figure
 from weightprint.report.tables import runs_text
 from weightprint.study import Study
@@ -43,5 +44,4 @@ def entries(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
         "is written. Shares tell what this meta-classifier leans on: a tensor without a share may tell the same as "
         "one that has it."
     )
-    finding = findings.attribution(own)
-    return [{"name": "attribution", "pictures": [picture], "caption": caption, "rows": own, "finding": finding}]
+    return figure("attribution", [picture], caption, own, finding=findings.attribution(own))

@@ -1,4 +1,4 @@
-"""Figures as SVG that is part of a page: ink in the page's own colour, text as outlines, no references outward."""
+"""Figures as SVG that is part of a page: ink in the page's own colour, text as text, no references outward."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weightprint.meta.targets import property_order
 from weightprint.report.population import Curves, value_text
 from weightprint.report.scores import Result, in_order, words
 
@@ -32,6 +33,7 @@ PAPER, TEXT = "#ffffff", "#1b1b1b"
 """Ground and ink of a figure that is a file of its own, so that it reads the same wherever it is shown."""
 MOST_COLOURS = len(PALETTE)
 MOST_NUMBERED_CLASSES = 12
+MOST_MAPS = 6
 _LONGEST_LABEL = 20
 
 
@@ -65,7 +67,7 @@ def draw(
 
     style: Any = {
         "svg.hashsalt": name,
-        "svg.fonttype": "path",
+        "svg.fonttype": "none",
         "font.family": ["DejaVu Sans"],
         "font.size": 9,
         "axes.titlesize": 9.5,
@@ -99,37 +101,26 @@ def draw(
 
 
 def _inline(text: str, name: str, alt: str) -> str:
-    """The <svg> element of a file, to stand inside a page: ids carry its name; no namespaces, styles or metadata."""
+    """The <svg> element of a file, to stand inside a page: ids carry its name; no name spaces, styles or metadata."""
     svg = text[text.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", svg)
+    svg = re.sub(
+        r'<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->\s*|\s+xmlns(:\w+)?="[^"]*"',
+        "",
+        svg,
+        flags=re.DOTALL,
+    )
     svg = svg.replace("xlink:href", "href")
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'href="#', f'href="#{name}-', svg)
-    svg = re.sub(r"url\(#", f"url(#{name}-", svg)
-    svg = _shorter(svg.replace(INK, "currentColor"))
-    svg = svg.replace(SHADE.lower(), f"var(--shade, {PALETTE[0]})")
+    referred = set(re.findall(r"#([\w.-]+)", svg))
+    svg = re.sub(r' id="([^"]*)"', lambda id: f' id="{name}-{id[1]}"' if id[1] in referred else "", svg)
+    svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
+    svg = svg.replace(INK, "currentColor").replace(SHADE.lower(), f"var(--shade, {PALETTE[0]})")
     for i, colour in enumerate(PALETTE):
         svg = svg.replace(colour.lower(), f"var(--c{i}, {colour})")  # the style sheet has lighter ones for dark ground
     opening, rest = svg.split(">", 1)
     width, height = (float(re.search(rf'{side}="([\d.]+)pt"', opening)[1]) for side in ("width", "height"))  # type: ignore[index]
-    box = f"0 0 {width:g} {height:g}"
     title = escape(alt)
-    return (
-        f'<svg role="img" aria-label="{title}" viewBox="{box}" width="{width / 0.75:.0f}" height="{height / 0.75:.0f}">'
-        f"<title>{title}</title>{rest}"
-    )
-
-
-def _shorter(svg: str) -> str:
-    """The same picture in fewer bytes: no names that nothing refers to, no indents, hundredths of a point."""
-    referred = set(re.findall(r"#([\w.-]+)", svg))
-    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in referred else "", svg)
-    svg = re.sub(r"\n\s+", "\n", svg)
-    places = r'(?<= )(?:d|x|y)="[^"]*"|translate\([^)]*\)'
-    return re.sub(places, lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
+    size = f'viewBox="0 0 {width:g} {height:g}" width="{width / 0.75:.0f}" height="{height / 0.75:.0f}"'
+    return f'<svg role="img" aria-label="{title}" {size}><title>{title}</title>{rest}'
 
 
 def standalone(svg: str) -> str:
@@ -319,12 +310,9 @@ def curve_figures(curves: Curves) -> list[Picture]:
 
 
 def map_figures(found: WeightMap | PathMap) -> list[Picture]:
-    """The same map once per property that varies, coloured by it; at most four."""
-    names = [n for n in ("initialization", "dataset", "optimizer", "activation") if _values(found, n)]
-    if not names:
-        others = in_order(name for own in found.properties for name in own)
-        names = [name for name in others if _values(found, name)]
-    return [_map_figure(found, name, i) for i, name in enumerate(names[:4] or [None])]
+    """The same map once per property that varies, coloured by it; at most MOST_MAPS."""
+    names = [name for name in property_order(found.properties) if _values(found, name)]
+    return [_map_figure(found, name, i) for i, name in enumerate(names[:MOST_MAPS] or [None])]
 
 
 def _values(found: WeightMap | PathMap, name: str) -> list[str]:

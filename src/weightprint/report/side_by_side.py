@@ -14,10 +14,10 @@ from weightprint.evaluation.claims import baseline
 from weightprint.files import write_atomic
 from weightprint.report import figures, tables
 from weightprint.report.differences import Pair, alone, claims, pairs_of
-from weightprint.report.figures import Picture
 from weightprint.report.pages import csv_link, render_page
 from weightprint.report.provenance import PROVENANCE, RESULTS
 from weightprint.report.scores import classifications, words
+from weightprint.report.sections import figure, section
 from weightprint.report.study_figures import curve_figures, panel_of
 from weightprint.study import COLUMNS
 from weightprint.study.how_much import BASELINES, LOCAL
@@ -189,13 +189,13 @@ def _sections(a: Report, b: Report, pairs: Sequence[Pair]) -> list[dict[str, Any
     slices = _of(pairs, "slices", model=LOCAL, x="10")
     runs = _of(pairs, "training_runs", model="layer_trees")
     return [
-        _section(
+        section(
             "headline",
             "Whole networks",
             "Each property named from the later half of a run's snapshots, by the meta-classifiers of whole networks; "
             "shapes and fields read no weights.",
-            headline,
-            figures=_headline_figures(headline),
+            _headline_figures(headline),
+            pairs=headline,
             table=_table(headline),
         ),
         _curves(
@@ -229,29 +229,6 @@ def _sections(a: Report, b: Report, pairs: Sequence[Pair]) -> list[dict[str, Any
     ]
 
 
-def _section(
-    name: str,
-    title: str,
-    text: str,
-    pairs: Sequence[Pair],
-    *,
-    finding: str = "",
-    figures: Sequence[Mapping[str, Any]] = (),
-    table: Sequence[Mapping[str, Any]] = (),
-    grid: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    return {
-        "id": name,
-        "title": title,
-        "text": text,
-        "pairs": pairs,
-        "finding": finding,
-        "figures": figures,
-        "table": table,
-        "grid": grid,
-    }
-
-
 def _headline_figures(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     """One figure per meta-classifier that reads weights."""
     shown = []
@@ -266,7 +243,7 @@ def _headline_figures(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
                 f"{model}: share of test runs named right, {_n(own)}, with 95 % intervals over runs. Upright lines: "
                 "the larger of chance and majority. Filled points: the whole interval lies above it."
             )
-            shown.append(_shown(f"headline-{model}", [picture], caption, own))
+            shown += figure(f"headline-{model}", [picture], caption, _csv(own))
     return shown
 
 
@@ -301,8 +278,8 @@ def _curves(
         f"Accuracy (R² of numbers) by {x}, {_n(pairs)}. Bands are 95 % intervals over runs, the dashed line the larger "
         "of chance and majority in either report."
     )
-    shown = [_shown(f"{name}-curves", pictures, caption, pairs)] if pictures else []
-    return _section(name, title, text, pairs, finding=claims(pairs, "points of these curves"), figures=shown)
+    shown = figure(f"{name}-curves", pictures, caption, _csv(pairs))
+    return section(name, title, text, shown, pairs=pairs, finding=claims(pairs, "points of these curves"))
 
 
 def _grid(name: str, title: str, text: str, pairs: Sequence[Pair]) -> dict[str, Any]:
@@ -314,7 +291,7 @@ def _grid(name: str, title: str, text: str, pairs: Sequence[Pair]) -> dict[str, 
         (" ".join(words(part) for part in place if part), [fields.get((place, c)) for c in columns]) for place in places
     ]
     grid = {"columns": columns, "rows": rows, "csv": csv_link(_csv(pairs)), "name": name}
-    return _section(name, title, text, pairs, finding=claims(pairs, "fields of this table"), grid=grid)
+    return section(name, title, text, pairs=pairs, finding=claims(pairs, "fields of this table"), grid=grid)
 
 
 def _place(row: Row) -> tuple[str, ...]:
@@ -351,10 +328,6 @@ def _value(row: Row) -> str:
 
 def _baseline(row: Row) -> str:
     return tables.UNKNOWN if row["measure"] == "r2" else tables.percent(baseline(row))
-
-
-def _shown(name: str, pictures: Sequence[Picture], caption: str, pairs: Sequence[Pair]) -> dict[str, Any]:
-    return {"name": name, "pictures": pictures, "caption": caption, "csv": csv_link(_csv(pairs))}
 
 
 def _csv(pairs: Sequence[Pair]) -> list[dict[str, Any]]:

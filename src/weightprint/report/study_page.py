@@ -14,7 +14,7 @@ import numpy as np
 
 from weightprint.files import write_atomic, write_json
 from weightprint.report import figures, findings
-from weightprint.report.pages import csv_link, csv_text, render_page
+from weightprint.report.pages import csv_text, render_page
 from weightprint.report.provenance import PROVENANCE, RESULTS, provenance, study_command
 from weightprint.report.scores import answer
 from weightprint.report.study_sections import sections_of
@@ -97,9 +97,6 @@ def _render(
     folder: Path,
 ) -> str:
     """The HTML of a study's report."""
-    for section in sections:
-        for shown in section["figures"]:
-            shown["csv"] = csv_link(shown["rows"])
     failed = Counter(row["reason"] for row in rows if row["reason"])
     return render_page(
         "study.html",

@@ -9,6 +9,7 @@ import numpy as np
 
 from weightprint.report import figures, findings
 from weightprint.report.scores import words
+from weightprint.report.sections import figure
 from weightprint.report.study_figures import curve_figures, panel_of
 from weightprint.report.tables import runs_text
 from weightprint.study import Study
@@ -50,7 +51,7 @@ def _embedding(study: Study) -> list[dict[str, Any]]:
         for run, numbers, path in zip(result["runs"], result["snapshots"], result["paths"], strict=True)
         for number, (x, y) in zip(numbers, path, strict=True)
     ]
-    return [_entry("tsne", figures.map_figures(found), caption, data, "")]
+    return figure("tsne", figures.map_figures(found), caption, data, finding="")
 
 
 def _neighbours(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -62,9 +63,8 @@ def _neighbours(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
         "Nothing is fitted. The band is the 95 % interval over runs, each drawn with all pairs that it takes part in, "
         "the dashed line the share among all other runs."
     )
-    return [
-        _entry("neighbours", curve_figures("neighbours", panels, x="snapshot"), caption, own, findings.neighbours(rows))
-    ]
+    pictures = curve_figures("neighbours", panels, x="snapshot")
+    return figure("neighbours", pictures, caption, own, finding=findings.neighbours(rows))
 
 
 def _run_accuracy(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -91,10 +91,4 @@ def _run_accuracy(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
         )
     data = [r for r in rows if r["experiment"] == EXPERIMENT]
     pictures = curve_figures("run-accuracy", panels, x="snapshot")
-    return [_entry("run-accuracy", pictures, caption, data, findings.run_accuracy(rows))]
-
-
-def _entry(
-    name: str, pictures: Sequence[figures.Picture | None], caption: str, rows: Sequence[Row], finding: str
-) -> dict[str, Any]:
-    return {"name": name, "pictures": pictures, "caption": caption, "rows": rows, "finding": finding}
+    return figure("run-accuracy", pictures, caption, data, finding=findings.run_accuracy(rows))

@@ -8,15 +8,15 @@ from typing import Any
 
 from weightprint.features.table import features_named
 from weightprint.meta.models import learner_class, model_named
+from weightprint.meta.targets import property_order
 from weightprint.study.cells import Cell, Cells
 from weightprint.study.table import FeatureTable, Read
 from weightprint.study.trial import Trial
 
-FIRST = ("dataset", "optimizer", "activation", "initialization", "augmentation", "batch_size")
-"""The properties that the paper names come first; others that vary follow by name."""
-NUMBERS = ("learning_rate", "test_accuracy")
-"""What is regressed."""
 MOST_CLASSES = 10
+"""A property with more values is a number to be estimated, if it is one."""
+ACCURACY = "test_accuracy"
+"""What is measured in networks and estimated like a property."""
 
 TRIAL = "trial"
 """The kind of a trial's cell."""
@@ -87,14 +87,14 @@ class Facts:
             found = {run.properties.get(name) for run in table.runs}
             if None not in found and len({type(v) for v in found}) == 1:
                 values[name] = tuple(sorted(found))
-        varying = [name for name in sorted(values) if 2 <= len(values[name]) <= MOST_CLASSES]
-        targets = [name for name in FIRST if name in varying]
-        targets += [name for name in varying if name not in FIRST]
+        ordered = property_order([values])
+        targets = [name for name in ordered if 2 <= len(values[name]) <= MOST_CLASSES]
+        numbers = [n for n in ordered if len(values[n]) > MOST_CLASSES and isinstance(values[n][0], (int, float))]
         measured = {name for run in table.runs[:1] for row in run.measurements[:1] for name in row}
-        numbers = [n for n in NUMBERS if n in measured or len(values.get(n, ())) > MOST_CLASSES]
+        numbers += [ACCURACY] if ACCURACY in measured and ACCURACY not in values else []
         return cls(
             targets=tuple(targets[:most]),
-            numbers=tuple(numbers),
+            numbers=tuple(numbers[:most]),
             snapshots=table.snapshots,
             tensors=table.tensors,
             values=values,

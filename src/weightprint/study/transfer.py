@@ -6,9 +6,6 @@ from weightprint.study.budgets import Budget
 from weightprint.study.plans import CURVE_ITERATIONS, Facts, Other, Planned, planned_trial
 from weightprint.study.trial import Trial
 
-ACROSS = ("dataset", "filter_size", "depth_conv", "width_conv", "activation")
-"""Properties of which one value is left out of the training and tested on alone."""
-
 THIS = "this zoo"
 """The studied zoo's name among several."""
 
@@ -16,10 +13,9 @@ THIS = "this zoo"
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
     """Trained with all values of a property but one, tested on that one; trained on one zoo, tested on others."""
     found = []
-    for across in ACROSS:
-        values = facts.values.get(across, ())
-        if not 2 < len(values) <= 10 or (budget.name == "quick" and across != "dataset"):
-            continue
+    several = [name for name in facts.targets if len(facts.values[name]) > 2]
+    for across in several[: budget.left_out]:
+        values = facts.values[across]
         for target in facts.targets:
             if target == across:
                 continue
