@@ -68,7 +68,8 @@ def draw(
     style: Any = {
         "svg.hashsalt": name,
         "svg.fonttype": "none",
-        "font.family": ["DejaVu Sans"],
+        "font.family": ["sans-serif"],
+        "font.sans-serif": ["DejaVu Sans"],
         "font.size": 9,
         "axes.titlesize": 9.5,
         "axes.labelsize": 9,
@@ -103,12 +104,8 @@ def draw(
 def _inline(text: str, name: str, alt: str) -> str:
     """The <svg> element of a file, to stand inside a page: ids carry its name; no name spaces, styles or metadata."""
     svg = text[text.index("<svg") :]
-    svg = re.sub(
-        r'<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->\s*|\s+xmlns(:\w+)?="[^"]*"',
-        "",
-        svg,
-        flags=re.DOTALL,
-    )
+    left_out = r'<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->\s*|\s+xmlns(:\w+)?="[^"]*"'
+    svg = re.sub(left_out, "", svg, flags=re.DOTALL)
     svg = svg.replace("xlink:href", "href")
     referred = set(re.findall(r"#([\w.-]+)", svg))
     svg = re.sub(r' id="([^"]*)"', lambda id: f' id="{name}-{id[1]}"' if id[1] in referred else "", svg)

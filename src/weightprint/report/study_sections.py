@@ -54,9 +54,9 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> di
     shown += figure(
         "numbers",
         [shade_figure("numbers", named, columns, fields, columns_are="meta-classifier")],
-        f"R² in % of what is a number, {n_text(numbers)}; bold where the whole 95 % interval lies above 0. Fields reads "
-        "no weights: how well a network does follows to a good part from its data set and other choices, so that only "
-        "what lies above fields is read from weights.",
+        f"R² in % of what is a number, {n_text(numbers)}; bold where the whole 95 % interval lies above 0. Fields "
+        "reads no weights: how well a network does follows to a good part from its data set and other choices, so "
+        "that only what lies above fields is read from weights.",
         numbers,
     )
     slices = [r for r in rows if r["experiment"] == "slices" and r["model"] == LOCAL]
