@@ -24,7 +24,7 @@ from weightprint.meta.answers import answers_of, class_numbers
 from weightprint.meta.estimator import MetaClassifier
 from weightprint.meta.heads import Reading
 from weightprint.meta.learners.base import deal_folds
-from weightprint.meta.models import model_named
+from weightprint.meta.models import build_own, model_named
 from weightprint.meta.targets import Target, check_name
 from weightprint.meta.view import LAST, LATER_HALF, WHOLE, Snapshots, choose
 from weightprint.seeds import seed_from_hash
@@ -41,6 +41,9 @@ SHARES = 20
 
 AVERAGED = (1, 2, 5, 10, 20, 50)
 """Slices whose answers are averaged: one snapshot's only when it is one, then spread over the snapshots."""
+
+OWN_FEATURES = "statistics"
+"""What an estimator of the user's is given."""
 
 PLACES = 60
 """Even places along the vector at which slices are read."""
@@ -66,6 +69,9 @@ class Trial:
                      sides, every run of the test side may be tested that was not trained on, nor its kin
     iterations:      of boosted trees; None lets them choose on held-out runs
     max_seconds:     time cap of each fit
+    settings:        others of the model's, each a name and a value
+    estimator:       one of the user's in place of a model of ours, see `weightprint.meta.models.build_own`; `model` is
+                     then what it is called
     train_zoo, test_zoo: fingerprints of other zoos than the one that is studied, which is ""
     """
 
@@ -85,6 +91,8 @@ class Trial:
     test_where: Values = ()
     iterations: int | None = None
     max_seconds: float | None = None
+    settings: tuple[tuple[str, Any], ...] = ()
+    estimator: Any = None
     train_zoo: str = ""
     test_zoo: str = ""
 
@@ -92,6 +100,11 @@ class Trial:
     def reads_tables(self) -> bool:
         """Whether it reads features of whole vectors, of which a study holds tables."""
         return self.slice_length == WHOLE and model_named(self.model).reads.weights
+
+    @property
+    def label(self) -> str:
+        """The model and what it reads at a time."""
+        return f"{self.model} ({'whole vectors' if self.slice_length == WHOLE else f'slices of {self.slice_length}'})"
 
     @property
     def cost(self) -> float:
@@ -112,9 +125,13 @@ class Trial:
             "converged": self.converged,
             "max_seconds": self.max_seconds,
         }
+        if self.estimator is not None:
+            settings |= dict(self.settings)
+            view = {name: value for name, value in settings.items() if name not in ("max_seconds", "device")}
+            return build_own(self.estimator, self.target, features=OWN_FEATURES, name=self.model, **view)
         if self.iterations is not None:
             settings |= {"iterations": self.iterations, "early_stopping": False}
-        return build(self.model, target=self.target, **settings)
+        return build(self.model, target=self.target, **settings, **dict(self.settings))
 
     def split(self, runs: Sequence[R], split_seed: int, others: Sequence[R] | None = None) -> tuple[list[R], list[R]]:
         """(runs to train on, runs to test on); the meta-classifier passes over test runs that it or kin was fitted on.
