@@ -120,13 +120,13 @@ def one_kind(answers: pl.DataFrame) -> str:
     """Whether they are classes or values. Raises MetaError without an answer, or for answers of several properties."""
     if not len(answers):
         raise MetaError("there are no answers", hint="judge by runs that were not trained on")
-    found = answers.select("property", "kind").unique(maintain_order=True)
-    if len(found) > 1:
-        names = sorted({*found["property"], *found["kind"]})
+    kinds = answers.select("property", "kind").unique(maintain_order=True)
+    if len(kinds) > 1:
+        names = sorted({*kinds["property"], *kinds["kind"]})
         raise MetaError(
             f"models of different targets cannot be compared: {', '.join(names)}", hint="fit them to one property"
         )
-    return found["kind"][0]
+    return kinds["kind"][0]
 
 
 def common_classes(answers: pl.DataFrame) -> tuple[list[Any], pl.DataFrame]:
@@ -141,15 +141,15 @@ def common_classes(answers: pl.DataFrame) -> tuple[list[Any], pl.DataFrame]:
     place = {text: i for i, text in enumerate(ordered)}
     parts = []
     for names in lists:
-        own = answers.filter(pl.col("classes") == pl.lit(names, dtype=pl.List(pl.String)))
+        of_fit = answers.filter(pl.col("classes") == pl.lit(names, dtype=pl.List(pl.String)))
         to = np.array([place[text] for text in names])
-        widened = [None if row is None else _spread(row, to, len(ordered)) for row in own["probabilities"].to_list()]
+        widened = [None if row is None else _spread(row, to, len(ordered)) for row in of_fit["probabilities"].to_list()]
         parts.append(
-            own.with_columns(
-                pl.Series("truth", to[own["truth"].to_numpy().astype(int)].astype(np.float64)),
-                pl.Series("answer", to[own["answer"].to_numpy().astype(int)].astype(np.float64)),
+            of_fit.with_columns(
+                pl.Series("truth", to[of_fit["truth"].to_numpy().astype(int)].astype(np.float64)),
+                pl.Series("answer", to[of_fit["answer"].to_numpy().astype(int)].astype(np.float64)),
                 pl.Series("probabilities", widened, dtype=SCHEMA["probabilities"]),
-                pl.Series("classes", [ordered] * len(own), dtype=SCHEMA["classes"]),
+                pl.Series("classes", [ordered] * len(of_fit), dtype=SCHEMA["classes"]),
             )
         )
     return classes, pl.concat(parts)

@@ -59,27 +59,27 @@ def compare_answers(answers: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     kind = one_kind(pl.concat(answers.values()) if answers else pl.DataFrame())
     classification = kind == CLASSIFICATION
     shared = None
-    for own in answers.values():
-        taken = own.select(TEST).unique()
+    for answers_of_model in answers.values():
+        taken = answers_of_model.select(TEST).unique()
         shared = taken if shared is None else shared.join(taken, on=TEST)
     if shared is None or not len(shared):
         raise MetaError(
             "no run is left that all models can be judged by", hint="compare models fitted on the same training runs"
         )
-    common = {name: own.join(shared, on=TEST, how="semi") for name, own in answers.items()}
-    found = {name: _Runs.of(own) for name, own in common.items()}
+    common = {name: answers_of_model.join(shared, on=TEST, how="semi") for name, answers_of_model in answers.items()}
+    found = {name: _Runs.of(answers_of_model) for name, answers_of_model in common.items()}
     first = next(iter(common.values()))
-    tested = {run for own in answers.values() for run in own["run"]}
+    tested = {run for answers_of_model in answers.values() for run in answers_of_model["run"]}
     return {
         "property": first["property"][0],
         "kind": kind,
         "measure": "accuracy" if classification else "mae",
         "n_runs": shared["run"].n_unique(),
-        "n_splits": pl.concat([own["split"] for own in answers.values()]).n_unique(),
+        "n_splits": pl.concat([answers_of_model["split"] for answers_of_model in answers.values()]).n_unique(),
         "n_not_common": len(tested - set(shared["run"])),
         "models": [
-            {"name": name, "reads": common[name]["reads"][0], **_score(own, classification)}
-            for name, own in found.items()
+            {"name": name, "reads": common[name]["reads"][0], **_score(answers_of_model, classification)}
+            for name, answers_of_model in found.items()
         ],
         "pairs": [_pair(a, b, found[a], found[b], classification) for a, b in combinations(found, 2)],
     }

@@ -168,13 +168,13 @@ class MetaClassifier(BaseEstimator):
         runs: Sequence[Readable],
     ) -> Head:
         labelled = [i for i, member in enumerate(members) if member.labels[name]]
-        own = [members[i] for i in labelled]
-        target = Target.of(name, [member.labels[name] for member in own], measured=measured)
-        goals, scale = goals_of(target, [member.labels[name] for member in own])
+        labelled_members = [members[i] for i in labelled]
+        target = Target.of(name, [member.labels[name] for member in labelled_members], measured=measured)
+        goals, scale = goals_of(target, [member.labels[name] for member in labelled_members])
         learner = self.learner
         if learner.redraws:
-            reading = [member.weights for member in own]
-            layouts = [member.layout for member in own]
+            reading = [member.weights for member in labelled_members]
+            layouts = [member.layout for member in labelled_members]
             view = self.view
             examples: Any = Vectors(reading, layouts, goals, len(target.classes), view.part, view.length)
             if self.together and getattr(learner, "checkpoint", None):
@@ -182,7 +182,7 @@ class MetaClassifier(BaseEstimator):
         else:
             examples = self._examples(name, [tables[i] for i in labelled], goals, target)
         fitted = learner.fit(examples, seed=self.seed)
-        identities = tuple(member.run.identity for member in own)
+        identities = tuple(member.run.identity for member in labelled_members)
         return Head(target, scale, fitted, identities, count_classes(runs, target, identities))
 
     def _examples(self, name: str, tables: Sequence[Table], goals: Sequence[npt.NDArray], target: Target) -> Examples:
@@ -289,10 +289,10 @@ class MetaClassifier(BaseEstimator):
         for first in range(0, len(members), together):
             part = members[first : first + together]
             part, tables, starts = self._read_all(part, excluded, "slices", slices, spread=spread)
-            for member, places, found in zip(part, starts, _outputs(head, tables), strict=True):
+            for member, places, outputs_of in zip(part, starts, _outputs(head, tables), strict=True):
                 shape = (len(member.snapshots), 1) if places is None else places.shape
                 # One answer for all snapshots, of features that are read once per run.
-                outputs = np.tile(found, (*shape, 1)) if len(found) == 1 else found.reshape(*shape, -1)
+                outputs = np.tile(outputs_of, (*shape, 1)) if len(outputs_of) == 1 else outputs_of.reshape(*shape, -1)
                 known = member.snapshots, member.labels[name], places, outputs, member.layout, head.target
                 readings.append(Reading(member.run, *known))
         return readings, _counted(excluded)
@@ -350,8 +350,8 @@ class MetaClassifier(BaseEstimator):
     def score(self, runs: Iterable[Readable], y: None = None) -> float:
         """Accuracy per run, or R², over the runs that neither it nor their kin was fitted on. Raises as `evaluate`."""
         document = self.evaluate(runs)
-        found = document["per_run"].get("accuracy", document["per_run"].get("r2", {}))
-        value = found["value"] if isinstance(found, dict) else found
+        outputs_of = document["per_run"].get("accuracy", document["per_run"].get("r2", {}))
+        value = outputs_of["value"] if isinstance(outputs_of, dict) else outputs_of
         return math.nan if value is None else value
 
     def evaluate(self, runs: Iterable[Readable], *, slices: int = 10, target: str | None = None) -> dict[str, Any]:

@@ -74,8 +74,11 @@ class Target:
         return cls(name, CLASSIFICATION, tuple(sorted(values)))
 
     def encode(self, label: Any) -> float | int | None:
-        """A class's number, or the number to regress; None for a class that no training run had, for what is no
-        number, and for one without the logarithm that is wanted."""
+        """The number of a label's class, or the number to regress.
+
+        None if it has none: a class that no training run had, text where a number is expected, or a number of 0 or
+        below where its logarithm is regressed.
+        """
         if self.kind == REGRESSION:
             if not isinstance(label, (int, float)) or (self.log and label <= 0):
                 return None

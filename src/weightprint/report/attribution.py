@@ -21,8 +21,8 @@ LEAST = 0.005
 
 def entries(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The figure with caption, data and finding, for the section that says where."""
-    own = [r for r in rows if r["experiment"] == KIND and r["value"] is not None]
-    shares = [r for r in own if r["measure"] == SHARE]
+    selected = [r for r in rows if r["experiment"] == KIND and r["value"] is not None]
+    shares = [r for r in selected if r["measure"] == SHARE]
     large = [r for r in shares if abs(r["value"]) >= LEAST]
     if not large:
         return []
@@ -44,4 +44,4 @@ def entries(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
         "is written. Shares tell what this meta-classifier leans on: a tensor without a share may tell the same as "
         "one that has it."
     )
-    return figure("attribution", [picture], caption, own, finding=findings.attribution(own))
+    return figure("attribution", [picture], caption, selected, finding=findings.attribution(selected))

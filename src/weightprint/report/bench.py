@@ -74,9 +74,9 @@ def markdown(result: Mapping[str, Any]) -> str:
     reference = result["reference"]
     lines = [f"# Meta-classifiers on {result['zoo']}", "", _introduction(result)]
     for target in in_order(d["property"] for d in documents):
-        own = [d for d in documents if d["property"] == target]
-        make = _value_table if own[0]["kind"] == REGRESSION else _class_table
-        lines += ["", f"## {words(target)}", "", *make(own, reference)]
+        of_property = [d for d in documents if d["property"] == target]
+        make = _value_table if of_property[0]["kind"] == REGRESSION else _class_table
+        lines += ["", f"## {words(target)}", "", *make(of_property, reference)]
     if result["left_out"]:
         lines += ["", "## Not possible", "", *_reasons(result["left_out"])]
     versions = ", ".join(f"{name} {value}" for name, value in result["made_with"].items())
@@ -85,19 +85,19 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 def _introduction(result: Mapping[str, Any]) -> str:
     splits = result["n_splits"]
-    told = [
+    sentences = [
         f"{result['runs']} runs, {splits} split{'s' if splits > 1 else ''} into training and test runs"
         + (" (headline numbers need at least five)." if splits < 5 else "."),
         "Accuracies are those of test runs, in %, with 95 % intervals over runs; "
         f"{ABOVE} marks an interval that lies wholly above chance and majority, or an R² above 0.",
     ]
     if splits > 1:
-        told.append("A run counts once, with its mean over the splits that tested it.")
+        sentences.append("A run counts once, with its mean over the splits that tested it.")
     if result["reference"]:
-        told.append(f"Differences to {result['reference']} are paired, run by run.")
+        sentences.append(f"Differences to {result['reference']} are paired, run by run.")
     if result["max_seconds"]:
-        told.append(f'A fit was allowed {duration(result["max_seconds"])}; "capped" where that ended it.')
-    return " ".join(told)
+        sentences.append(f'A fit was allowed {duration(result["max_seconds"])}; "capped" where that ended it.')
+    return " ".join(sentences)
 
 
 def _class_table(documents: Sequence[Document], reference: str | None) -> list[str]:
@@ -172,8 +172,8 @@ def _reads(document: Document) -> str:
 
 def _number(found: Mapping[str, Any], *, digits: bool = False) -> str:
     low, high = ends(found.get("interval"))
-    told = number(found["value"], digits=digits)
-    return told if low is None else f"{told} [{number(low, digits=digits)}, {number(high, digits=digits)}]"
+    sentences = number(found["value"], digits=digits)
+    return sentences if low is None else f"{sentences} [{number(low, digits=digits)}, {number(high, digits=digits)}]"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -103,26 +103,27 @@ def claims(pairs: Sequence[Pair], what: str, *, most: int = 3) -> str:
     most: that are named
     """
     judged = [pair for pair in pairs if pair.comparable]
-    found = [pair for pair in judged if pair.differs]
+    differing = [pair for pair in judged if pair.differs]
     if not judged:
         return ""
-    if not found:
+    if not differing:
         return f"In none of the {len(judged)} {what} does the interval of the difference exclude\u00a00."
-    found.sort(key=lambda pair: -abs(pair.difference))
-    told = "; ".join(f"{named(pair.a)} ({pair.score})" for pair in found[:most])
-    rest = f"; and {len(found) - most} more" if len(found) > most else ""
-    return f"{len(found)} of the {len(judged)} {what} {'differ' if len(found) > 1 else 'differs'}: {told}{rest}."
+    differing.sort(key=lambda pair: -abs(pair.difference))
+    most_of_all = "; ".join(f"{named(pair.a)} ({pair.score})" for pair in differing[:most])
+    rest = f"; and {len(differing) - most} more" if len(differing) > most else ""
+    verb = "differ" if len(differing) > 1 else "differs"
+    return f"{len(differing)} of the {len(judged)} {what} {verb}: {most_of_all}{rest}."
 
 
 def named(row: Row) -> str:
     """A result in words: "optimizer by trees, from bias"."""
-    told = f"{words(row['property'])} by {row['model']}"
+    described = f"{words(row['property'])} by {row['model']}"
     if row["experiment"] == "moments":
-        return f"{told} at snapshot {row['x']}"
+        return f"{described} at snapshot {row['x']}"
     if row["experiment"] == "slices":
-        return f"{told} from {row['x']} slices of {int(row['series']):,}"
+        return f"{described} from {row['x']} slices of {int(row['series']):,}"
     places = enumeration([words(part) for part in (row["series"], row["x"]) if part])
-    return f"{told}, {places}" if places else told
+    return f"{described}, {places}" if places else described
 
 
 def _value(row: Row) -> str:

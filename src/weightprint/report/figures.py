@@ -158,9 +158,9 @@ def accuracy_figure(scores: Sequence[Result], *, name: str = "accuracy") -> Pict
     centres = []
     y = 0.0
     for target in properties:
-        own = [label for label in labels if any(s.target == target and s.label == label for s in scores)]
-        centres.append(y + step * (len(own) - 1) / 2)
-        for label in own:
+        members = [label for label in labels if any(s.target == target and s.label == label for s in scores)]
+        centres.append(y + step * (len(members) - 1) / 2)
+        for label in members:
             places[target, label] = y
             y += step
         y += gap
@@ -203,13 +203,13 @@ def accuracy_figure(scores: Sequence[Result], *, name: str = "accuracy") -> Pict
         texts = [*(short(label, 48) for label in labels), "chance or majority"]
         _legend(figure, handles, texts, loc="outside upper center", ncols=min(columns, len(texts)))
 
-    told = "; ".join(
+    in_words = "; ".join(
         f"{words(s.target)} by {s.label} {100 * (s.accuracy or 0):.0f} %"
         + ("" if s.baseline is None else f" against {100 * s.baseline:.0f} %")
         for s in scores[:40]
     )
     height = 1.0 + 0.17 * y + 0.2 * (len(labels) // 3 if max(map(len, labels)) < 14 else len(labels))
-    alt = f"Accuracy per property and meta-classifier with 95 % intervals: {told}."
+    alt = f"Accuracy per property and meta-classifier with 95 % intervals: {in_words}."
     return draw(name, (4.3, height), paint, alt=alt, wide=True)
 
 
@@ -253,17 +253,17 @@ def final_accuracy_figure(groups: Mapping[str, Sequence[tuple[float, bool | None
         handles.append(_line(color=INK, marker="|", markersize=10, markeredgewidth=1.6, linestyle="none"))
         _legend(figure, handles, [*texts, "median"], loc="outside upper center", ncols=3)
 
-    told = "; ".join(
+    in_words = "; ".join(
         f"{name} {100 * float(np.median([a for a, _ in runs])):.0f} % in the median of {len(runs)} runs"
         for name, runs in groups.items()
     )
-    alt = f"Final test accuracy per data set: {told}."
+    alt = f"Final test accuracy per data set: {in_words}."
     return draw("final-accuracy", (4.3, 0.95 + 0.42 * len(groups)), paint, alt=alt, wide=True)
 
 
 def curve_figures(curves: Curves) -> list[Picture]:
     """One picture of training curves per data set, with equal axes."""
-    every = [curve for own in curves.per_dataset.values() for curve in own]
+    every = [curve for members in curves.per_dataset.values() for curve in members]
     if not every:
         return []
     right = max(float(curve.x.max()) for curve in every)
@@ -273,8 +273,8 @@ def curve_figures(curves: Curves) -> list[Picture]:
             from matplotlib.ticker import MaxNLocator
 
             axes = figure.add_subplot()
-            own = curves.per_dataset[name]
-            for i, curve in enumerate(own):
+            members = curves.per_dataset[name]
+            for i, curve in enumerate(members):
                 axes.plot(
                     curve.x,
                     100 * curve.y,
@@ -291,46 +291,46 @@ def curve_figures(curves: Curves) -> list[Picture]:
             axes.grid()
             handles = [
                 _line(color=PALETTE[i % MOST_COLOURS], linewidth=1.4, linestyle=("-", (0, (4, 1.5)))[i % 2])
-                for i in range(len(own))
+                for i in range(len(members))
             ]
-            texts = [f"run {curve.number}" for curve in own]
+            texts = [f"run {curve.number}" for curve in members]
             _legend(figure, handles, texts, loc="outside lower center", ncols=3)
 
         return paint
 
     pictures = []
-    for i, (name, own) in enumerate(curves.per_dataset.items()):
-        lasts = ", ".join(f"run {curve.number} {100 * curve.y[-1]:.0f} %" for curve in own)
-        alt = f"{words(curves.y_name)} by {curves.x_name} of {len(own)} runs on {name}; at the end {lasts}."
+    for i, (name, members) in enumerate(curves.per_dataset.items()):
+        lasts = ", ".join(f"run {curve.number} {100 * curve.y[-1]:.0f} %" for curve in members)
+        alt = f"{words(curves.y_name)} by {curves.x_name} of {len(members)} runs on {name}; at the end {lasts}."
         pictures.append(draw(f"curves-{i}", (3.4, 2.9), painter(name), alt=alt.capitalize()))
     return pictures
 
 
-def map_figures(found: WeightMap | PathMap) -> list[Picture]:
+def map_figures(weight_paths: WeightMap | PathMap) -> list[Picture]:
     """The same map once per property that varies, coloured by it; at most MOST_MAPS."""
-    names = [name for name in property_order(found.properties) if _values(found, name)]
-    return [_map_figure(found, name, i) for i, name in enumerate(names[:MOST_MAPS] or [None])]
+    names = [name for name in property_order(weight_paths.properties) if _values(weight_paths, name)]
+    return [_map_figure(weight_paths, name, i) for i, name in enumerate(names[:MOST_MAPS] or [None])]
 
 
-def _values(found: WeightMap | PathMap, name: str) -> list[str]:
+def _values(weight_paths: WeightMap | PathMap, name: str) -> list[str]:
     """The values of a property that can be told apart by colour; empty when there is one or are too many."""
-    values = sorted({value_text(own[name]) for own in found.properties if own.get(name) is not None})
+    values = sorted({value_text(members[name]) for members in weight_paths.properties if members.get(name) is not None})
     return values if 2 <= len(values) <= MOST_COLOURS else []
 
 
-def _map_figure(found: WeightMap | PathMap, name: str | None, index: int) -> Picture:
-    values = _values(found, name) if name else []
+def _map_figure(weight_paths: WeightMap | PathMap, name: str | None, index: int) -> Picture:
+    values = _values(weight_paths, name) if name else []
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for path, own in zip(found.paths, found.properties, strict=True):
-            value = value_text(own[name]) if name and own.get(name) is not None else ""
+        for path, members in zip(weight_paths.paths, weight_paths.properties, strict=True):
+            value = value_text(members[name]) if name and members.get(name) is not None else ""
             i = values.index(value) if value in values else MOST_COLOURS - 1
             colour, marker = (PALETTE[i], MARKERS[i]) if values else (PALETTE[0], "o")
             axes.plot(path[:, 0], path[:, 1], color=colour, linewidth=0.8, alpha=0.6)
             axes.plot(path[-1:, 0], path[-1:, 1], marker, color=colour, markersize=5, markeredgewidth=0, alpha=0.9)
-        axes.set_xlabel(found.axes[0])
-        axes.set_ylabel(found.axes[1])
+        axes.set_xlabel(weight_paths.axes[0])
+        axes.set_ylabel(weight_paths.axes[1])
         axes.margins(0.06)
         axes.grid()
         if name and values:
@@ -344,10 +344,10 @@ def _map_figure(found: WeightMap | PathMap, name: str | None, index: int) -> Pic
 
     by = f", coloured by {words(name)} ({', '.join(values)})" if name else ""
     alt = (
-        f"Map of the weights of {len(found.paths)} runs in {found.plane}{by}: "
+        f"Map of the weights of {len(weight_paths.paths)} runs in {weight_paths.plane}{by}: "
         "a line per run from its first to its last snapshot."
     )
-    return draw(f"{found.name}-{index}", (3.4, 3.8), paint, alt=alt)
+    return draw(f"{weight_paths.name}-{index}", (3.4, 3.8), paint, alt=alt)
 
 
 def confusion_figures(scores: Sequence[Result]) -> list[Picture]:

@@ -46,7 +46,7 @@ def render(
     score_rows, fit_rows = tables.score_rows(scores), tables.fit_rows(fits)
     every_row = [*score_rows, *fit_rows]
     common = tables.common_settings(every_row)
-    found = weight_map(zoo)
+    drawn_map = weight_map(zoo)
     curves = population.training_curves(zoo)
     lengths = population.training_lengths(zoo)
     return render_page(
@@ -72,8 +72,8 @@ def render(
         unreadable=curves.unreadable,
         lengths=_lengths_text(lengths),
         short=_short_training(lengths),
-        map=found,
-        maps=figures.map_figures(found) if found else [],
+        map=drawn_map,
+        maps=figures.map_figures(drawn_map) if drawn_map else [],
         confusions=figures.confusion_figures(best),
         seconds=list(seconds.items()),
         commands=list(commands),
@@ -82,7 +82,7 @@ def render(
         recipe_json=json.dumps(zoo.recipe, indent=2, sort_keys=True, ensure_ascii=False),
         made_with=list(zoo.made_with.items()),
         identity=zoo.identity,
-        caveats=_caveats(zoo, scores, fits, lengths, found),
+        caveats=_caveats(zoo, scores, fits, lengths, drawn_map),
         left_out=_left_out(scores, fits),
     )
 
@@ -91,9 +91,9 @@ def _evaluated(scores: Sequence[Result], fits: Sequence[Result]) -> list[Result]
     return [*scores, *fits]
 
 
-def _by_property(found: Sequence[Any]) -> list[Any]:
-    order = in_order(one.target for one in found)
-    return sorted(found, key=lambda one: order.index(one.target))
+def _by_property(drawn_map: Sequence[Any]) -> list[Any]:
+    order = in_order(one.target for one in drawn_map)
+    return sorted(drawn_map, key=lambda one: order.index(one.target))
 
 
 def _facts(zoo: Zoo, scores: Sequence[Result], fits: Sequence[Result]) -> list[str]:
@@ -178,7 +178,7 @@ def _caveats(
     scores: Sequence[Result],
     fits: Sequence[Result],
     lengths: Mapping[str, Sequence[float]],
-    found: WeightMap | None,
+    drawn_map: WeightMap | None,
 ) -> list[str]:
     evaluated = _evaluated(scores, fits)
     documents = [one.document for one in evaluated]
@@ -233,8 +233,10 @@ def _caveats(
         caveats.append(
             "All weight vectors have the same length: results say nothing yet about networks of another architecture."
         )
-    if found and found.same < found.complete:
-        caveats.append(f"The map shows one architecture of several: {found.same} of {found.complete} complete runs.")
+    if drawn_map and drawn_map.same < drawn_map.complete:
+        caveats.append(
+            f"The map shows one architecture of several: {drawn_map.same} of {drawn_map.complete} complete runs."
+        )
     capped = in_order(one.label for one in evaluated if one.document.get("capped"))
     if capped:
         caveats.append(

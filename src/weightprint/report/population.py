@@ -158,17 +158,21 @@ def training_curves(zoo: Zoo, *, per_dataset: int = 6, datasets: int = 6) -> Cur
         for _, number in spread(sorted(groups[name]), per_dataset):
             try:
                 run = zoo[number]
-                own = _axes(run)
-                values = run.curve if own else None
+                axes_names = _axes(run)
+                values = run.curve if axes_names else None
             except ZooError:
                 unreadable += 1
                 continue
-            if own is None or values is None or own != (names or own) or len(values) < 2:
+            if axes_names is None or values is None or axes_names != (names or axes_names) or len(values) < 2:
                 continue
-            names = own
+            names = axes_names
             columns = run.curve_columns
-            y = values[:, columns.index(own[1])]
-            x = values[:, columns.index(own[0])] if own[0] in columns else np.arange(len(y), dtype=np.float64)
+            y = values[:, columns.index(axes_names[1])]
+            x = (
+                values[:, columns.index(axes_names[0])]
+                if axes_names[0] in columns
+                else np.arange(len(y), dtype=np.float64)
+            )
             found.setdefault(name, []).append(Curve(number, x, y))
     x_name, y_name = names or ("epoch", "test_accuracy")
     return Curves(found, x_name, y_name, unreadable)

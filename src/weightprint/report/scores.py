@@ -91,8 +91,8 @@ def _labels(results: Sequence[Mapping[str, Any]]) -> list[str]:
     labels: list[str] = []
     seen: Counter[tuple[Any, str]] = Counter()
     for document, name in zip(results, names, strict=True):
-        told = [setting_text(s, document.get(s)) for s in varying.get(name, ())]
-        label = f"{name} ({', '.join(told)})" if told else name
+        in_words = [setting_text(s, document.get(s)) for s in varying.get(name, ())]
+        label = f"{name} ({', '.join(in_words)})" if in_words else name
         seen[document.get("property"), label] += 1
         count = seen[document.get("property"), label]
         labels.append(f"{label} #{count}" if count > 1 else label)
@@ -184,11 +184,11 @@ def answer(results: Iterable[Mapping[str, Any]]) -> str:
             )
     quantities = in_order(one.target for one in estimates)
     if quantities:
-        told = in_order(one.target for one in estimates if one.above)
-        if told:
-            listed = enumeration([words(p) for p in told])
+        in_words = in_order(one.target for one in estimates if one.above)
+        if in_words:
+            listed = enumeration([words(p) for p in in_words])
             sentences.append(
-                f"{len(told)} of {_count(quantities, 'quantity', 'quantities')} can be estimated better than by "
+                f"{len(in_words)} of {_count(quantities, 'quantity', 'quantities')} can be estimated better than by "
                 f"answering the mean: {listed}."
             )
         else:

@@ -114,12 +114,12 @@ def _provenance(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except ValueError as error:
         raise CorruptFile(f"{path} is no JSON: {error}", hint="make the report again") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise CorruptFile(f"{path} does not describe a report", hint="make the report again")
-    return found
+    return content
 
 
 def _render(a: Report, b: Report, pairs: Sequence[Pair]) -> str:
@@ -137,8 +137,8 @@ def _render(a: Report, b: Report, pairs: Sequence[Pair]) -> str:
 
 
 def _answer(pairs: Sequence[Pair]) -> str:
-    found = claims(_of(pairs, "headline", readers=True), "headline results")
-    return found or "The two reports have no headline result in common."
+    content = claims(_of(pairs, "headline", readers=True), "headline results")
+    return content or "The two reports have no headline result in common."
 
 
 def _of(pairs: Sequence[Pair], *experiments: str, readers: bool = False, **wanted: str) -> list[Pair]:
@@ -155,7 +155,7 @@ def _of(pairs: Sequence[Pair], *experiments: str, readers: bool = False, **wante
 def _provenance_rows(a: Report, b: Report) -> list[tuple[str, str, str]]:
     """(what, of A, of B)"""
 
-    def told(report: Report, name: str) -> str:
+    def value_of(report: Report, name: str) -> str:
         value = report.provenance.get(name)
         if value is None or value == "":
             return tables.UNKNOWN
@@ -178,7 +178,7 @@ def _provenance_rows(a: Report, b: Report) -> list[tuple[str, str, str]]:
         "versions": "versions",
         "command": "command",
     }
-    return [(what, told(a, name), told(b, name)) for name, what in names.items()]
+    return [(what, value_of(a, name), value_of(b, name)) for name, what in names.items()]
 
 
 def _sections(a: Report, b: Report, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
@@ -235,15 +235,15 @@ def _headline_figures(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     for model in dict.fromkeys(p.a["model"] for p in pairs if p.a["measure"] == "accuracy"):
         if model in BASELINES:
             continue
-        own = [p for p in pairs if p.a["model"] == model and p.a["measure"] == "accuracy"]
-        documents = [_document(row, side) for p in own for side, row in (("A", p.a), ("B", p.b))]
+        of_model = [p for p in pairs if p.a["model"] == model and p.a["measure"] == "accuracy"]
+        documents = [_document(row, side) for p in of_model for side, row in (("A", p.a), ("B", p.b))]
         picture = figures.accuracy_figure(classifications(documents), name=f"headline-{model}")
         if picture:
             caption = (
-                f"{model}: share of test runs named right, {_n(own)}, with 95 % intervals over runs. Upright lines: "
-                "the larger of chance and majority. Filled points: the whole interval lies above it."
+                f"{model}: share of test runs named right, {_n(of_model)}, with 95 % intervals over runs. Upright "
+                "lines: the larger of chance and majority. Filled points: the whole interval lies above it."
             )
-            shown += figure(f"headline-{model}", [picture], caption, _csv(own))
+            shown += figure(f"headline-{model}", [picture], caption, _csv(of_model))
     return shown
 
 

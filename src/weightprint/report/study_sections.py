@@ -125,11 +125,11 @@ def _where(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
         "without": "with one tensor left out",
     }
     for experiment, what in names.items():
-        own = [r for r in rows if r["question"] == "where" and r["experiment"] == experiment]
-        if not own:
+        selected = [r for r in rows if r["question"] == "where" and r["experiment"] == experiment]
+        if not selected:
             continue
-        found = [*own, *every]
-        named, columns, fields = shades(found, targets)
+        drawn = [*selected, *every]
+        named, columns, fields = shades(drawn, targets)
         if len(columns) > 12:  # turned: a row for each tensor
             turned = {(b, a): shade for (a, b), shade in fields.items()}
             picture = shade_figure(
@@ -140,9 +140,9 @@ def _where(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
         shown += figure(
             f"where-{experiment}",
             [picture],
-            f"Trees that read the statistics of some tensors only, {what}, in each run's last snapshot; {n_text(own)}. "
-            f"{SHADES}",
-            found,
+            f"Trees that read the statistics of some tensors only, {what}, in each run's last snapshot; "
+            f"{n_text(selected)}. {SHADES}",
+            drawn,
             finding=findings.where(rows) if experiment == "kind" else "",
         )
     panels, data = _places(study)
@@ -214,9 +214,9 @@ def _when(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
     )
     pictures = []
     for i, target in enumerate(every):
-        own = [r for r in moments if r["property"] == target and r["value"] is not None]
-        order = sorted({int(r["x"]) for r in own})
-        fields = {(r["series"], r["x"]): Shade(r["value"], baseline(r) or 0.0, above(r)) for r in own}
+        selected = [r for r in moments if r["property"] == target and r["value"] is not None]
+        order = sorted({int(r["x"]) for r in selected})
+        fields = {(r["series"], r["x"]): Shade(r["value"], baseline(r) or 0.0, above(r)) for r in selected}
         names = [str(m) for m in order]
         pictures.append(
             shade_figure(
@@ -236,13 +236,13 @@ def _when(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
         f"Trained on one snapshot (rows), tested on another (columns), {n_text(moments)}. {SHADES}",
         moments,
     )
-    found = weight_map(study.zoo)
-    if found:
+    drawn = weight_map(study.zoo)
+    if drawn:
         shown += figure(
             "map",
-            figures.map_figures(found),
-            f"Training paths of {len(found.paths)} runs in two principal components of rank-transformed weights, "
-            f"{100 * sum(found.shares):.0f} % of the variance. Each line is a run from first to last snapshot.",
+            figures.map_figures(drawn),
+            f"Training paths of {len(drawn.paths)} runs in two principal components of rank-transformed weights, "
+            f"{100 * sum(drawn.shares):.0f} % of the variance. Each line is a run from first to last snapshot.",
             [],
         )
     shown += training_paths.entries(study, rows)
@@ -259,19 +259,19 @@ _BETWEEN_ZOOS = (
 def _transfer(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
     shown = []
     for across in dict.fromkeys(r["experiment"] for r in rows if r["question"] == "transfer"):
-        own = [r for r in rows if r["question"] == "transfer" and r["experiment"] == across]
+        selected = [r for r in rows if r["question"] == "transfer" and r["experiment"] == across]
         if across == "zoo":
-            own = [{**r, "x": f"{r['series']} → {r['x']}"} for r in own]
+            selected = [{**r, "x": f"{r['series']} → {r['x']}"} for r in selected]
             columns_are, caption = "trained on → tested on", _BETWEEN_ZOOS
         else:
             columns_are = f"{words(across)} left out"
             caption = f"Trained on runs without one {words(across)} and tested on runs with it"
-        named, columns, fields = shades(own, study.facts.targets)
+        named, columns, fields = shades(selected, study.facts.targets)
         shown += figure(
             f"transfer-{across}",
             [shade_figure(f"transfer-{across}", named, columns, fields, columns_are=columns_are)],
-            f"layer_trees. {caption}, {n_text(own)}. {SHADES}",
-            own,
+            f"layer_trees. {caption}, {n_text(selected)}. {SHADES}",
+            selected,
             finding=findings.transfer(rows, across),
         )
     text = "Whether what is learnt on some networks can be read from others that differ in one choice."
@@ -279,17 +279,18 @@ def _transfer(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _controls(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
-    own = [r for r in rows if r["question"] == "controls"]
+    selected = [r for r in rows if r["question"] == "controls"]
     pictures = []
-    for model in dict.fromkeys(r["model"] for r in own):
-        named, columns, fields = shades([r for r in own if r["model"] == model], study.facts.targets)
+    for model in dict.fromkeys(r["model"] for r in selected):
+        named, columns, fields = shades([r for r in selected if r["model"] == model], study.facts.targets)
         turned = {(b, a): shade for (a, b), shade in fields.items()}
         pictures.append(shade_figure(f"controls-{model}", columns, named, turned, title=model, columns_are="property"))
     shown = figure(
         "controls",
         pictures,
-        f"The headline again on one split, with what could explain it trivially taken away; {n_text(own)}. {SHADES}",
-        own,
+        f"The headline again on one split, with what could explain it trivially taken away; "
+        f"{n_text(selected)}. {SHADES}",
+        selected,
         finding=findings.controls(rows),
     )
     removed, complete, per_initialization = population.removed_by_filter(study.zoo)

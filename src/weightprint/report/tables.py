@@ -75,14 +75,14 @@ def accuracy_text(results: Iterable[Mapping[str, Any]]) -> str:
         labels = in_order(score.label for score in scores)
         rows = [["property", "runs", "chance", "majority", *labels]]
         for name in in_order(score.target for score in scores):
-            own = {score.label: score for score in scores if score.target == name}
+            of_property = {score.label: score for score in scores if score.target == name}
             rows.append(
                 [
                     name,
-                    runs_text(score.n_runs for score in own.values()),
-                    _span(score.document.get("chance") for score in own.values()),
-                    _span(score.document.get("majority") for score in own.values()),
-                    *(_cell_text(own.get(label)) for label in labels),
+                    runs_text(score.n_runs for score in of_property.values()),
+                    _span(score.document.get("chance") for score in of_property.values()),
+                    _span(score.document.get("majority") for score in of_property.values()),
+                    *(_cell_text(of_property.get(label)) for label in labels),
                 ]
             )
         blocks.append(_aligned(rows))
@@ -134,8 +134,8 @@ def _span(shares: Iterable[float | None]) -> str:
 
 def _measure_text(fit: Result, name: str) -> str:
     value, low, high = fit.measure(name)
-    told, *ends = (number(end, digits=name == "mae") for end in (value, low, high))
-    return told if low is None or high is None else f"{told} [{', '.join(ends)}]"
+    in_words, *ends = (number(end, digits=name == "mae") for end in (value, low, high))
+    return in_words if low is None or high is None else f"{in_words} [{', '.join(ends)}]"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
@@ -196,10 +196,12 @@ def excluded_text(excluded: Mapping[str, int]) -> str:
 
 def settings_of(document: Mapping[str, Any]) -> list[str]:
     """What a meta-classifier read, in words; only what the document states."""
-    told = [setting_text(s, document[s]) for s in ("slice_length", "part", "snapshots", "converged") if s in document]
+    in_words = [
+        setting_text(s, document[s]) for s in ("slice_length", "part", "snapshots", "converged") if s in document
+    ]
     if document.get("slices"):
-        told.insert(1, f"{document['slices']} per snapshot")
-    return told or ["not stated"]
+        in_words.insert(1, f"{document['slices']} per snapshot")
+    return in_words or ["not stated"]
 
 
 # For the page.

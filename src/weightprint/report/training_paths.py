@@ -29,7 +29,7 @@ def _embedding(study: Study) -> list[dict[str, Any]]:
     result = next((study.cells.get(one.cell) for one in study.planned if one.experiment == "embedding"), None)
     if not result or not result.get("paths"):
         return []
-    found = PathMap(
+    path_map = PathMap(
         [np.array(path) for path in result["paths"]],
         result["properties"],
         "tsne",
@@ -37,11 +37,11 @@ def _embedding(study: Study) -> list[dict[str, Any]]:
         ("t-SNE 1", "t-SNE 2"),
     )
     steps = sorted({len(path) for path in result["paths"]})
-    told = f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
+    steps_text = f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
     caption = (
-        f"Training paths of {len(found.paths)} runs with {told} snapshots each by t-SNE (perplexity {PERPLEXITY}, "
-        "seed 0). Read were the statistics of all tensors, each as its rank among these snapshots, not the raw "
-        "weights. Only who lies beside whom means something: distances between clusters, their sizes and the axes do "
+        f"Training paths of {len(path_map.paths)} runs with {steps_text} snapshots each by t-SNE (perplexity "
+        f"{PERPLEXITY}, seed 0). Read were the statistics of all tensors, each "
+        "as its rank among these snapshots, not the raw weights. Only who lies beside whom means something: distances between clusters, their sizes and the axes do "
         "not. Snapshots of one run lie together because they are alike, whatever the colour. scikit-learn's "
         f"trustworthiness of the picture is {result['trustworthiness']:.2f} (1 where all that is near in it is near "
         "in truth)."
@@ -51,20 +51,20 @@ def _embedding(study: Study) -> list[dict[str, Any]]:
         for run, numbers, path in zip(result["runs"], result["snapshots"], result["paths"], strict=True)
         for number, (x, y) in zip(numbers, path, strict=True)
     ]
-    return figure("tsne", figures.map_figures(found), caption, data, finding="")
+    return figure("tsne", figures.map_figures(path_map), caption, data, finding="")
 
 
 def _neighbours(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    own = [r for r in rows if r["experiment"] == "neighbours" and r["value"] is not None]
-    panels = [p for p in (panel_of(own, t, lambda r: "") for t in study.facts.targets) if p.lines]
+    selected = [r for r in rows if r["experiment"] == "neighbours" and r["value"] is not None]
+    panels = [p for p in (panel_of(selected, t, lambda r: "") for t in study.facts.targets) if p.lines]
     caption = (
         f"Of each run's {NEAREST} nearest other runs at the same snapshot, the share with the same value, by the "
-        f"statistics of all tensors (each as its rank among the runs), n = {runs_text(r['n_runs'] for r in own)} runs. "
-        "Nothing is fitted. The band is the 95 % interval over runs, each drawn with all pairs that it takes part in, "
-        "the dashed line the share among all other runs."
+        f"statistics of all tensors (each as its rank among the runs), n = {runs_text(r['n_runs'] for r in selected)} "
+        "runs. Nothing is fitted. The band is the 95 % interval over runs, each drawn with all pairs that it takes "
+        "part in, the dashed line the share among all other runs."
     )
     pictures = curve_figures("neighbours", panels, x="snapshot")
-    return figure("neighbours", pictures, caption, own, finding=findings.neighbours(rows))
+    return figure("neighbours", pictures, caption, selected, finding=findings.neighbours(rows))
 
 
 def _run_accuracy(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -84,10 +84,10 @@ def _run_accuracy(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
         r for r in rows if r["experiment"] == EXPERIMENT and r["series"] == HALVES[2] and r["model"] == "layer_trees"
     ]
     if later:
-        told = [f"{words(r['property'])} {findings.signed(r)}" for r in later]
+        steps_text = [f"{words(r['property'])} {findings.signed(r)}" for r in later]
         caption += (
             " In the later half, runs above the median test accuracy of their data set are named more often than those "
-            f"below by so many points, with 95 % intervals: {'; '.join(told)}."
+            f"below by so many points, with 95 % intervals: {'; '.join(steps_text)}."
         )
     data = [r for r in rows if r["experiment"] == EXPERIMENT]
     pictures = curve_figures("run-accuracy", panels, x="snapshot")

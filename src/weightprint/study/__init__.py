@@ -31,17 +31,17 @@ QUESTIONS = (how_much, controls, where, attribution, when, neighbours, transfer)
 
 
 class Study:
-    """What a study found.
+    """A study of a zoo: the results that were planned and are computed.
 
     zoo:     the runs it stands on
     budget:  what was asked for
-    facts:   what the plans knew of the zoo
-    planned: the results that were wanted
-    cells:   where they lie
-    table:   of the statistics of tensors
+    facts:   what the plans need to know of the zoo
+    planned: all results of the study
+    cells:   the files that hold them
+    table:   statistics of every tensor of every snapshot
     against: other zoos
     seconds: of this call
-    made:    results that this call computed; the rest were there
+    made:    results that this call computed; the others were read from files
     """
 
     def __init__(
@@ -84,7 +84,7 @@ def compute_study(
     zoos = {"": zoo, **{fingerprint(other): other for other in against}}
 
     def read(key: str, reads: Sequence[Read]) -> None:
-        fill(zoos[key], reads, workers=processes, progress=_told(progress, f"reading {zoos[key].path.name}"))
+        fill(zoos[key], reads, workers=processes, progress=_labelled(progress, f"reading {zoos[key].path.name}"))
 
     read("", [STATISTICS])
     table = read_table(zoo)
@@ -105,7 +105,7 @@ def compute_study(
         missing,
         partial(_work, {key: (str(one.path), tuple(one.numbers)) for key, one in zoos.items()}),
         workers=processes,
-        progress=_told(progress, "studying"),
+        progress=_labelled(progress, "studying"),
     )
     study.seconds = time.monotonic() - began
     return study
@@ -166,5 +166,5 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
-def _told(progress: Callable[[str, float, float], None] | None, what: str) -> Callable[[float, float], None] | None:
+def _labelled(progress: Callable[[str, float, float], None] | None, what: str) -> Callable[[float, float], None] | None:
     return None if progress is None else partial(progress, what)

@@ -97,7 +97,7 @@ def group_of(column: str) -> str:
     return f"{'all layers' if role in OVER_LAYERS else role}: {TENSORS.get(first, first)}"
 
 
-def run_attribution(table: FeatureTable, asked: Attribution) -> dict[str, Any]:
+def run_attribution(table: FeatureTable, settings: Attribution) -> dict[str, Any]:
     """{"scores", "xs": what each of them is about, "networks", "seconds"}, JSON-ready; {"reason": text} when it cannot
     be done.
 
@@ -111,31 +111,35 @@ def run_attribution(table: FeatureTable, asked: Attribution) -> dict[str, Any]:
     """
     began = time.monotonic()
     try:
-        found = _attribute(table, asked)
+        found = _attribute(table, settings)
     except MetaError as error:
         found = {"reason": error.message}
     return {**found, "seconds": time.monotonic() - began}
 
 
-def _attribute(table: FeatureTable, asked: Attribution) -> dict[str, Any]:
+def _attribute(table: FeatureTable, settings: Attribution) -> dict[str, Any]:
     trial = Trial(
-        asked.target, asked.snapshots, model=MODEL, split_seeds=(asked.split_seed,), iterations=asked.iterations
+        settings.target,
+        settings.snapshots,
+        model=MODEL,
+        split_seeds=(settings.split_seed,),
+        iterations=settings.iterations,
     )
-    train, _ = trial.split(table.readable(), asked.split_seed)
-    members, _ = choose(train, trial.build().view, [asked.target])
+    train, _ = trial.split(table.readable(), settings.split_seed)
+    members, _ = choose(train, trial.build().view, [settings.target])
     place = {run.identity: i for i, run in enumerate(table.runs)}
     table = distinct(table, [place[member.run.identity] for member in members])
-    train, test = trial.split(table.readable(), asked.split_seed)
+    train, test = trial.split(table.readable(), settings.split_seed)
     meta = trial.build().fit(train)
     fitted_on = set(meta.train_runs_)
     training = sorted((run for run in train if run.identity in fitted_on), key=lambda run: run.identity)
     target = meta.target_
     if target.kind != CLASSIFICATION:
-        raise MetaError(f"{asked.target} is a number: attribution is of classes")
+        raise MetaError(f"{settings.target} is a number: attribution is of classes")
     readings, _ = meta.read_unseen(test, snapshots=LAST)
     right = [reading for reading in readings if reading.mean.argmax() == target.encode(reading.labels[0])]
     if len(right) < 2 or not above(score(answers_of(meta, readings))):
-        raise MetaError(f"{asked.target} is not named above chance and majority: there is nothing to attribute")
+        raise MetaError(f"{settings.target} is not named above chance and majority: there is nothing to attribute")
     named = [table.runs[place[reading.run.identity]] for reading in right]
     rows = np.array([table.features[place[run.identity], run.snapshots - 1] for run in named])
     truth = np.array([target.encode(reading.labels[0]) for reading in right], np.intp)
@@ -144,14 +148,16 @@ def _attribute(table: FeatureTable, asked: Attribution) -> dict[str, Any]:
     values, base = _log_odds(meta, rows, table.names, truth)
     parts = _grouped(values, number, len(groups))
     shares = parts / np.maximum(np.abs(parts).sum(axis=1, keepdims=True), 1e-300)
-    strata = [run.properties[asked.target] for run in training]
-    half = deal_folds(strata, 2, np.random.default_rng(seed_from_hash("attribution", asked.target, asked.split_seed)))
+    strata = [run.properties[settings.target] for run in training]
+    half = deal_folds(
+        strata, 2, np.random.default_rng(seed_from_hash("attribution", settings.target, settings.split_seed))
+    )
     halves = []
     for side in (0, 1):
         of_half = trial.build().fit([run for run, h in zip(training, half, strict=True) if h == side])
         halves.append(_grouped(_log_odds(of_half, rows, table.names, truth)[0], number, len(groups)))
     agreements = np.array([_correlation(one, other) for one, other in zip(*halves, strict=True)])
-    falls = _falls(meta, table, training, rows, truth, values, asked)
+    falls = _falls(meta, table, training, rows, truth, values, settings)
     fall = {"measure": "fall of probability"}
     scores = [{**_mean(column), "measure": SHARE} for column in shares.T]
     scores += [
@@ -166,7 +172,7 @@ def _attribute(table: FeatureTable, asked: Attribution) -> dict[str, Any]:
         "networks": [
             {
                 "run": run.number,
-                "class": run.properties[asked.target],
+                "class": run.properties[settings.target],
                 "log_odds": float(parts[i].sum() + base[i]),
                 "base": float(base[i]),
                 "parts": parts[i].tolist(),
@@ -198,8 +204,8 @@ def _log_odds(
     found = fitted.contributions(rows, names)  # [n, K, F' + 1] of the columns that it reads
     if found.shape[1] == 1:  # two classes: of the second one's odds
         found = np.concatenate([-found / 2, found / 2], axis=1)
-    own = found[np.arange(len(rows)), truth]
-    parts = own - (found.sum(axis=1) - own) / (found.shape[1] - 1)
+    right_class = found[np.arange(len(rows)), truth]
+    parts = right_class - (found.sum(axis=1) - right_class) / (found.shape[1] - 1)
     place = {name: i for i, name in enumerate(names)}
     values = np.zeros((len(rows), len(names)))
     values[:, [place[name] for name in fitted.names]] = parts[:, :-1]
@@ -218,18 +224,18 @@ def _falls(
     rows: npt.NDArray[np.float32],
     truth: npt.NDArray[np.intp],
     values: npt.NDArray[np.float64],
-    asked: Attribution,
+    settings: Attribution,
 ) -> npt.NDArray[np.float64]:
     """How far the probability of the right class falls when a network's most attributed columns are replaced by the
     training runs' median, and when random ones are: [n, 2]."""
     place = {run.identity: i for i, run in enumerate(table.runs)}
     known = np.concatenate(
-        [table.features[place[run.identity], np.array(run.snapshots_of(asked.snapshots)) - 1] for run in training]
+        [table.features[place[run.identity], np.array(run.snapshots_of(settings.snapshots)) - 1] for run in training]
     )
     present = ~np.isnan(known).all(axis=0)
     middle = np.full(len(table.names), np.nan, np.float32)
     middle[present] = np.nanmedian(known[:, present], axis=0)
-    generator = np.random.default_rng(seed_from_hash("deletion", asked.target, asked.split_seed))
+    generator = np.random.default_rng(seed_from_hash("deletion", settings.target, settings.split_seed))
     used = np.flatnonzero(np.abs(values).sum(axis=0) > 0)
     count = min(DELETED, len(used))
 
@@ -237,7 +243,7 @@ def _falls(
         """Of the right class, with the chosen columns [n, count] of each network replaced."""
         replaced = rows.copy()
         np.put_along_axis(replaced, chosen, middle[chosen], axis=1)
-        return meta.heads_[asked.target].outputs(Table(replaced, table.names))[np.arange(len(rows)), truth]
+        return meta.heads_[settings.target].outputs(Table(replaced, table.names))[np.arange(len(rows)), truth]
 
     before = chance(np.zeros((len(rows), 0), np.intp))
     most = chance(np.argsort(-values, axis=1, kind="stable")[:, :count])

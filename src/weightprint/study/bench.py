@@ -52,7 +52,7 @@ COLUMNS = {
     "fit_seconds": "time of a fit once its features are in the store; of several splits the mean",
     "max_seconds": "the time that a fit was allowed; null for no limit",
     "capped": "whether that limit ended a fit",
-    "reason": "why there is no value; null where there is one",
+    "reason": "why the model could not be fitted or tested; null if it could",
 }
 """The columns of `results.parquet`: a row per property, model, slice length and measure."""
 
@@ -77,7 +77,7 @@ def bench(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Fit every model for every property in every split, and keep what came of it in the folder `out`.
+    """Fit every model for every property in every split, and keep the results in the folder `out`.
 
     models:        names of `weightprint.meta.MODELS`, and (name, estimator) for an estimator of yours with fit and
                    predict, see `weightprint.meta.learners.estimator.Estimator`; all models by default. The baselines
@@ -168,8 +168,10 @@ def _properties(zoo: Zoo, names: Sequence[str] | None) -> list[str]:
             measured.update(*run.measurements[:1])
         except CorruptFile:
             continue  # reported where the runs are chosen
-    found = [name for name, own in values.items() if len(own) == complete and _varies(own)]
-    return found + ["test_accuracy"] * ("test_accuracy" in measured and "test_accuracy" not in found)
+    names_found = [
+        name for name, of_property in values.items() if len(of_property) == complete and _varies(of_property)
+    ]
+    return names_found + ["test_accuracy"] * ("test_accuracy" in measured and "test_accuracy" not in names_found)
 
 
 def _varies(values: Sequence[Any]) -> bool:
@@ -227,9 +229,9 @@ def _documents(rows: Sequence[Row], reference: str) -> list[dict[str, Any]]:
     the one with the same slice length, or the first."""
     documents = []
     for target in dict.fromkeys(row.trial.target for row in rows):
-        own = [row for row in rows if row.trial.target == target and row.documents]
-        rivals = [row for row in own if row.trial.model == reference]
-        for row in own:
+        of_property = [row for row in rows if row.trial.target == target and row.documents]
+        rivals = [row for row in of_property if row.trial.model == reference]
+        for row in of_property:
             answers = pl.concat(row.answers)
             rival = next(
                 (r for r in rivals if r.trial.slice_length == row.trial.slice_length), rivals[0] if rivals else None
@@ -248,14 +250,14 @@ def table(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         pair = document["difference"] or {}
         shared = {name: document.get(name) for name in COLUMNS}
         shared |= {"reference": pair.get("reference"), "difference": None}
-        for measure, found, gap in _measures(document, pair):
-            low, high = found["interval"] or (None, None)
+        for measure, names_found, gap in _measures(document, pair):
+            low, high = names_found["interval"] or (None, None)
             gap_low, gap_high = gap.get("interval") or (None, None)
             rows.append(
                 {
                     **shared,
                     "measure": measure,
-                    "value": found["value"],
+                    "value": names_found["value"],
                     "low": low,
                     "high": high,
                     "difference": gap.get("difference"),
@@ -279,5 +281,5 @@ def _measures(document: Mapping[str, Any], pair: Mapping[str, Any]) -> Iterable[
     yield "accuracy", {"value": per_run["accuracy"], **per_run}, pair
     for unit in ("per_slice", "per_snapshot"):
         if unit in document:
-            found = document[unit]
-            yield f"accuracy_{unit}", {"value": found["accuracy"], **found}, {}
+            names_found = document[unit]
+            yield f"accuracy_{unit}", {"value": names_found["accuracy"], **names_found}, {}

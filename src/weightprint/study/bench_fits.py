@@ -39,7 +39,7 @@ class Row:
     trial:     without its split seeds
     documents: of each split that could be judged
     answers:   of the same
-    reason:    why there is no document
+    reason:    why the model could not be fitted or tested; empty if it could
     """
 
     trial: Trial
@@ -100,11 +100,11 @@ def compute_rows(
 ) -> int:
     """Give every row its splits, from cells that are there or computed now and kept. Returns how many were computed."""
     tasks = [_Task.of(row, seed, slices) for row in rows if not row.reason for seed in seeds]
-    found = [cells.get(task.cell) for task in tasks]
-    missing = [i for i, known in enumerate(found) if known is None]
+    results = [cells.get(task.cell) for task in tasks]
+    missing = [i for i, known in enumerate(results) if known is None]
     missing.sort(key=lambda i: tasks[i].alone)  # what is fitted side by side first, in the order of the rows
     pace = _Pace([tasks[i] for i in missing], workers)
-    for task, known in zip(tasks, found, strict=True):
+    for task, known in zip(tasks, results, strict=True):
         if known is not None:
             pace.learn(task, known["seconds"])
 
@@ -113,22 +113,22 @@ def compute_rows(
             progress(pace.done, pace.total, what, left)
 
     _fill(zoo, [tasks[i] for i in missing], slices, workers, lambda what: tell(what, None))
-    told: set[str] = set()
+    caught: set[str] = set()
     if missing:
         tell(tasks[missing[0]].label, pace.left)
     for i, result in _results(zoo, {i: tasks[i] for i in missing}, slices, workers):
         for text in result.pop("warnings"):
-            if text not in told:
-                told.add(text)
+            if text not in caught:
+                caught.add(text)
                 warnings.warn(text, stacklevel=3)
-        found[i] = result
+        results[i] = result
         if result["document"] is not None or tasks[i].row.trial.estimator is None:  # a user's mistake can be mended
             cells.put(tasks[i].cell, {"settings": tasks[i].cell.settings, **result})
         pace.finish(tasks[i], result["seconds"])
         if pace.done < pace.total:
             tell(tasks[missing[pace.done]].label, pace.left)
     tell("done", 0.0)
-    for task, known in zip(tasks, found, strict=True):
+    for task, known in zip(tasks, results, strict=True):
         assert known is not None  # all that was missing is there by now
         if known["document"] is not None:
             task.row.documents.append(known["document"])
@@ -192,13 +192,13 @@ def _fill(zoo: Zoo, tasks: Sequence[_Task], slices: int, workers: int, tell: Cal
 
 def _readers(tasks: Iterable[_Task]) -> Iterator[MetaClassifier]:
     """One meta-classifier, never fitted, for each way in which the store is read."""
-    found: dict[tuple[str, str, int], tuple[MetaClassifier, dict[str, None]]] = {}
+    results: dict[tuple[str, str, int], tuple[MetaClassifier, dict[str, None]]] = {}
     for task in tasks:
         meta = task.row.trial.build()
         if not meta.learner.redraws and features_named(meta.features).weights:
             key = meta.features, canonical_json(meta.view.to_json()), meta.seed
-            found.setdefault(key, (meta, {}))[1][meta.target] = None
-    for meta, targets in found.values():
+            results.setdefault(key, (meta, {}))[1][meta.target] = None
+    for meta, targets in results.values():
         first, *others = targets
         learner = build("majority", target=first).learner  # never asked; one of the user's may not travel
         yield MetaClassifier(
@@ -216,7 +216,7 @@ def _prepare(run: Run, jobs: Sequence[tuple[MetaClassifier, int | None]]) -> Non
 
 
 def _results(zoo: Zoo, tasks: Mapping[int, _Task], slices: int, workers: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """What came of each fit, as they end."""
+    """The number of each task and the result of its fit, in the order in which they end."""
     which = str(zoo.path), tuple(zoo.numbers), fingerprint(zoo)
     work = partial(_result, which, slices)
     yield from side_by_side(work, [(i, task) for i, task in tasks.items() if not task.alone], workers)
@@ -231,22 +231,22 @@ def _result(which: tuple[str, tuple[int, ...], str], slices: int, i: int, task: 
     began = time.monotonic()
     train, test = task.row.trial.split(_runs(*which), task.seed)
     meta = task.row.trial.build()
-    document, found, reason = None, [], ""
-    with warnings.catch_warnings(record=True) as told:
+    document, results, reason = None, [], ""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             meta.fit(train)
             judging = time.monotonic()
             readings, excluded = meta.read_unseen(test, slices=slices)
-            found = answers_of(meta, readings, split=task.seed).to_dicts()
+            results = answers_of(meta, readings, split=task.seed).to_dicts()
             document = meta.judge(test, readings, excluded, slices=slices, seconds=time.monotonic() - judging)
         except MetaError as error:
             reason = error.message
     seconds = time.monotonic() - began
     if document is not None:
         document["seconds"] = seconds
-    result = {"document": document, "answers": found, "reason": reason, "seconds": seconds, "made_with": made_with()}
-    return i, {**result, "warnings": [str(one.message) for one in told if one.category is UserWarning]}
+    result = {"document": document, "answers": results, "reason": reason, "seconds": seconds, "made_with": made_with()}
+    return i, {**result, "warnings": [str(one.message) for one in caught if one.category is UserWarning]}
 
 
 @lru_cache(maxsize=2)

@@ -19,15 +19,15 @@ LOCAL = "slice_trees"
 
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
     """The headline of every property; against slice length, training runs and slices averaged."""
-    found = []
+    planned = []
     for target in (*facts.targets, *facts.numbers):
         for model in (*WHOLE, *BASELINES):
             headline = Trial(target, split_seeds=budget.split_seeds, model=model)
-            found.append(planned_trial("how_much", "headline", headline))
+            planned.append(planned_trial("how_much", "headline", headline))
         for share in budget.shares:
             for model in WHOLE:
                 part = Trial(target, split_seeds=budget.curve_seeds, train_share=share, model=model)
-                found.append(planned_trial("how_much", "training_runs", part, xs=(share,)))
+                planned.append(planned_trial("how_much", "training_runs", part, xs=(share,)))
     rivals = [("svm", budget.slice_seconds)] if budget.name != "quick" else []
     rivals = [*rivals, ("dmc", budget.dmc_seconds)] if facts.length >= 5000 else []
     local = [(LOCAL, length, budget.slice_seconds) for length in budget.lengths if length <= facts.length]
@@ -41,5 +41,5 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
                 places=model == LOCAL,
                 max_seconds=seconds,
             )
-            found.append(planned_trial("how_much", "slices", trial, series=f"{length}", xs=AVERAGED))
-    return found
+            planned.append(planned_trial("how_much", "slices", trial, series=f"{length}", xs=AVERAGED))
+    return planned

@@ -41,7 +41,7 @@ COLUMNS = {
     "n_runs": "test runs, each counted once",
     "n_train_runs": "training runs of the smallest fit",
     "seconds": "of all fits and tests of the result",
-    "reason": "why there is no value",
+    "reason": "why there is no value; null where there is one",
     "left_out": "runs that could not take part, by reason: 3 kin, 2 no_such_snapshot; null where there is none",
 }
 """The columns of results.parquet and what they hold."""
@@ -84,9 +84,9 @@ class Facts:
         """The facts of a table, with at most `most` properties."""
         values: dict[str, tuple[Any, ...]] = {}
         for name in {name for run in table.runs for name in run.properties}:
-            found = {run.properties.get(name) for run in table.runs}
-            if None not in found and len({type(v) for v in found}) == 1:
-                values[name] = tuple(sorted(found))
+            table_rows = {run.properties.get(name) for run in table.runs}
+            if None not in table_rows and len({type(v) for v in table_rows}) == 1:
+                values[name] = tuple(sorted(table_rows))
         ordered = property_order([values])
         targets = [name for name in ordered if 2 <= len(values[name]) <= MOST_CLASSES]
         numbers = [n for n in ordered if len(values[n]) > MOST_CLASSES and isinstance(values[n][0], (int, float))]
@@ -124,13 +124,13 @@ class Facts:
 
 def versions_of(*models: str) -> dict[str, int]:
     """Of the code that a result of these models stands on: their features and learners."""
-    found: dict[str, int] = {}
+    table_rows: dict[str, int] = {}
     for model in map(model_named, models):
-        found |= {
+        table_rows |= {
             f"features {model.features}": model.reads.version,
             f"learner {model.learner}": learner_class(model.learner).version,
         }
-    return found
+    return table_rows
 
 
 def versions_of_reads(*reads: Read) -> dict[str, int]:
@@ -164,7 +164,7 @@ def planned_trial(
 
 def rows(planned: Sequence[Planned], cells: Cells) -> list[dict[str, Any]]:
     """The results that are there, one row per score; columns are COLUMNS."""
-    found: list[dict[str, Any]] = []
+    table_rows: list[dict[str, Any]] = []
     for one in planned:
         result = cells.get(one.cell)
         if result is None:
@@ -172,7 +172,7 @@ def rows(planned: Sequence[Planned], cells: Cells) -> list[dict[str, Any]]:
         scores = result.get("scores") or [{}] * len(result.get("xs", one.xs))
         for x, score in zip(result.get("xs", one.xs), scores, strict=True):
             number = x if isinstance(x, (int, float)) and not isinstance(x, bool) else None
-            found.append(
+            table_rows.append(
                 {
                     "question": one.question,
                     "experiment": one.experiment,
@@ -189,7 +189,7 @@ def rows(planned: Sequence[Planned], cells: Cells) -> list[dict[str, Any]]:
                     "left_out": describe(score.get("left_out") or {}),
                 }
             )
-    return found
+    return table_rows
 
 
 def describe(left_out: Mapping[str, int]) -> str | None:

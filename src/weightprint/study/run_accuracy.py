@@ -37,7 +37,7 @@ def rows(planned: Sequence[Planned], cells: Cells, table: FeatureTable) -> list[
         if run.identity in learnt:
             later = [learnt[run.identity][number - 1] for number in run.snapshots_of(LATER_HALF)]
             level[run.identity], datasets[run.identity] = float(np.mean(later)), run.properties.get("dataset")
-    found = []
+    table_rows = []
     for one in planned:
         if one.cell.kind != TRIAL or one.experiment not in ("moments", "headline"):
             continue
@@ -47,12 +47,12 @@ def rows(planned: Sequence[Planned], cells: Cells, table: FeatureTable) -> list[
             tested = per_run(answers)
             named = {run: share for run, share in zip(tested["run"], tested["score"], strict=True) if run in learnt}
             if named and one.experiment == "headline":
-                found += _halves(one, named, level, datasets)
+                table_rows += _halves(one, named, level, datasets)
             elif named and str(x) == one.series:
                 accuracies = np.array([learnt[run][int(x) - 1] for run in named], np.float64)
                 interval = bootstrap_share(accuracies, np.ones(len(accuracies)))
-                found.append(_row(one, MEAN, x, "test accuracy", accuracies.mean(), interval, len(named)))
-    return found
+                table_rows.append(_row(one, MEAN, x, "test accuracy", accuracies.mean(), interval, len(named)))
+    return table_rows
 
 
 def _halves(

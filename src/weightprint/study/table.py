@@ -187,7 +187,7 @@ def _table(path: str, numbers: tuple[int, ...], _: str, features: str, without: 
     if not runs:
         raise MetaError("the zoo has no complete run to study")
     names = tuple(dict.fromkeys(name for table in tables for name in table.names))
-    found = np.full((len(runs), max(run.snapshots for run in runs), len(names)), np.nan, np.float32)
-    for row, table in zip(found, tables, strict=True):
+    features_of = np.full((len(runs), max(run.snapshots for run in runs), len(names)), np.nan, np.float32)
+    for row, table in zip(features_of, tables, strict=True):
         row[: len(table.rows)] = table.aligned(names)
-    return FeatureTable(found, names, tensors, tuple(runs))
+    return FeatureTable(features_of, names, tensors, tuple(runs))

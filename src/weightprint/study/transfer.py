@@ -12,7 +12,7 @@ THIS = "this zoo"
 
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
     """Trained with all values of a property but one, tested on that one; trained on one zoo, tested on others."""
-    found = []
+    planned = []
     several = [name for name in facts.targets if len(facts.values[name]) > 2]
     for across in several[: budget.left_out]:
         values = facts.values[across]
@@ -28,14 +28,14 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
                     iterations=CURVE_ITERATIONS,
                     model="layer_trees",
                 )
-                found.append(planned_trial("transfer", across, trial, xs=(value,)))
-    return found + _zoos(facts, budget)
+                planned.append(planned_trial("transfer", across, trial, xs=(value,)))
+    return planned + _zoos(facts, budget)
 
 
 def _zoos(facts: Facts, budget: Budget) -> list[Planned]:
     """Every zoo as training and as test, itself included."""
     zoos = [Other("", THIS), *facts.others]
-    found = []
+    planned = []
     for target in facts.targets if facts.others else ():
         for train in zoos:
             for test in zoos:
@@ -47,5 +47,5 @@ def _zoos(facts: Facts, budget: Budget) -> list[Planned]:
                     train_zoo=train.key,
                     test_zoo=test.key,
                 )
-                found.append(planned_trial("transfer", "zoo", trial, series=train.name, xs=(test.name,)))
-    return found
+                planned.append(planned_trial("transfer", "zoo", trial, series=train.name, xs=(test.name,)))
+    return planned

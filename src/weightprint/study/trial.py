@@ -195,7 +195,7 @@ def run_trial(runs: Sequence[Readable], trial: Trial, others: Sequence[Readable]
         return {"reason": error.message, "seconds": time.monotonic() - began}
     if not any(answers):
         return {"reason": "no test run is left", "seconds": time.monotonic() - began}
-    tables = [pl.concat(own) if own else None for own in answers]
+    tables = [pl.concat(of_score) if of_score else None for of_score in answers]
     scores = [{"reason": "no test run is left"} if table is None else score(table) for table in tables]
     return {
         **document,
