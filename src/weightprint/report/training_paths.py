@@ -40,9 +40,9 @@ def _embedding(study: Study) -> list[dict[str, Any]]:
     steps_text = f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
     caption = (
         f"Training paths of {len(path_map.paths)} runs with {steps_text} snapshots each by t-SNE (perplexity "
-        f"{PERPLEXITY}, seed 0). Read were the statistics of all tensors, each "
-        "as its rank among these snapshots, not the raw weights. Only who lies beside whom means something: distances between clusters, their sizes and the axes do "
-        "not. Snapshots of one run lie together because they are alike, whatever the colour. scikit-learn's "
+        f"{PERPLEXITY}, seed 0). Read were the statistics of all tensors, each as its rank among these snapshots, not "
+        "the raw weights. Only who lies beside whom means something: distances between clusters, their sizes and the "
+        "axes do not. Snapshots of one run lie together because they are alike, whatever the colour. scikit-learn's "
         f"trustworthiness of the picture is {result['trustworthiness']:.2f} (1 where all that is near in it is near "
         "in truth)."
     )
