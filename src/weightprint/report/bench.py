@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from weightprint.evaluation.claims import above, baseline, interval_of
 from weightprint.files import write_atomic
 from weightprint.report.figures import INK, MARKERS, PALETTE, draw, short, standalone
 from weightprint.report.scores import ends, in_order, words
-from weightprint.report.tables import ABOVE, duration, interval_text, number, percent
+from weightprint.report.tables import ABOVE, duration, interval_text, number, parquet, percent
 from weightprint.study.bench import BASELINES, COLUMNS, bench, table
 from weightprint.zoo import Zoo
 
@@ -48,24 +47,10 @@ def run_bench(zoo: Zoo | str | os.PathLike[str], out: str | os.PathLike[str], **
     result = bench(zoo, out, **choice)
     files = {name: str(Path(out) / f"results.{ending}") for name, ending in ENDINGS.items()}
     result = {**result, "files": files}
-    write_atomic(Path(files["table"]), _parquet(table(result)))
+    write_atomic(Path(files["table"]), parquet(table(result), COLUMNS))
     write_atomic(Path(files["text"]), markdown(result).encode())
     write_atomic(Path(files["figure"]), figure(result["results"]).encode())
     return result
-
-
-def _parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    import polars as pl
-
-    texts = ("property", "model", "slice_length", "kind", "measure", "reference", "reason")
-    types: dict[str, Any] = dict.fromkeys(texts, pl.String)
-    schema = {
-        name: types.get(name, pl.Boolean if name == "capped" else pl.Int64 if name.startswith("n_") else pl.Float64)
-        for name in COLUMNS
-    }
-    buffer = io.BytesIO()
-    pl.DataFrame([dict(row) for row in rows], schema=schema).write_parquet(buffer)
-    return buffer.getvalue()
 
 
 def markdown(result: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import time
 from collections import Counter
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from weightprint.files import write_atomic, write_json
-from weightprint.report import figures, findings
+from weightprint.report import figures, findings, tables
 from weightprint.report.pages import csv_text, render_page
 from weightprint.report.provenance import PROVENANCE, RESULTS, provenance, study_command
 from weightprint.report.scores import answer
@@ -51,7 +50,7 @@ def run_study(
     others = [other if isinstance(other, Zoo) else Zoo(other) for other in against]
     study = compute_study(zoo, folder, size=budget, workers=workers, against=others, progress=progress)
     rows = study.rows()
-    _write_table(folder / RESULTS, rows)
+    write_atomic(folder / RESULTS, tables.parquet(rows, COLUMNS))
     write_json(folder / PROVENANCE, provenance(study, folder))
     documents = _documents(study)
     sections = sections_of(study, rows, documents)
@@ -64,18 +63,6 @@ def run_study(
         "seconds": time.monotonic() - began,
         "made": study.made,
     }
-
-
-def _write_table(path: Path, rows: Sequence[Row]) -> None:
-    import polars as pl
-
-    numbers = ("x_number", "value", "low", "high", "chance", "majority", "seconds")
-    schema: dict[str, Any] = {
-        name: pl.Float64 if name in numbers else pl.Int64 if name.startswith("n_") else pl.String for name in COLUMNS
-    }
-    buffer = io.BytesIO()
-    pl.DataFrame([dict(row) for row in rows], schema=schema).write_parquet(buffer)
-    write_atomic(path, buffer.getvalue())
 
 
 def _write_figures(folder: Path, sections: Sequence[Mapping[str, Any]]) -> None:

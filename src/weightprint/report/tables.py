@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,25 @@ ABOVE = "▲"
 """Marks a cell whose whole interval lies above chance and majority."""
 UNKNOWN = "–"
 MEASURE_NAMES = {"r2": "R²", "mae": "mean absolute error", "kendall_tau": "Kendall τ", "tau_ceiling": "ceiling of τ"}
+
+
+TEXTS = (
+    *("question", "experiment", "property", "model", "slice_length", "series", "x"),
+    *("kind", "measure", "reference", "reason", "left_out"),
+)
+"""Columns of tables of results that hold text."""
+
+
+def parquet(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> bytes:
+    """A table of results as a Parquet file: TEXTS, counts ("n_…") as whole numbers, "capped" as a truth value, and
+    numbers."""
+    import polars as pl
+
+    special: dict[str, Any] = {**dict.fromkeys(TEXTS, pl.String), "capped": pl.Boolean}
+    schema = {name: special.get(name, pl.Int64 if name.startswith("n_") else pl.Float64) for name in columns}
+    buffer = io.BytesIO()
+    pl.DataFrame([dict(row) for row in rows], schema=schema).write_parquet(buffer)
+    return buffer.getvalue()
 
 
 def percent(share: float | None) -> str:
