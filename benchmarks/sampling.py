@@ -1,6 +1,7 @@
 """How fast small networks are trained, against a plain PyTorch loop in the same process of measurement.
 
-    python benchmarks/sampling.py [--seconds 2] [--repeats 7] [--against CHECKOUT] [--whole] [--cases A,B] [--json FILE]
+    python benchmarks/sampling.py [--seconds 2] [--repeats 7] [--against CHECKOUT] [--whole] [--zoo RUNS]
+                                  [--cases A,B] [--json FILE]
 
 Measured, interleaved, several repeats, as medians with the smallest and largest, by the clock on the wall and by
 processor time, which other work on the machine disturbs less:
@@ -13,7 +14,9 @@ processor time, which other work on the machine disturbs less:
 - evaluation, in images per second; augmentation, in microseconds per image and core;
 - the peak of multiplication with addition in registers and of a dense convolution, in GFLOP/s, as yardsticks;
 - a whole run in one process: the shares of the time that are training steps, evaluation, and neither;
-- with --whole, `weightprint sample` end to end, start of the workers included: 8 runs of 6,000 images, 20 epochs.
+- with --whole, `weightprint sample` end to end, start of the workers included: 8 runs of 6,000 images, 20 epochs;
+- with --zoo, the same for so many runs of 2,500 images and 19 epochs, against the time that their training steps alone
+  would take at the rate that was measured.
 
 With --against the same of another checkout of this repository, by its own benchmarks/sampling.py, in turn with ours.
 """
@@ -391,10 +394,9 @@ def overhead() -> dict[str, float]:
     return {"seconds": seconds, **shares, "everything_else": 1 - sum(shares.values())}
 
 
-RUNS, TRAIN_SIZE, EPOCHS = 8, 6000, 20
-
-
-def whole(checkout: str | None = None, *, workers: int) -> dict[str, float]:
+def whole(
+    checkout: str | None = None, *, workers: int, runs: int = 8, train_size: int = 6000, epochs: int = 20
+) -> dict[str, float]:
     """`weightprint sample` as a command of its own: training samples a second, start included, and peak memory."""
     import numpy as np
 
@@ -404,14 +406,14 @@ def whole(checkout: str | None = None, *, workers: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         generator = np.random.default_rng(0)
         arrays = {}
-        for part, count in (("train", TRAIN_SIZE), ("test", 500)):
+        for part, count in (("train", train_size), ("test", 500)):
             arrays[f"x_{part}"] = generator.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
             arrays[f"y_{part}"] = np.arange(count) % 10
         np.savez(f"{folder}/random.npz", **arrays)
         with open(f"{folder}/space.toml", "w", encoding="utf-8") as file:
             file.write("\n".join(lines))
         arguments = ["sample", f"{folder}/zoo", "--space", f"{folder}/space.toml", "--data", folder, "--json"]
-        sizes = {"--runs": RUNS, "--train-size": TRAIN_SIZE, "--test-size": 500, "--max-epochs": EPOCHS}
+        sizes = {"--runs": runs, "--train-size": train_size, "--test-size": 500, "--max-epochs": epochs}
         for name, value in {**sizes, "--workers": workers}.items():
             arguments += [name, str(value)]
         started = time.perf_counter()
@@ -425,6 +427,7 @@ def whole(checkout: str | None = None, *, workers: int) -> dict[str, float]:
     document = json.loads(done.stdout)
     return {
         "samples_per_second": document["training_samples"] / seconds,
+        "training_samples": document["training_samples"],
         "seconds": seconds,
         "peak_mb": document["peak_mb"],
     }
@@ -458,6 +461,7 @@ def main() -> None:
     parser.add_argument("--against", metavar="CHECKOUT", help="another checkout of this repository")
     parser.add_argument("--cases", default="", help="only those with one of these in their names, commas between them")
     parser.add_argument("--whole", action="store_true", help="weightprint sample end to end as well")
+    parser.add_argument("--zoo", type=int, metavar="RUNS", help="weightprint sample with so many runs, by its steps")
     parser.add_argument("--json", help="file for the result as JSON")
     options = parser.parse_args()
 
@@ -500,6 +504,11 @@ def main() -> None:
                 name = f"sample, {workers} workers" + (f" ({BEFORE_WORD})" if checkout else "")
                 document["whole"][name] = found
                 print(f"{name}: " + ", ".join(f"{key} {value:,.1f}" for key, value in found.items()))
+    if options.zoo and OURS in rates:
+        found = whole(workers=os.cpu_count() or 1, runs=options.zoo, train_size=2500, epochs=19)
+        steps = found["training_samples"] / statistics.median(wall for wall, _ in rates[OURS])
+        document["zoo"] = {**found, "seconds_of_steps": steps, "bound": 1.4 * steps + 10}
+        print(f"zoo of {options.zoo} runs: " + ", ".join(f"{k} {v:,.1f}" for k, v in document["zoo"].items()))
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(document, file, indent=2)

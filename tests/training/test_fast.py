@@ -16,6 +16,7 @@ from weightprint.images.augment import augment
 from weightprint.setups import OPTIMIZERS
 from weightprint.training.architecture import tensor_entries
 from weightprint.training.fast.choice import Choice, choose, features_in_force
+from weightprint.training.fast.mersenne import Mersenne, box_muller
 from weightprint.training.fast.training import FastTraining, why_not
 from weightprint.training.loop import begin, train
 from weightprint.training.networks import ACTIVATIONS, Network, initialize
@@ -131,6 +132,19 @@ def test_augmented_images_are_those_of_plain_torch(size):
 
 
 @serves
+@pytest.mark.parametrize("seed", [0, 2**62 + 5])
+def test_random_numbers_are_those_of_a_torch_generator(seed):
+    """Uniform ones to the last bit, normal ones to rounding, across what one state of the generator yields."""
+    ours, theirs = Mersenne(seed), torch.Generator().manual_seed(seed)
+    for count in (5, 624, 1700, 1):
+        drawn = ours.units(np.empty(count, np.float32))
+        np.testing.assert_array_equal(drawn, torch.rand(count, generator=theirs).numpy())
+    for count in (16, 100_000):
+        drawn = ours.normals(np.empty(count, np.float32))
+        np.testing.assert_allclose(drawn, torch.randn(count, generator=theirs).numpy(), rtol=2e-6, atol=2e-6)
+
+
+@serves
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_update_rule_is_that_of_plain_torch(optimizer, weight_decay):
@@ -141,7 +155,16 @@ def test_every_update_rule_is_that_of_plain_torch(optimizer, weight_decay):
 
 @serves
 @pytest.mark.slow
-def test_random_set_ups_of_the_space_main_are_those_of_plain_torch():
+def test_random_set_ups_of_the_space_main_are_those_of_plain_torch(monkeypatch):
+    """All to 1e-10; but the normal numbers of the noise, which torch computes in float32, are given to both alike."""
+
+    def noise(shape, *, generator):
+        count, channels, height, width = shape
+        values = torch.rand(height * channels * width * count, generator=generator)
+        box_muller(values.numpy())
+        return values.view(height, channels, width, count).permute(3, 1, 0, 2)
+
+    monkeypatch.setattr("weightprint.images.augment.draw_noise", noise)
     space = Space.named("main")
     for run in range(14):
         setup = replace(space.draw(seed=5, run=run), optimizer="sgd")
@@ -270,6 +293,55 @@ def test_switched_off_features_change_the_choice_but_not_what_is_learnt():
     assert reason is None
     reason, _ = in_another_process(NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="+sse4.2")
     assert "AVX2" in reason
+
+
+COMPILES = """
+import re, sys
+import numba
+from numba import types
+from weightprint.training.fast import block
+from weightprint.training.fast.choice import choose, features_in_force
+choice = choose(features_in_force())
+number, flag, array, table = types.int64, types.boolean, types.float32[::1], types.float32[:, ::1]
+shape = (*[number] * 5, flag)
+kernels = {
+    block.forward_kernel: (*shape, *[array] * 6),
+    block.backward_kernel: (*shape, flag, *[array] * 5, table, table, *[array] * 5),
+}
+for size in map(int, sys.argv[1:]):
+    for make, signature in kernels.items():
+        kernel = numba.njit(error_model="numpy")(make(choice, size).py_func)
+        kernel.compile(signature)
+        (assembly,) = kernel.inspect_asm().values()
+        for part in re.split(r"\\n(?=\\.LBB)", assembly):
+            products = len(re.findall(r"\\tvfm.*zmm", part))
+            if products > 12:
+                print(size, products, len(re.findall(r"[xyz]mm.*%rsp|%rsp.*[xyz]mm", part)))
+"""
+
+
+@serves
+@pytest.mark.slow
+@pytest.mark.skipif("avx2" not in llvm.get_host_cpu_features(), reason="no x86 processor")
+def test_compiled_for_avx512_innermost_loops_keep_everything_in_registers():
+    """Compiled, not run: of each piece of code with many products of 16 lanes, how often it touches the stack."""
+    features = ("avx512f", "avx512vl", "avx512bw", "avx512dq", "avx2", "avx", "fma", "sse4.2")
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILES, "3", "5", "7"],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "NUMBA_CPU_NAME": "skylake-avx512",
+            "NUMBA_CPU_FEATURES": ",".join(f"+{name}" for name in features),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    pieces = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert {size for size, _, _ in pieces} == {3, 5, 7}
+    assert max(products for _, products, _ in pieces) >= 80
+    assert [piece for piece in pieces if piece[2]] == []
 
 
 @serves

@@ -32,6 +32,9 @@ SATURATION = (0.3, 1.5)
 NOISE = (0.0, 0.03)
 """Standard deviation of the pixel noise, on the scale where white is 1."""
 
+WARP_NUMBERS, COLOR_NUMBERS = 6, 5
+"""How many random numbers the map of an image and the change of a batch's colours take."""
+
 SMALLEST_SPREAD = 1e-30  # keeps 0 / 0 out of the hue of grey pixels
 
 
@@ -92,17 +95,26 @@ def augment(images: Tensor, *, generator: torch.Generator) -> Tensor:
 
 def draw_warps(count: int, *, generator: torch.Generator) -> Warps:
     """Draw the affine maps of `count` images, each parameter uniformly within the paper's range."""
-    largest = torch.tensor([TRANSLATION, TRANSLATION, ROTATION, ZOOM, SHEAR, SHEAR], device=generator.device)
-    signed = torch.rand(count, len(largest), generator=generator, device=generator.device).mul_(2).sub_(1)
+    return warps_of(torch.rand(count, WARP_NUMBERS, generator=generator, device=generator.device))
+
+
+def warps_of(units: Tensor) -> Warps:
+    """The affine maps that random numbers [B, WARP_NUMBERS], uniform in [0, 1), stand for."""
+    largest = units.new_tensor([TRANSLATION, TRANSLATION, ROTATION, ZOOM, SHEAR, SHEAR])
+    signed = units.mul(2).sub_(1)
     shift_x, shift_y, angle, zoom, shear_x, shear_y = (signed * largest).unbind(1)
     return Warps(shift_x, shift_y, angle, 1 + zoom, shear_x, shear_y)
 
 
 def draw_colors(*, generator: torch.Generator) -> Colors:
     """Draw one change of colours, each parameter uniformly within the paper's range."""
+    return colors_of(torch.rand(COLOR_NUMBERS, generator=generator, device=generator.device).tolist())
+
+
+def colors_of(units: Sequence[float]) -> Colors:
+    """The change of colours that COLOR_NUMBERS random numbers, uniform in [0, 1), stand for."""
     ranges = ((-BRIGHTNESS, BRIGHTNESS), CONTRAST, (-HUE, HUE), SATURATION, NOISE)
-    shares = torch.rand(len(ranges), generator=generator, device=generator.device).tolist()
-    return Colors(*(low + (high - low) * share for (low, high), share in zip(ranges, shares, strict=True)))
+    return Colors(*(low + (high - low) * share for (low, high), share in zip(ranges, units, strict=True)))
 
 
 def warp(images: Tensor, warps: Warps) -> Tensor:

@@ -12,7 +12,7 @@ All arrays are flat. A batch that is no multiple of L is filled up with copies o
 set to zero by `mask` [N]: 1 for an image of the batch, 0 for a copy.
 
 From the bottom up: `emit` writes machine instructions, `vector` gives numba a type for one register, `convolution` has
-the innermost loops, `block` and `dense` the layers, `rules` the updates, `pixels` the way from bytes to lanes, and
-`training` puts them together. `choice` says how many lanes and which tiles suit a processor, `cache` where compiled
-code is kept.
+the innermost loops, `block` and `dense` the layers, `rules` the updates, `pixels` the way from bytes to lanes,
+`mersenne` random numbers, and `training` puts them together. `choice` says how many lanes and which tiles suit a
+processor, `cache` where compiled code is kept.
 """

@@ -179,16 +179,13 @@ def backward_kernel(choice: Choice, filter_size: int):
 
 @cache
 def _backward(L, K, channels, pixels, weight_channels, weight_pixels):
-    reach, whole = K // 2, K == 3
-    rows = K if whole else 1
-    turned = (L, K, channels, pixels, 1)
-    several = (L, K, weight_channels, weight_pixels, rows)
-    single = (L, K, 1, weight_pixels, rows)
+    reach = K // 2
+    turned, weights = (L, K, channels, pixels, 1), (L, K, weight_channels, weight_pixels)
 
     @compiled
     def backward(G, IC, OC, H, W, pool, images, x, w, out, peaks, g, found, sums, mask, scratch, dx, dw, db):
         x_row, out_row = IC * W * L, OC * W * L
-        shape, turned_shape = (IC, OC, W), (OC, IC, W, K * K, IC * K * K)
+        shape, turned_shape = (IC, OC, H, W), (OC, IC, W, K * K, IC * K * K)
         zero = like(L, x, 0.0)
         dw[:] = 0
         db[:] = 0
@@ -204,28 +201,25 @@ def _backward(L, K, channels, pixels, weight_channels, weight_pixels):
                         start = group * H * out_row + at
                         source = ((group * (H // 2) + pair) * OC + c) * (W // 2) * L
                         for i in range(0, W * L, 2 * L):
-                            # the gradient goes to the first of the four values that is the peak
+                            # the gradient goes to the first of the four values that is the peak; all four are
+                            # loaded before any is stored, as rows lie where they get into each other's way
                             peak = load(L, peaks, source + i // 2)
                             rest = load(L, g, source + i // 2) * scale
-                            v = load(L, out, start + i)
-                            r = fma(v, slope, offset) + if_equal(v, peak, rest, zero)
-                            rest = if_equal(v, peak, zero, rest)
-                            store(scratch, at + i, r)
-                            bias0 = bias0 + r
-                            v = load(L, out, start + i + L)
-                            r = fma(v, slope, offset) + if_equal(v, peak, rest, zero)
-                            rest = if_equal(v, peak, zero, rest)
-                            store(scratch, at + i + L, r)
-                            bias1 = bias1 + r
-                            v = load(L, out, start + out_row + i)
-                            r = fma(v, slope, offset) + if_equal(v, peak, rest, zero)
-                            rest = if_equal(v, peak, zero, rest)
-                            store(scratch, at + out_row + i, r)
-                            bias0 = bias0 + r
-                            v = load(L, out, start + out_row + i + L)
-                            r = fma(v, slope, offset) + if_equal(v, peak, rest, zero)
-                            store(scratch, at + out_row + i + L, r)
-                            bias1 = bias1 + r
+                            v0, v1 = load(L, out, start + i), load(L, out, start + i + L)
+                            v2 = load(L, out, start + out_row + i)
+                            v3 = load(L, out, start + out_row + i + L)
+                            r0 = fma(v0, slope, offset) + if_equal(v0, peak, rest, zero)
+                            rest = if_equal(v0, peak, zero, rest)
+                            r1 = fma(v1, slope, offset) + if_equal(v1, peak, rest, zero)
+                            rest = if_equal(v1, peak, zero, rest)
+                            r2 = fma(v2, slope, offset) + if_equal(v2, peak, rest, zero)
+                            rest = if_equal(v2, peak, zero, rest)
+                            r3 = fma(v3, slope, offset) + if_equal(v3, peak, rest, zero)
+                            bias0, bias1 = bias0 + (r0 + r2), bias1 + (r1 + r3)
+                            store(scratch, at + i, r0)
+                            store(scratch, at + i + L, r1)
+                            store(scratch, at + out_row + i, r2)
+                            store(scratch, at + out_row + i + L, r3)
                 else:
                     for y in range(H):
                         at = y * out_row + c * W * L
@@ -235,19 +229,7 @@ def _backward(L, K, channels, pixels, weight_channels, weight_pixels):
                             store(scratch, at + i, r)
                             bias0 = bias0 + r
                 db[c] += total(bias0 + bias1)
-            for i in range(IC):
-                x_at = (group * H - reach) * x_row + i * W * L
-                many = OC - OC % weight_channels
-                for ky in range(0, K, rows):
-                    first = reach if whole else max(0, reach - ky)
-                    stop = H - reach if whole else min(H, H + reach - ky)
-                    x_from = x_at + ky * x_row
-                    for o in range(0, many, weight_channels):
-                        at = ((o * IC + i) * K + ky) * K
-                        weight_gradient(x, x_from, scratch, o * W * L, dw, at, first, stop, shape, several)
-                    for o in range(many, OC):
-                        at = ((o * IC + i) * K + ky) * K
-                        weight_gradient(x, x_from, scratch, o * W * L, dw, at, first, stop, shape, single)
+            weight_gradient(x, group * H * x_row, scratch, dw, shape, weights)
             if images:
                 for y in range(H):
                     first, stop = max(0, reach - y), min(K, H + reach - y)

@@ -40,7 +40,7 @@ def _with_32_registers(lanes: int) -> Choice:
     return Choice(
         lanes,
         convolution={1: (4, 4), 3: (4, 4), 5: (4, 4), 7: (4, 4)},
-        weights={1: (4, 2), 3: (2, 2), 5: (4, 2), 7: (2, 4)},
+        weights={1: (4, 2), 3: (4, 2), 5: (4, 2), 7: (2, 4)},
         product=(4, 4),
         dot=(4, 4),
     )
@@ -49,10 +49,10 @@ def _with_32_registers(lanes: int) -> Choice:
 def _with_16_registers(lanes: int) -> Choice:
     return Choice(
         lanes,
-        convolution={1: (4, 2), 3: (4, 2), 5: (4, 2), 7: (2, 4)},
-        weights={1: (4, 2), 3: (1, 2), 5: (2, 4), 7: (1, 4)},
-        product=(4, 2),
-        dot=(2, 4),
+        convolution=dict.fromkeys(FILTER_SIZES, (3, 4)),
+        weights={1: (4, 2), 3: (3, 4), 5: (2, 4), 7: (1, 4)},
+        product=(6, 2),
+        dot=(3, 4),
     )
 
 

@@ -10,14 +10,12 @@ Arrays are flat and in lanes, [G, H, C, W, L] (see the package); `x_at` and the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from numba.core import types
 
 from weightprint.training.fast.emit import Emitter, Value, integers, intrinsic
 
 _FIVE = types.UniTuple(types.int64, 5)
-_THREE = types.UniTuple(types.int64, 3)
+_FOUR = types.UniTuple(types.int64, 4)
 
 
 @intrinsic(prefer_literal=True)
@@ -50,6 +48,7 @@ def convolve_row(typing_context, x, x_at, w, out, out_at, ky_first, ky_stop, sha
                 filter_row = builder.sub(emit.number(K - 1), ky) if turned else ky
                 lines = [emit.at(f, emit.index((i, w_input), (filter_row, K))) for f in filters]
                 for kx in range(K):
+                    x_line = emit.anew(x_line)
                     ws = [emit.broadcast(line, K - 1 - kx if turned else kx) for line in lines]
                     for p in range(pixels):
                         source = p + kx - reach
@@ -74,65 +73,66 @@ def convolve_row(typing_context, x, x_at, w, out, out_at, ky_first, ky_stop, sha
 
 
 @intrinsic(prefer_literal=True)
-def weight_gradient(typing_context, x, x_at, d, d_at, dw, dw_at, y_first, y_stop, shape, spec):
-    """Adds to dw, of some output channels, one input channel and one row of the filter or all of them, the sum over
-    pixels and lanes of d · x.
+def weight_gradient(typing_context, x, x_at, d, dw, shape, spec):
+    """Adds to dw [OC, IC, K, K] the sum over pixels and lanes of d · x, of one group of images.
 
-    A small filter is taken whole, so that each value of d that is loaded serves more than a row of it.
+    A few output channels and one input channel are used for all that they are needed for, while they are near; a row of
+    the filter at a time has its sums in registers.
 
-    x_at:   of row ky - K // 2, the input channel, pixel 0; ky is the filter's row, or 0 for the whole filter
-    d_at:   of row 0, the first output channel, pixel 0
-    dw_at:  of the first output channel, the input channel, ky and kx 0
-    y_first, y_stop: the rows of d where the filter's row, or all of them, lie on the image
-    shape:  input channels, output channels, width
-    spec:   L, K, output channels and pixels of a tile, 1 or K rows of the filter
+    x_at:   of the group's images; d has this group alone
+    shape:  input channels, output channels, height, width
+    spec:   L, K, output channels and pixels of a tile
     """
-    L, K, channels, pixels, rows = integers(spec)
+    L, K, channels, pixels = integers(spec)
     reach = K // 2
 
     def codegen(context, builder, signature, args):
         emit = Emitter(context, builder, x.dtype, L)
-        x_data, d_data, dw_data = (emit.begin(kind, args[i], args[i + 1]) for i, kind in ((0, x), (2, d), (4, dw)))
-        inputs, outputs, width = emit.unpack(args[8])
+        x_data, d_data, dw_data = emit.begin(x, args[0], args[1]), emit.data(d, args[2]), emit.data(dw, args[3])
+        inputs, outputs, height, width = emit.unpack(args[4])
         channel_stride = emit.product(width, L)
         x_stride, d_stride = emit.product(inputs, channel_stride), emit.product(outputs, channel_stride)
-        cells = [(o, ky, kx) for o in range(channels) for ky in range(rows) for kx in range(K)]
-        sums = dict(zip(cells, emit.accumulators(len(cells)), strict=True))
 
-        def tile(x_lines: Mapping[int, Value], d_line: Value, pixel: Value, left: bool, right: bool) -> None:
+        def tile(x_line: Value, d_line: Value, sums: list, pixel: Value, left: bool, right: bool) -> None:
             at = emit.product(pixel, L)
-            x_tiles = {ky: emit.at(line, at) for ky, line in x_lines.items()}
-            d_tiles = [emit.at(d_line, emit.index((o, channel_stride), (at,))) for o in range(channels)]
+            x_tile, d_tile = emit.at(x_line, at), emit.at(d_line, at)
+            d_tiles = [emit.at(d_tile, emit.product(o, channel_stride)) for o in range(len(sums))]
             for p in range(pixels):
-                ds = [emit.load(d_tile, p * L) for d_tile in d_tiles]
-                for ky, x_tile in x_tiles.items():
-                    for kx in range(K):
-                        source = p + kx - reach
-                        if not _beyond(source, pixels, left, right):
-                            value = emit.load(x_tile, source * L)
-                            for o in range(channels):
-                                emit.accumulate(ds[o], value, sums[o, ky, kx])
+                if not (left or right):  # there are the most values to keep
+                    x_tile = emit.anew(x_tile)
+                ds = [emit.load(start, p * L) for start in d_tiles]
+                for kx in range(K):
+                    source = p + kx - reach
+                    if not _beyond(source, pixels, left, right):
+                        value = emit.load(x_tile, source * L)
+                        for o, row in enumerate(sums):
+                            emit.accumulate(ds[o], value, row[kx])
 
-        def row(y: Value, filter_rows: range) -> None:
-            lines = {ky: emit.at(x_data, emit.product(builder.add(y, emit.number(ky)), x_stride)) for ky in filter_rows}
-            d_line = emit.at(d_data, emit.product(y, d_stride))
-            emit.tiles(width, pixels, lambda *where: tile(lines, d_line, *where))
+        def filter_row(first: Value, channels: int, i: Value, ky: Value) -> None:
+            sums = [emit.accumulators(K) for _ in range(channels)]
+            above = builder.sub(ky, emit.number(reach))
+            start = emit.larger(emit.number(0), builder.neg(above))
+            stop = emit.smaller(height, builder.sub(height, above))
+            with emit.loop(start, stop) as y:
+                x_line = emit.at(x_data, emit.index((builder.add(y, above), x_stride), (i, channel_stride)))
+                d_line = emit.at(d_data, emit.index((y, d_stride), (first, channel_stride)))
+                emit.tiles(width, pixels, lambda *where: tile(x_line, d_line, sums, *where))
+            cells = [(o, kx) for o in range(channels) for kx in range(K)]
+            for begin in range(0, len(cells), L):
+                part = cells[begin : begin + L]
+                found = emit.lane_sums([builder.load(sums[o][kx]) for o, kx in part])
+                for (o, kx), number in zip(part, found, strict=True):
+                    kernel = emit.index((builder.add(first, emit.number(o)), inputs), (i,))
+                    emit.add_to(dw_data, emit.index((kernel, K * K), (ky, K), (kx,)), number)
 
-        with emit.loop(args[6], args[7]) as y:
-            row(y, range(rows))
-        if rows > 1:
-            for beyond in range(1, reach + 1):  # so many rows of the filter lie above, or below, the image
-                row(builder.sub(args[6], emit.number(beyond)), range(beyond, K))
-                row(builder.add(args[7], emit.number(beyond - 1)), range(K - beyond))
-        for start in range(0, len(cells), L):
-            part = cells[start : start + L]
-            found = emit.lane_sums([builder.load(sums[cell]) for cell in part])
-            for (o, ky, kx), number in zip(part, found, strict=True):
-                emit.add_to(dw_data, emit.index((o, inputs, K * K), (ky * K + kx,)), number)
+        def some(first: Value, channels: int) -> None:
+            with emit.loop(0, inputs) as i, emit.loop(0, K) as ky:
+                filter_row(first, channels, i, ky)
+
+        emit.blocks(outputs, channels, some)
         return context.get_dummy_value()
 
-    integer = types.int64
-    return types.void(x, integer, d, integer, dw, integer, integer, integer, _THREE, spec), codegen
+    return types.void(x, types.int64, d, dw, _FOUR, spec), codegen
 
 
 def _beyond(source: int, pixels: int, left: bool, right: bool) -> bool:

@@ -52,6 +52,12 @@ class Emitter:
             total = self.builder.add(total, self.product(*term))
         return total
 
+    def larger(self, a: Value, b: Value) -> Value:
+        return self.builder.select(self.builder.icmp_signed(">", a, b), a, b)
+
+    def smaller(self, a: Value, b: Value) -> Value:
+        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
+
     def unpack(self, value: Value) -> list[Value]:
         """The entries of a tuple."""
         return cgutils.unpack_tuple(self.builder, value)
@@ -68,6 +74,12 @@ class Emitter:
 
     def at(self, pointer: Value, index: int | Value) -> Value:
         return self.builder.gep(pointer, [self.number(index)])
+
+    def anew(self, pointer: Value) -> Value:
+        """The same place, of which LLVM does not know that it is: what was loaded from it is loaded again when it is
+        needed again, and not kept in a register that sums need more."""
+        same = ir.FunctionType(pointer.type, [pointer.type])
+        return self.builder.asm(same, "", "=r,0", [pointer], side_effect=False)
 
     def load(self, pointer: Value, index: int | Value) -> Value:
         place = self.builder.bitcast(self.at(pointer, index), self.vector.as_pointer())
@@ -163,13 +175,21 @@ class Emitter:
         return _Loop(self.builder, self.number(start), self.number(stop), self.number(step))
 
     def blocks(self, count: Value, size: int, body: Callable[[Value, int], None]) -> None:
-        """body(first, size) for every `size` of `count` things, then body(first, 1) for each that is left over."""
-        whole = self.builder.mul(self.builder.sdiv(count, self.number(size)), self.number(size))
-        with self.loop(0, whole, size) as first:
-            body(first, size)
-        if size > 1:
-            with self.loop(whole, count) as first:
-                body(first, 1)
+        """body(first, n) for `count` things, n = `size` of them at a time, then 2, then 1.
+
+        With threes a single one that would be left over and a three become two twos: one alone keeps few sums busy.
+        """
+        b, rest = self.builder, self.builder.srem(count, self.number(size))
+        if size == 3:
+            rest = b.select(b.icmp_signed("==", rest, self.number(1)), self.number(4), rest)
+        start = self.number(0)
+        stop = self.larger(start, b.sub(count, rest))
+        for step in sorted({size, 2, 1} - set(range(size + 1, 3)), reverse=True):
+            if step < size:
+                stop = b.add(start, b.mul(b.sdiv(b.sub(count, start), self.number(step)), self.number(step)))
+            with self.loop(start, stop, step) as first:
+                body(first, step)
+            start = stop
 
     def tiles(self, width: Value, pixels: int, body: Callable[[Value, bool, bool], None]) -> None:
         """body(first pixel, at the left border, at the right border) for every tile of a row of at least two tiles."""

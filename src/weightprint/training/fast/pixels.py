@@ -13,10 +13,10 @@ from weightprint.training.fast.emit import Emitter, integers, intrinsic
 
 @intrinsic(prefer_literal=True)
 def _pixels_tile(typing_context, images, starts, first, at, out, out_at, spec):
-    """L neighbouring bytes of each of L images, as L vectors over images.
+    """L neighbouring pixels of each of L images, as vectors over images.
 
-    starts: [N] where in `images` each begins; first: of the L images; at: of the L bytes, counted from a row's begin;
-    out_at: of the row in `out`; spec: L, channels, width
+    starts: [N] where in `images` each begins; first: of the L images; at: of the pixels' bytes, counted from there;
+    out_at: of the pixels in `out`, channel 0; spec: L, channels, width
     """
     L, channels, width = integers(spec)
 
@@ -25,18 +25,20 @@ def _pixels_tile(typing_context, images, starts, first, at, out, out_at, spec):
         image_data, start_data = emit.data(images, args[0]), emit.data(starts, args[1])
         target = emit.at(emit.data(out, args[4]), args[5])
         some_bytes = ir.VectorType(ir.IntType(8), L)
-        rows = []
+        places = []
         for i in range(L):
             start = builder.load(emit.at(start_data, builder.add(args[2], emit.number(i))))
-            place = builder.bitcast(emit.at(image_data, builder.add(start, args[3])), some_bytes.as_pointer())
-            rows.append(builder.load(place, align=1))
-        for j, column in enumerate(_transposed(emit, rows)):
-            whole = builder.zext(column, ir.VectorType(ir.IntType(32), L))
-            value = builder.fdiv(builder.sitofp(whole, emit.vector), ir.Constant(emit.vector, [255.0] * L))
-            within = builder.urem(builder.add(args[3], emit.number(j)), emit.number(channels * width))
-            pixel = builder.udiv(within, emit.number(channels))
-            channel = builder.urem(within, emit.number(channels))
-            emit.store(value, target, emit.index((channel, width * L), (pixel, L)))
+            places.append(emit.at(image_data, builder.add(start, args[3])))
+        for part in range(channels):
+            rows = [
+                builder.load(builder.bitcast(emit.at(place, part * L), some_bytes.as_pointer()), align=1)
+                for place in places
+            ]
+            for j, column in enumerate(_transposed(emit, rows)):
+                whole = builder.sitofp(builder.zext(column, ir.VectorType(ir.IntType(32), L)), emit.vector)
+                pixel, channel = divmod(part * L + j, channels)
+                value = builder.fmul(whole, ir.Constant(emit.vector, [1 / 255] * L))
+                emit.store(value, target, (channel * width + pixel) * L)
         return context.get_dummy_value()
 
     return types.void(images, starts, types.int64, types.int64, out, types.int64, spec), codegen
@@ -55,7 +57,7 @@ def _transposed(emit: Emitter, rows: list) -> list:
 
 @cache
 def pixels_kernel(L, height, width, channels):
-    """pixels(images, starts [G · L], out): bytes of the images that begin at `starts`, divided by 255."""
+    """pixels(images, starts [G · L], out): bytes of the images that begin at `starts`, as shares of 255."""
     spec = (L, channels, width)
 
     @compiled
@@ -63,7 +65,7 @@ def pixels_kernel(L, height, width, channels):
         for g in range(len(starts) // L):
             for y in range(height):
                 row = (g * height + y) * channels * width * L
-                for at in range(0, width * channels, L):
-                    _pixels_tile(images, starts, g * L, y * width * channels + at, out, row, spec)
+                for x in range(0, width, L):
+                    _pixels_tile(images, starts, g * L, (y * width + x) * channels, out, row + x * L, spec)
 
     return pixels

@@ -218,5 +218,37 @@ def expm1(typing_context, a):
     return a(a), codegen
 
 
+@intrinsic
+def log(typing_context, a):
+    """The natural logarithm of positive, normal float32 numbers.
+
+    With a = 2ⁿ · m, m between √½ and √2, and s = (m - 1) / (m + 1) it is n · ln 2 + 2 (s + s³/3 + s⁵/5 + …).
+    """
+    lowest = 0x3F3504F3  # the bits of √½
+
+    def codegen(context, builder, sig, args):
+        emit = _emitter(context, builder, a)
+        whole = ir.VectorType(ir.IntType(32), a.lanes)
+
+        def const(number: float) -> Any:
+            return ir.Constant(emit.vector, [number] * a.lanes)
+
+        def integer(number: int) -> Any:
+            return ir.Constant(whole, [number] * a.lanes)
+
+        bits = builder.bitcast(args[0], whole)
+        n = builder.ashr(builder.sub(bits, integer(lowest)), integer(23))
+        m = builder.bitcast(builder.sub(bits, builder.shl(n, integer(23))), emit.vector)
+        s = builder.fdiv(builder.fsub(m, const(1.0)), builder.fadd(m, const(1.0)))
+        square = builder.fmul(s, s)
+        series = const(2 / 11)
+        for power in (9, 7, 5, 3):
+            series = emit.call("fmuladd", series, square, const(2 / power))
+        series = emit.call("fmuladd", builder.fmul(series, square), s, builder.fadd(s, s))
+        return emit.call("fmuladd", builder.sitofp(n, emit.vector), const(math.log(2)), series)
+
+    return a(a), codegen
+
+
 _HIGH_LN2 = 355 / 512
 """ln 2 in so few bits that its product with a whole number of the exponent's size is exact."""
