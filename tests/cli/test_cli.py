@@ -21,7 +21,7 @@ COMMANDS = list(commands(cli.app))
 
 
 def test_the_commands_of_the_documentation_are_there():
-    zoos = {"demo", "sample", "merge", "info", "verify", "push", "pull", "export folder"}
+    zoos = {"demo", "sample", "merge", "info", "verify", "push", "pull", "export folder", "export nws", "import nws"}
     weights = {"fit", "evaluate", "bench", "study", "compare", "inspect"}
     assert zoos | weights | {"data list", "data fetch", "data add"} <= set(COMMANDS)
 

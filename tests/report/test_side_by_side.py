@@ -12,7 +12,7 @@ import pytest
 from weightprint.cli import main as cli
 from weightprint.errors import CorruptFile, ReportError
 from weightprint.evaluation.intervals import wilson
-from weightprint.report.pairs import difference_of
+from weightprint.report.differences import difference_of
 from weightprint.report.side_by_side import MARK, compare_reports
 from weightprint.study import COLUMNS
 

@@ -71,7 +71,9 @@ def studied(planted_path, tmp_path_factory) -> tuple[Path, dict, dict]:
     with open(shared / "studied.lock", "wb") as lock, pytest.MonkeyPatch.context() as patch:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
-            patch.setitem(study.BUDGETS, "quick", study.Budget("quick", (0,), (0,), 2, (), (100,), 1.0, 1.0, False, 2))
+            patch.setitem(
+                study.BUDGETS, "quick", study.Budget("quick", (0,), (0,), 2, (), (100,), 1.0, 1.0, False, 4, 1)
+            )
             folder.mkdir()
             answers = [run_study(planted_path, folder, budget="quick", workers=1) for _ in range(2)]
             done.write_text(json.dumps(answers))

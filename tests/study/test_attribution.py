@@ -9,8 +9,8 @@ from weightprint.report import findings
 from weightprint.study.attribution import CHECKS, SHARE, Attribution, distinct, group_of, run_attribution
 from weightprint.study.cells import Cell, Cells
 from weightprint.study.plans import Planned, rows
-from weightprint.study.table import LAST, read_table
-from weightprint.study.trials import candidates, fit_trees, training_of
+from weightprint.study.table import read_table
+from weightprint.study.trial import Trial
 from weightprint.zoo import Zoo, in_test_part
 
 ASKED = Attribution("optimizer", iterations=20)
@@ -44,14 +44,14 @@ def test_the_layer_that_carries_the_plant_carries_the_verdict_and_the_others_do_
 
 
 def test_parts_and_base_sum_to_the_log_odds_that_the_meta_classifier_gives(found, whole):
-    training, target = training_of(whole, "optimizer", "later-half", lambda r: not in_test_part(r.identity), {})
-    whole = distinct(whole, training)
-    head = fit_trees(whole, training, target, model="layer_trees", iterations=ASKED.iterations)
-    testing = {one.run.number: one for one in candidates(whole, "optimizer", LAST, lambda r: True, {})}
+    trial = Trial("optimizer", model="layer_trees", iterations=ASKED.iterations)
+    whole = distinct(whole, [i for i, run in enumerate(whole.runs) if not in_test_part(run.identity)])
+    meta = trial.build().fit(trial.split(whole.readable(), 0)[0])
+    head, target = meta.heads_["optimizer"], meta.target_
+    place = {run.number: i for i, run in enumerate(whole.runs)}
     assert len(found["networks"]) > 5
     for network in found["networks"]:
-        one = testing[network["run"]]
-        chances = head.outputs(Table(whole.features[one.place, -1:], whole.names))[0]
+        chances = head.outputs(Table(whole.features[place[network["run"]], -1:], whole.names))[0]
         logs = np.log(chances)
         right = target.classes.index(network["class"])
         assert right == chances.argmax()

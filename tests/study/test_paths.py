@@ -3,10 +3,13 @@
 import dataclasses
 
 import numpy as np
+import polars as pl
 import pytest
 
+from weightprint.evaluation.answers import table as answers_table
+from weightprint.evaluation.answers import to_json
 from weightprint.report import findings
-from weightprint.study import own_accuracy
+from weightprint.study import run_accuracy
 from weightprint.study.cells import Cell, Cells
 from weightprint.study.neighbours import Embedding, Neighbours, run_embedding, run_neighbours
 from weightprint.study.plans import COLUMNS, Planned
@@ -108,14 +111,19 @@ def test_too_few_snapshots_for_a_picture_give_a_reason(table):
 
 def named_rows(table, folder, shares):
     """Rows for a headline that named each run in these shares of its splits."""
-    per_run = {str(run.number): ["adam", shares(run)] for run in table.runs}
+    right = [[shares(run) > split / 5 for run in table.runs] for split in range(5)]
+    runs = [run.identity for run in table.runs]
+    parts = [
+        answers_table(runs, [0] * len(runs), [int(not r) for r in of_split], classes=("adam", "sgd"), split=split)
+        for split, of_split in enumerate(right)
+    ]
+    kept = to_json(pl.concat(parts))
     headline = Planned("how_much", "headline", "optimizer", "layer_trees", "", ("",), Cell("trial", {"a": 1}))
     moments = Planned("when", "moments", "optimizer", "layer_trees", "4", (1, 4), Cell("trial", {"a": 2}))
     cells = Cells(folder, "zoo")
-    score = {"measure": "accuracy", "per_run": per_run}
-    cells.put(headline.cell, {"scores": [score]})
-    cells.put(moments.cell, {"scores": [score, score]})
-    return own_accuracy.rows([headline, moments], cells, table)
+    cells.put(headline.cell, {"answers": [kept]})
+    cells.put(moments.cell, {"answers": [kept, kept]})
+    return run_accuracy.rows([headline, moments], cells, table)
 
 
 def learns_well(table):
@@ -133,7 +141,7 @@ def test_runs_that_learn_better_are_compared_with_those_that_learn_worse_on_the_
     assert difference["value"] == pytest.approx(0.6)
     assert 0 < difference["low"] < 0.6 < difference["high"] <= 1
     assert difference["n_runs"] == len(table.runs)
-    assert "more often" in findings.own_accuracy(rows)
+    assert "more often" in findings.run_accuracy(rows)
     (mean,) = (r for r in rows if r["series"] == "mean test accuracy")  # of the moment that was trained on
     assert mean["x_number"] == 4
     accuracies = [r.measurements[3]["test_accuracy"] for r in table.runs]
@@ -145,4 +153,4 @@ def test_nothing_is_said_when_both_are_named_alike(table, tmp_path):
     rows = named_rows(table, tmp_path, lambda run: 1.0)
     (difference,) = (r for r in rows if r["series"] == "difference")
     assert difference["low"] < 0 < difference["high"]
-    assert findings.own_accuracy(rows) == ""
+    assert findings.run_accuracy(rows) == ""

@@ -96,8 +96,7 @@ def test_every_zoo_is_trained_on_and_tested_on_and_the_command_says_so(planted_p
     other = Path(shutil.copytree(planted_path, tmp_path / "other"))
     next(iter((other / "runs" / "0000").glob("*071*"))).unlink()  # another zoo by its runs
     monkeypatch.setattr(study, "QUESTIONS", (transfer,))
-    monkeypatch.setattr(transfer, "ACROSS", ())
-    quick = dataclasses.replace(study.BUDGETS["quick"], properties=2)
+    quick = dataclasses.replace(study.BUDGETS["quick"], properties=4, left_out=0)
     monkeypatch.setitem(study.BUDGETS, "quick", quick)
     document = run_study(planted_path, tmp_path / "report", budget="quick", workers=1, against=[other])
     rows = pl.read_parquet(document["results"]).filter(pl.col("property") == "optimizer")

@@ -19,6 +19,7 @@ from weightprint.cli.demo import demo
 from weightprint.cli.evaluate import evaluate
 from weightprint.cli.export import export_app
 from weightprint.cli.fit import fit
+from weightprint.cli.import_zoo import import_app
 from weightprint.cli.info import info
 from weightprint.cli.inspect import inspect
 from weightprint.cli.merge import merge
@@ -39,6 +40,7 @@ app = App(
 )
 for command in (demo, sample, merge, info, verify, fit, evaluate, bench, study, compare, inspect, recover, push, pull):
     app.command(command)
+app.command(import_app)
 app.command(export_app)
 app.command(data_app)
 

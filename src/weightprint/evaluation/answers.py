@@ -100,17 +100,33 @@ def from_rows(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame([dict(row) for row in rows], schema=SCHEMA)
 
 
+def to_json(answers: pl.DataFrame) -> dict[str, Any]:
+    """A table as small JSON: columns of one value once ("same"), the others as lists ("columns")."""
+    alike = [name for name in answers.columns if name != "run" and answers[name].n_unique() == 1]
+    return {
+        "same": answers.select(alike).row(0, named=True),
+        "columns": answers.drop(alike).to_dict(as_series=False),
+    }
+
+
+def from_json(kept: Mapping[str, Any]) -> pl.DataFrame:
+    """The table that `to_json` made small; columns that it does not have are null."""
+    n = len(kept["columns"]["run"])
+    columns = {**{name: [value] * n for name, value in kept["same"].items()}, **kept["columns"]}
+    return pl.DataFrame({name: columns.get(name, [None] * n) for name in SCHEMA}, schema=SCHEMA)
+
+
 def one_kind(answers: pl.DataFrame) -> str:
     """Whether they are classes or values. Raises MetaError without an answer, or for answers of several properties."""
     if not len(answers):
         raise MetaError("there are no answers", hint="judge by runs that were not trained on")
-    found = answers.select("property", "kind").unique(maintain_order=True)
-    if len(found) > 1:
-        names = sorted({*found["property"], *found["kind"]})
+    kinds = answers.select("property", "kind").unique(maintain_order=True)
+    if len(kinds) > 1:
+        names = sorted({*kinds["property"], *kinds["kind"]})
         raise MetaError(
             f"models of different targets cannot be compared: {', '.join(names)}", hint="fit them to one property"
         )
-    return found["kind"][0]
+    return kinds["kind"][0]
 
 
 def common_classes(answers: pl.DataFrame) -> tuple[list[Any], pl.DataFrame]:
@@ -125,15 +141,15 @@ def common_classes(answers: pl.DataFrame) -> tuple[list[Any], pl.DataFrame]:
     place = {text: i for i, text in enumerate(ordered)}
     parts = []
     for names in lists:
-        own = answers.filter(pl.col("classes") == pl.lit(names, dtype=pl.List(pl.String)))
+        of_fit = answers.filter(pl.col("classes") == pl.lit(names, dtype=pl.List(pl.String)))
         to = np.array([place[text] for text in names])
-        widened = [None if row is None else _spread(row, to, len(ordered)) for row in own["probabilities"].to_list()]
+        widened = [None if row is None else _spread(row, to, len(ordered)) for row in of_fit["probabilities"].to_list()]
         parts.append(
-            own.with_columns(
-                pl.Series("truth", to[own["truth"].to_numpy().astype(int)].astype(np.float64)),
-                pl.Series("answer", to[own["answer"].to_numpy().astype(int)].astype(np.float64)),
+            of_fit.with_columns(
+                pl.Series("truth", to[of_fit["truth"].to_numpy().astype(int)].astype(np.float64)),
+                pl.Series("answer", to[of_fit["answer"].to_numpy().astype(int)].astype(np.float64)),
                 pl.Series("probabilities", widened, dtype=SCHEMA["probabilities"]),
-                pl.Series("classes", [ordered] * len(own), dtype=SCHEMA["classes"]),
+                pl.Series("classes", [ordered] * len(of_fit), dtype=SCHEMA["classes"]),
             )
         )
     return classes, pl.concat(parts)

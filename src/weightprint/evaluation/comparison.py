@@ -6,6 +6,7 @@ than either accuracy. A run counts once, however many splits test it: see `weigh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -58,27 +59,27 @@ def compare_answers(answers: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     kind = one_kind(pl.concat(answers.values()) if answers else pl.DataFrame())
     classification = kind == CLASSIFICATION
     shared = None
-    for own in answers.values():
-        taken = own.select(TEST).unique()
+    for answers_of_model in answers.values():
+        taken = answers_of_model.select(TEST).unique()
         shared = taken if shared is None else shared.join(taken, on=TEST)
     if shared is None or not len(shared):
         raise MetaError(
             "no run is left that all models can be judged by", hint="compare models fitted on the same training runs"
         )
-    common = {name: own.join(shared, on=TEST, how="semi") for name, own in answers.items()}
-    found = {name: _Runs.of(own) for name, own in common.items()}
+    common = {name: answers_of_model.join(shared, on=TEST, how="semi") for name, answers_of_model in answers.items()}
+    found = {name: _Runs.of(answers_of_model) for name, answers_of_model in common.items()}
     first = next(iter(common.values()))
-    tested = {run for own in answers.values() for run in own["run"]}
+    tested = {run for answers_of_model in answers.values() for run in answers_of_model["run"]}
     return {
         "property": first["property"][0],
         "kind": kind,
         "measure": "accuracy" if classification else "mae",
         "n_runs": shared["run"].n_unique(),
-        "n_splits": pl.concat([own["split"] for own in answers.values()]).n_unique(),
+        "n_splits": pl.concat([answers_of_model["split"] for answers_of_model in answers.values()]).n_unique(),
         "n_not_common": len(tested - set(shared["run"])),
         "models": [
-            {"name": name, "reads": common[name]["reads"][0], **_score(own, classification)}
-            for name, own in found.items()
+            {"name": name, "reads": common[name]["reads"][0], **_score(answers_of_model, classification)}
+            for name, answers_of_model in found.items()
         ],
         "pairs": [_pair(a, b, found[a], found[b], classification) for a, b in combinations(found, 2)],
     }
@@ -95,6 +96,22 @@ def difference(model: pl.DataFrame, reference: pl.DataFrame) -> dict[str, Any] |
     found = compare_answers({"model": model, "reference": reference})
     pair = {name: value for name, value in found["pairs"][0].items() if name not in ("a", "b")}
     return {"measure": found["measure"], "n_runs": found["n_runs"], **pair}
+
+
+def independent_difference(a: tuple[float, float, float], b: tuple[float, float, float]) -> tuple[float, float, float]:
+    """The value of a less that of b, and the ends of its 95 % interval when both stand on runs that are independent.
+
+    a, b: a value and the ends of its own interval
+
+    With d = a − b and intervals [l, u]: d − √((a − lₐ)² + (u_b − b)²) and d + √((uₐ − a)² + (b − l_b)²).
+    Source: R. G. Newcombe, Statistics in Medicine 17 (1998), 873–890, method 10, for shares with Wilson's intervals;
+    G. Y. Zou and A. Donner, Statistics in Medicine 27 (2008), 1693–1702, for any others, such as the bootstrap's.
+    """
+    (value_a, low_a, high_a), (value_b, low_b, high_b) = a, b
+    difference = value_a - value_b
+    down = math.hypot(max(0.0, value_a - low_a), max(0.0, high_b - value_b))
+    up = math.hypot(max(0.0, high_a - value_a), max(0.0, value_b - low_b))
+    return difference, difference - down, difference + up
 
 
 def _score(runs: _Runs, classification: bool) -> dict[str, Any]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-
-Z95 = 1.959963984540054
-"""The 97.5 % quantile of the normal distribution: two-sided 95 % intervals."""
 
 RESAMPLES = 2000
 """Bootstrap resamples; the ends of a 95 % percentile interval then rest on 50 each."""
@@ -25,29 +23,25 @@ defined."""
 
 
 def wilson(successes: float, n: int) -> Interval:
-    """The 95 % Wilson score interval of a share `successes` / `n`; successes may be a sum of shares.
+    """The 95 % Wilson score interval of a share `successes` / `n`; (0, 1) when n is 0.
 
-    Source: E. B. Wilson, Journal of the American Statistical Association 22 (1927), 209–212. (0, 1) when n is 0.
+    Successes may be a sum of shares: a fraction gets the union of the intervals of the whole numbers beside it.
     """
-    if n == 0:
-        return 0.0, 1.0
-    share, z2 = successes / n, Z95**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(max(share * (1 - share), 0.0) / n + z2 / (4 * n * n))
-    return (0.0 if successes == 0 else middle - half), (1.0 if successes == n else middle + half)
+    return _binomial(math.floor(successes), n, "wilson")[0], _binomial(math.ceil(successes), n, "wilson")[1]
 
 
 def clopper_pearson(successes: int, n: int) -> Interval:
-    """The exact 95 % interval of a share `successes` / `n`; (0, 1) when n is 0.
+    """The exact 95 % interval of a share `successes` / `n`; (0, 1) when n is 0."""
+    return _binomial(successes, n, "exact")
 
-    Source: C. J. Clopper and E. S. Pearson, Biometrika 26 (1934), 404–413.
-    """
+
+def _binomial(successes: int, n: int, method: Literal["wilson", "exact"]) -> Interval:
     from scipy.stats import binomtest
 
     if n == 0:
         return 0.0, 1.0
-    found = binomtest(successes, n).proportion_ci(method="exact")
-    return float(found.low), float(found.high)
+    interval = binomtest(successes, n).proportion_ci(method=method)
+    return float(interval.low), float(interval.high)
 
 
 def bootstrap(statistic: Statistic, n: int, *, seed: int = 0) -> Interval | None:

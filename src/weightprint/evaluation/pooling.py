@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from weightprint.evaluation.scores import scores
+from weightprint.evaluation.scores import scores, scores_of_logarithms
 
 OF_ONE_SPLIT = ("per_class", "train_per_class")
 """Parts of an evaluation document that are not pooled."""
@@ -45,6 +45,5 @@ def pooled(documents: Sequence[Mapping[str, Any]], answers: pl.DataFrame) -> dic
     }
     document |= scores(answers)
     if "per_run_log10" in first:
-        logarithms = answers.with_columns(pl.col("truth").log10(), pl.col("answer").log10())
-        document["per_run_log10"] = scores(logarithms)["per_run"]
+        document["per_run_log10"] = scores_of_logarithms(answers)
     return document

@@ -35,6 +35,26 @@ def scores(answers: pl.DataFrame) -> dict[str, Any]:
     return {"per_run": _of_values(answers)}
 
 
+def scores_of_logarithms(answers: pl.DataFrame) -> dict[str, Any]:
+    """What `scores` says per run of the decimal logarithms of a regression's values."""
+    return scores(answers.with_columns(pl.col("truth").log10(), pl.col("answer").log10()))["per_run"]
+
+
+def score(answers: pl.DataFrame) -> dict[str, Any]:
+    """The one score of `scores` that stands for all, flat: "measure" ("accuracy", or "r2" of a regression), "value",
+    "low", "high", "chance", "majority", "n_runs", and of a classification "classes" and "confusion"."""
+    if one_kind(answers) == CLASSIFICATION:
+        found = _of_classes(answers)
+        per_run = found["per_run"]
+        measure, value, interval = "accuracy", per_run["accuracy"], per_run["interval"]
+    else:
+        found, per_run = {}, _of_values(answers, ("r2",))
+        measure, (value, interval) = "r2", per_run["r2"].values()
+    low, high = interval or (None, None)
+    known = {name: found.get(name) for name in ("chance", "majority", "classes", "confusion")}
+    return {"measure": measure, "value": value, "low": low, "high": high, "n_runs": per_run["n"], **known}
+
+
 def classification_scores(
     truth: npt.NDArray[np.intp], outputs: Sequence[npt.NDArray[np.float64]], classes: int, *, local: bool
 ) -> dict[str, Any]:
@@ -80,7 +100,7 @@ def share_interval(hits: npt.NDArray[np.float64], totals: npt.NDArray[np.float64
     shares = hits / totals
     if not ((totals == 1).all() and np.isin(hits, (0, 1)).all()):
         found = bootstrap_share(hits, totals)
-        if found is not None and found[0] < found[1]:
+        if found is not None and found[1] - found[0] > 1e-12:  # equal shares differ by rounding
             return found
     return wilson(float(shares.sum()), len(shares))
 
@@ -148,7 +168,7 @@ def _confusion(answers: pl.DataFrame, classes: int) -> list[list[float]]:
     return confusion.tolist()
 
 
-def _of_values(answers: pl.DataFrame) -> dict[str, Any]:
+def _of_values(answers: pl.DataFrame, wanted: Sequence[str] = MEASURES) -> dict[str, Any]:
     runs = per_run(answers)
     n = len(runs)
     truth, absolute, squared = (runs[name].to_numpy() for name in ("truth", "score", "square_error"))
@@ -175,6 +195,7 @@ def _of_values(answers: pl.DataFrame) -> dict[str, Any]:
         "kendall_tau": tau,
         "tau_ceiling": ceiling,
     }
+    measures = {name: measures[name] for name in wanted}
     intervals = bootstrap_each(measures, n)
     found = {name: {"value": finite(f(once)[0]), "interval": listed(intervals[name])} for name, f in measures.items()}
     return {"n": n, **found}

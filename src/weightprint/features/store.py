@@ -46,6 +46,8 @@ def read(
     starts:  where slices begin in what is left, int64 [T, K]; None for whole vectors
     length:  weights of a slice
 
+    A run with a method `held` is asked first: it may hold tables of its whole vectors in memory.
+
     Raises CorruptFile for a run that cannot be read, NotFinite for one whose weights are no numbers.
     """
 
@@ -62,6 +64,10 @@ def read(
             )
         )
 
+    if starts is None and hasattr(run, "held"):
+        table = run.held(features.name, snapshots, without)
+        if table is not None:
+            return table
     if run.checksum is None or features.name == "raw" or not features.weights:
         return compute(snapshots)
     key: list[Any] = [run.checksum, features.name, features.version, list(without)]

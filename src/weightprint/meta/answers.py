@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from weightprint.evaluation.answers import SLICE, SNAPSHOT, table
 from weightprint.evaluation.scores import read_classes
-from weightprint.meta.estimator import MetaClassifier
 from weightprint.meta.heads import Reading
 from weightprint.meta.targets import CLASSIFICATION
 from weightprint.meta.view import WHOLE, View
 from weightprint.zoo.readable import Readable
+
+if TYPE_CHECKING:
+    from weightprint.meta.estimator import MetaClassifier
 
 
 def read_answers(

@@ -85,10 +85,10 @@ def compare_splits(
             parts.setdefault(name, []).append(alone[name])
             most = excluded.setdefault(name, {})
             most.update({reason: max(count, most.get(reason, 0)) for reason, count in left_out.items()})
-        found = compare_answers(alone)
-        values = {model["name"]: model["value"] for model in found["models"]}
-        splits.append({"split_seed": seed, "n_runs": found["n_runs"], "values": values})
-    document = compare_answers({name: pl.concat(own) for name, own in parts.items()})
+        compared = compare_answers(alone)
+        values = {model["name"]: model["value"] for model in compared["models"]}
+        splits.append({"split_seed": seed, "n_runs": compared["n_runs"], "values": values})
+    document = compare_answers({name: pl.concat(of_model) for name, of_model in parts.items()})
     return {**_with_excluded(document, excluded), "splits": splits, "seconds": time.monotonic() - began}
 
 

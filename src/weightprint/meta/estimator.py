@@ -18,6 +18,7 @@ from weightprint.evaluation import scores as evaluation
 from weightprint.features import store
 from weightprint.features.table import Table, features_named
 from weightprint.meta import targets
+from weightprint.meta.answers import answers_of
 from weightprint.meta.heads import Head, Reading, count_classes, goals_of
 from weightprint.meta.learners.base import Examples, Learner, Vectors
 from weightprint.meta.targets import CLASSIFICATION, Target
@@ -149,7 +150,7 @@ class MetaClassifier(BaseEstimator):
         if self.learner.redraws:
             members = self._readable(members, excluded)
         else:
-            members, tables = self._read_all(members, excluded, "fit", self.view.draws)
+            members, tables, _ = self._read_all(members, excluded, "fit", self.view.draws)
         if not members:
             raise MetaError(
                 f"no run is left to fit on: {describe(excluded)}",
@@ -172,13 +173,13 @@ class MetaClassifier(BaseEstimator):
         runs: Sequence[Readable],
     ) -> Head:
         labelled = [i for i, member in enumerate(members) if member.labels[name]]
-        own = [members[i] for i in labelled]
-        target = Target.of(name, [member.labels[name] for member in own], measured=measured)
-        goals, scale = goals_of(target, [member.labels[name] for member in own])
+        labelled_members = [members[i] for i in labelled]
+        target = Target.of(name, [member.labels[name] for member in labelled_members], measured=measured)
+        goals, scale = goals_of(target, [member.labels[name] for member in labelled_members])
         learner = self.learner
         if learner.redraws:
-            reading = [member.weights for member in own]
-            layouts = [member.layout for member in own]
+            reading = [member.weights for member in labelled_members]
+            layouts = [member.layout for member in labelled_members]
             view = self.view
             examples: Any = Vectors(reading, layouts, goals, len(target.classes), view.part, view.length)
             if self.together and getattr(learner, "checkpoint", None):
@@ -186,7 +187,7 @@ class MetaClassifier(BaseEstimator):
         else:
             examples = self._examples(name, [tables[i] for i in labelled], goals, target)
         fitted = learner.fit(examples, seed=self.seed)
-        identities = tuple(member.run.identity for member in own)
+        identities = tuple(member.run.identity for member in labelled_members)
         return Head(target, scale, fitted, identities, count_classes(runs, target, identities))
 
     def _examples(self, name: str, tables: Sequence[Table], goals: Sequence[npt.NDArray], target: Target) -> Examples:
@@ -228,19 +229,22 @@ class MetaClassifier(BaseEstimator):
 
     def _read_all(
         self, members: Sequence[Member], excluded: Counter[str], purpose: str, count: int, *, spread: bool = False
-    ) -> tuple[list[Member], list[Table]]:
-        """The table of each run. One that is corrupt (with a warning) or not finite is left out and counted."""
-        kept, tables = [], []
+    ) -> tuple[list[Member], list[Table], list[npt.NDArray[np.int64] | None]]:
+        """The table of each run, and where its slices begin. One that is corrupt (with a warning) or not finite is left
+        out and counted."""
+        kept, tables, places = [], [], []
         for member in members:
             try:
-                tables.append(self._read_one(member, purpose, count, spread=spread)[0])
+                table, starts = self._read_one(member, purpose, count, spread=spread)
             except store.NotFinite:
                 excluded["not_finite"] += 1
             except CorruptFile as error:
                 report_corrupt(member.run, error, excluded)
             else:
                 kept.append(member)
-        return kept, tables
+                tables.append(table)
+                places.append(starts)
+        return kept, tables, places
 
     def _read_one(
         self, member: Member, purpose: str, count: int, *, spread: bool = False
@@ -286,24 +290,16 @@ class MetaClassifier(BaseEstimator):
         trained = self._trained() if held_out else None
         members, excluded = choose(runs, view, [name], trained=trained, filtered=held_out)
         readings = []
-        for member in members:
-            try:
-                table, starts = self._read_one(member, "slices", slices, spread=spread)
-            except store.NotFinite:
-                excluded["not_finite"] += 1
-                continue
-            except CorruptFile as error:
-                report_corrupt(member.run, error, excluded)
-                continue
-            found = head.outputs(table)
-            shape = (len(member.snapshots), 1) if starts is None else starts.shape
-            if len(found) == 1:  # one answer for all snapshots
-                outputs = np.tile(found, (*shape, 1))
-            else:
-                outputs = found.reshape(*shape, -1)
-            readings.append(
-                Reading(member.run, member.snapshots, member.labels[name], starts, outputs, member.layout, head.target)
-            )
+        together = 1 if self.learner.redraws else len(members) or 1  # tables of raw weights are too large to be held
+        for first in range(0, len(members), together):
+            part = members[first : first + together]
+            part, tables, starts = self._read_all(part, excluded, "slices", slices, spread=spread)
+            for member, places, outputs_of in zip(part, starts, _outputs(head, tables), strict=True):
+                shape = (len(member.snapshots), 1) if places is None else places.shape
+                # One answer for all snapshots, of features that are read once per run.
+                outputs = np.tile(outputs_of, (*shape, 1)) if len(outputs_of) == 1 else outputs_of.reshape(*shape, -1)
+                known = member.snapshots, member.labels[name], places, outputs, member.layout, head.target
+                readings.append(Reading(member.run, *known))
         return readings, _counted(excluded)
 
     def read_unseen(
@@ -359,8 +355,8 @@ class MetaClassifier(BaseEstimator):
     def score(self, runs: Iterable[Readable], y: None = None) -> float:
         """Accuracy per run, or R², over the runs that neither it nor their kin was fitted on. Raises as `evaluate`."""
         document = self.evaluate(runs)
-        found = document["per_run"].get("accuracy", document["per_run"].get("r2", {}))
-        value = found["value"] if isinstance(found, dict) else found
+        outputs_of = document["per_run"].get("accuracy", document["per_run"].get("r2", {}))
+        value = outputs_of["value"] if isinstance(outputs_of, dict) else outputs_of
         return math.nan if value is None else value
 
     def evaluate(self, runs: Iterable[Readable], *, slices: int = 10, target: str | None = None) -> dict[str, Any]:
@@ -411,26 +407,18 @@ class MetaClassifier(BaseEstimator):
             "excluded": dict(excluded),
             **evaluation.length_note([*self.lengths_, *(r.layout.size for r in readings)]),
         }
+        answers = answers_of(self, readings)
         if head.target.kind == CLASSIFICATION:
-            truth = np.array([head.target.encode(r.labels[0]) for r in readings])
             trained = self._trained()
             seen, kin = frozenset(trained.runs), frozenset(trained.kin)
             unseen = [run for run in runs if run.identity not in seen and run.kin not in kin]
             document["per_class"] = count_classes(unseen, head.target, [r.run.identity for r in readings])
             document["train_per_class"] = head.class_counts
-            document["classes"] = list(head.target.classes)
-            document["class_counts"] = np.bincount(truth, minlength=len(head.target.classes)).tolist()
-            outputs = [r.outputs for r in readings]
-            document.update(
-                evaluation.classification_scores(truth, outputs, len(head.target.classes), local=self.local)
-            )
         else:
-            values = np.array([np.mean(r.labels) for r in readings])
-            predicted = np.array([r.mean[0] for r in readings])
             document["learnt_on"] = "logarithm" if head.target.log else "value"
-            document["per_run"] = evaluation.regression_scores(values, predicted)
-            if head.target.log:
-                document["per_run_log10"] = evaluation.regression_scores(np.log10(values), np.log10(predicted))
+        document |= evaluation.scores(answers)
+        if head.target.log:
+            document["per_run_log10"] = evaluation.scores_of_logarithms(answers)
         document["seconds"] = seconds
         return document
 
@@ -480,6 +468,14 @@ class MetaClassifier(BaseEstimator):
 
 FIT_FACTS = ("epochs", "steps", "slices_seen", "train_loss", "chance_loss")
 """What an evaluation says of how the fit went, where the learner knows it."""
+
+
+def _outputs(head: Head, tables: Sequence[Table]) -> list[npt.NDArray[np.float64]]:
+    """Of each table; those of equal columns are asked at once."""
+    if len({table.names for table in tables}) != 1:
+        return [head.outputs(table) for table in tables]
+    ends = np.cumsum([len(table.rows) for table in tables])[:-1]
+    return np.split(head.outputs(Table(np.concatenate([t.rows for t in tables]), tables[0].names)), ends)
 
 
 def _counted(excluded: Mapping[str, int]) -> dict[str, int]:

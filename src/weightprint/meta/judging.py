@@ -38,11 +38,11 @@ def by_slices(meta: MetaClassifier, runs: Iterable[Readable], *, counts: Sequenc
     results = []
     for count in counts:
         if target.kind == CLASSIFICATION:
-            found = averaged_classes(class_numbers(readings), outputs, len(target.classes), count)
+            result = averaged_classes(class_numbers(readings), outputs, len(target.classes), count)
         else:
             labels = [np.array(reading.labels, float) for reading in readings]
-            found = averaged_values(labels, outputs, count, log=target.log)
-        results.append({"slices": count if meta.local else None, **found})
+            result = averaged_values(labels, outputs, count, log=target.log)
+        results.append({"slices": count if meta.local else None, **result})
     return {
         "property": meta.target,
         "model": meta.model,
@@ -94,7 +94,7 @@ def calibrate(
         return np.array(rows), class_numbers(readings), excluded
 
     probabilities, truth, _ = read(validation)
-    found = temperature(probabilities, truth)
+    result = temperature(probabilities, truth)
     n_validation = len(truth)
     probabilities, truth, excluded = read(apart)
     if len(apart) < len(test):
@@ -106,9 +106,9 @@ def calibrate(
         "n_validation_runs": n_validation,
         "n_runs": len(truth),
         "excluded": excluded,
-        "temperature": found,
+        "temperature": result,
         "before": calibration_scores(probabilities, truth, draws=draws, seed=seed),
-        "after": calibration_scores(tempered(probabilities, found), truth, draws=draws, seed=seed),
+        "after": calibration_scores(tempered(probabilities, result), truth, draws=draws, seed=seed),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from weightprint.errors import CorruptFile, MetaError, did_you_mean
 from weightprint.evaluation.answers import CLASSIFICATION, REGRESSION
+from weightprint.setups import EverydaySetup, Setup
 
 MOST_CLASSES = 10
 """A number with more distinct values than this is regressed; with as many or fewer, each value is a class."""
@@ -73,8 +74,11 @@ class Target:
         return cls(name, CLASSIFICATION, tuple(sorted(values)))
 
     def encode(self, label: Any) -> float | int | None:
-        """A class's number, or the number to regress; None for a class that no training run had, for what is no
-        number, and for one without the logarithm that is wanted."""
+        """The number of a label's class, or the number to regress.
+
+        None if it has none: a class that no training run had, text where a number is expected, or a number of 0 or
+        below where its logarithm is regressed.
+        """
         if self.kind == REGRESSION:
             if not isinstance(label, (int, float)) or (self.log and label <= 0):
                 return None
@@ -100,6 +104,14 @@ def _is_spread_over_decades(values: Sequence[float]) -> bool:
 def _skewness(x: npt.NDArray[np.float64]) -> float:
     deviation = x - x.mean()
     return float((deviation**3).mean() / (deviation**2).mean() ** 1.5)
+
+
+def property_order(properties: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of several runs' properties: those of our own set-ups in the order in which a set-up states them, then
+    any others by name."""
+    known = {name: i for i, name in enumerate(f.name for kind in (Setup, EverydaySetup) for f in fields(kind))}
+    names = {name for of_run in properties for name in of_run}
+    return sorted(names, key=lambda name: (known.get(name, len(known)), name))
 
 
 def check_name(name: str, runs: Iterable[Labelled]) -> bool:

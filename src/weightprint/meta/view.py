@@ -27,9 +27,10 @@ WHOLE = "all"
 snapshots."""
 
 LATER_HALF = "later-half"
+LAST = "last"
 
 Snapshots = str | tuple[int, int]
-"""LATER_HALF, WHOLE, or a first and a last number from 1."""
+"""LATER_HALF, LAST, WHOLE, or a first and a last number from 1."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class View:
 
     part:         only the conv, fc or other part; "all" sees every weight
     slice_length: consecutive weights seen at a time, or "all" for whole vectors
-    snapshots:    "later-half" of each run's, "all", or the first and the last number, from 1
+    snapshots:    "later-half" of each run's, the "last", "all", or the first and the last number, from 1
     without:      kinds of tensors left out, names of `weightprint.features.omission.WITHOUT`
     converged:    leave out runs whose final test accuracy is not above chance
     draws:        random slices taken of each snapshot for a fit
@@ -68,11 +69,11 @@ class View:
                 f"slice length 'all' reads the whole vector, not its {self.part} part",
                 hint="--part all, or a --slice-length in weights",
             )
-        if self.snapshots not in (LATER_HALF, WHOLE):
+        if self.snapshots not in (LATER_HALF, LAST, WHOLE):
             pair = self.snapshots if isinstance(self.snapshots, (tuple, list)) else ()
             if len(pair) != 2 or not all(_is_whole(s, 1) for s in pair) or pair[0] > pair[1]:
                 raise MetaError(
-                    f"snapshots must be 'later-half', 'all' or a first and a last number from 1 up, "
+                    f"snapshots must be 'later-half', 'last', 'all' or a first and a last number from 1 up, "
                     f"not {self.snapshots!r}",
                     hint="such as --snapshots 11-20",
                 )
@@ -85,7 +86,7 @@ class View:
     def snapshots_of(self, total: int) -> tuple[int, ...]:
         """The numbers of the snapshots seen of a run that has `total`."""
         if isinstance(self.snapshots, str):
-            first, last = (1, total) if self.snapshots == WHOLE else (total // 2 + 1, total)
+            first, last = {WHOLE: 1, LATER_HALF: total // 2 + 1, LAST: max(total, 1)}[self.snapshots], total
         else:
             first, last = self.snapshots
         return tuple(range(first, min(last, total) + 1))

@@ -1,4 +1,4 @@
-"""Report: what the meta-classifiers found, as one self-contained HTML file and as text for the terminal."""
+"""Report: the results of meta-classifiers as one self-contained HTML file and as text for the terminal."""
 
 from __future__ import annotations
 

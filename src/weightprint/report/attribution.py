@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weightprint.report import findings
-from weightprint.report.panels import Shade, shade_figure
 from weightprint.report.scores import in_order
+from weightprint.report.sections import figure
+from weightprint.report.study_figures import Shade, shade_figure
 from weightprint.report.tables import runs_text
 from weightprint.study import Study
 from weightprint.study.attribution import KIND, SHARE
@@ -20,8 +21,8 @@ LEAST = 0.005
 
 def entries(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The figure with caption, data and finding, for the section that says where."""
-    own = [r for r in rows if r["experiment"] == KIND and r["value"] is not None]
-    shares = [r for r in own if r["measure"] == SHARE]
+    selected = [r for r in rows if r["experiment"] == KIND and r["value"] is not None]
+    shares = [r for r in selected if r["measure"] == SHARE]
     large = [r for r in shares if abs(r["value"]) >= LEAST]
     if not large:
         return []
@@ -43,5 +44,4 @@ def entries(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
         "is written. Shares tell what this meta-classifier leans on: a tensor without a share may tell the same as "
         "one that has it."
     )
-    finding = findings.attribution(own)
-    return [{"name": "attribution", "pictures": [picture], "caption": caption, "rows": own, "finding": finding}]
+    return figure("attribution", [picture], caption, selected, finding=findings.attribution(selected))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weightprint.evaluation.answers import REGRESSION
+from weightprint.evaluation.claims import above, baseline, interval_of
 from weightprint.files import write_atomic
 from weightprint.report.figures import INK, MARKERS, PALETTE, draw, short, standalone
-from weightprint.report.scores import REGRESSION, ends, in_order, words
-from weightprint.report.tables import ABOVE, duration, interval_text, number, percent
+from weightprint.report.scores import ends, in_order, words
+from weightprint.report.tables import ABOVE, duration, interval_text, number, parquet, percent
 from weightprint.study.bench import BASELINES, COLUMNS, bench, table
 from weightprint.zoo import Zoo
 
@@ -46,24 +47,10 @@ def run_bench(zoo: Zoo | str | os.PathLike[str], out: str | os.PathLike[str], **
     result = bench(zoo, out, **choice)
     files = {name: str(Path(out) / f"results.{ending}") for name, ending in ENDINGS.items()}
     result = {**result, "files": files}
-    write_atomic(Path(files["table"]), _parquet(table(result)))
+    write_atomic(Path(files["table"]), parquet(table(result), COLUMNS))
     write_atomic(Path(files["text"]), markdown(result).encode())
     write_atomic(Path(files["figure"]), figure(result["results"]).encode())
     return result
-
-
-def _parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    import polars as pl
-
-    texts = ("property", "model", "slice_length", "kind", "measure", "reference", "reason")
-    types: dict[str, Any] = dict.fromkeys(texts, pl.String)
-    schema = {
-        name: types.get(name, pl.Boolean if name == "capped" else pl.Int64 if name.startswith("n_") else pl.Float64)
-        for name in COLUMNS
-    }
-    buffer = io.BytesIO()
-    pl.DataFrame([dict(row) for row in rows], schema=schema).write_parquet(buffer)
-    return buffer.getvalue()
 
 
 def markdown(result: Mapping[str, Any]) -> str:
@@ -72,9 +59,9 @@ def markdown(result: Mapping[str, Any]) -> str:
     reference = result["reference"]
     lines = [f"# Meta-classifiers on {result['zoo']}", "", _introduction(result)]
     for target in in_order(d["property"] for d in documents):
-        own = [d for d in documents if d["property"] == target]
-        make = _value_table if own[0]["kind"] == REGRESSION else _class_table
-        lines += ["", f"## {words(target)}", "", *make(own, reference)]
+        of_property = [d for d in documents if d["property"] == target]
+        make = _value_table if of_property[0]["kind"] == REGRESSION else _class_table
+        lines += ["", f"## {words(target)}", "", *make(of_property, reference)]
     if result["left_out"]:
         lines += ["", "## Not possible", "", *_reasons(result["left_out"])]
     versions = ", ".join(f"{name} {value}" for name, value in result["made_with"].items())
@@ -83,19 +70,19 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 def _introduction(result: Mapping[str, Any]) -> str:
     splits = result["n_splits"]
-    told = [
+    sentences = [
         f"{result['runs']} runs, {splits} split{'s' if splits > 1 else ''} into training and test runs"
         + (" (headline numbers need at least five)." if splits < 5 else "."),
         "Accuracies are those of test runs, in %, with 95 % intervals over runs; "
         f"{ABOVE} marks an interval that lies wholly above chance and majority, or an R² above 0.",
     ]
     if splits > 1:
-        told.append("A run counts once, with its mean over the splits that tested it.")
+        sentences.append("A run counts once, with its mean over the splits that tested it.")
     if result["reference"]:
-        told.append(f"Differences to {result['reference']} are paired, run by run.")
+        sentences.append(f"Differences to {result['reference']} are paired, run by run.")
     if result["max_seconds"]:
-        told.append(f'A fit was allowed {duration(result["max_seconds"])}; "capped" where that ended it.')
-    return " ".join(told)
+        sentences.append(f'A fit was allowed {duration(result["max_seconds"])}; "capped" where that ended it.')
+    return " ".join(sentences)
 
 
 def _class_table(documents: Sequence[Document], reference: str | None) -> list[str]:
@@ -103,7 +90,7 @@ def _class_table(documents: Sequence[Document], reference: str | None) -> list[s
     rows = []
     for document in documents:
         low, high = ends(document["per_run"]["interval"])
-        mark = f" {ABOVE}" if _above(document) else ""
+        mark = f" {ABOVE}" if above(document) else ""
         single = document.get("per_slice") or document.get("per_snapshot") or {}
         gap = document["difference"] or {}
         cells = [
@@ -123,7 +110,7 @@ def _value_table(documents: Sequence[Document], reference: str | None) -> list[s
     rows = []
     for document in documents:
         per_run = document["per_run"]
-        mark = f" {ABOVE}" if _above(document) else ""
+        mark = f" {ABOVE}" if above(document) else ""
         cells = [
             _number(per_run["r2"]) + mark,
             _number(per_run["mae"], digits=True),
@@ -170,8 +157,8 @@ def _reads(document: Document) -> str:
 
 def _number(found: Mapping[str, Any], *, digits: bool = False) -> str:
     low, high = ends(found.get("interval"))
-    told = number(found["value"], digits=digits)
-    return told if low is None else f"{told} [{number(low, digits=digits)}, {number(high, digits=digits)}]"
+    sentences = number(found["value"], digits=digits)
+    return sentences if low is None else f"{sentences} [{number(low, digits=digits)}, {number(high, digits=digits)}]"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -192,14 +179,6 @@ def _reasons(left_out: Sequence[Mapping[str, Any]]) -> list[str]:
         f"- {model}, {what}{'' if len(names) == every else ' (' + ', '.join(names) + ')'}: {reason}"
         for (model, what, reason), names in properties.items()
     ]
-
-
-def _above(document: Document) -> bool:
-    """Whether the whole interval lies above what can be had without weights."""
-    if document["kind"] == REGRESSION:
-        low, _ = ends(document["per_run"]["r2"]["interval"])
-        return low is not None and low > 0
-    return document["per_run"]["interval"][0] > max(document["chance"], document["majority"])
 
 
 def figure(documents: Sequence[Document]) -> str:
@@ -249,8 +228,7 @@ def _paint_panel(axes: Axes, documents: Sequence[Document], names: Sequence[str]
     for document in documents:
         place = names.index(f"{document['model']}, {reads_text(document)}")
         i = READS[_reads(document)]
-        found = document["per_run"]["r2"] if regression else document["per_run"]
-        value, (low, high) = _height(document), ends(found["interval"])
+        value, (low, high) = _height(document), interval_of(document)
         if low is not None and high is not None:
             axes.plot([max(low, left), max(high, left)], [place, place], color=PALETTE[i], linewidth=1.6)
         axes.plot(
@@ -259,10 +237,10 @@ def _paint_panel(axes: Axes, documents: Sequence[Document], names: Sequence[str]
             MARKERS[i],
             color=PALETTE[i],
             markersize=5,
-            markerfacecolor=PALETTE[i] if _above(document) else "none",
+            markerfacecolor=PALETTE[i] if above(document) else "none",
             markeredgewidth=1.3,
         )
-    floor = 0.0 if regression else max(max(d["chance"], d["majority"]) for d in documents)
+    floor = max(baseline(document) or 0.0 for document in documents)
     axes.axvline(floor, color=INK, linewidth=1.1, alpha=0.75, linestyle=(0, (2, 1.5)))
     axes.set_title(short(words(documents[0]["property"]), 30), loc="left")
     axes.set_yticks(range(len(names)), names)

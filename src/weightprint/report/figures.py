@@ -1,4 +1,4 @@
-"""Figures as SVG that is part of a page: ink in the page's own colour, text as outlines, no references outward."""
+"""Figures as SVG that is part of a page: ink in the page's own colour, text as text, no references outward."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weightprint.meta.targets import property_order
 from weightprint.report.population import Curves, value_text
-from weightprint.report.scores import Score, in_order, words
+from weightprint.report.scores import Result, in_order, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,6 +33,7 @@ PAPER, TEXT = "#ffffff", "#1b1b1b"
 """Ground and ink of a figure that is a file of its own, so that it reads the same wherever it is shown."""
 MOST_COLOURS = len(PALETTE)
 MOST_NUMBERED_CLASSES = 12
+MOST_MAPS = 6
 _LONGEST_LABEL = 20
 
 
@@ -65,8 +67,9 @@ def draw(
 
     style: Any = {
         "svg.hashsalt": name,
-        "svg.fonttype": "path",
-        "font.family": ["DejaVu Sans"],
+        "svg.fonttype": "none",
+        "font.family": ["sans-serif"],
+        "font.sans-serif": ["DejaVu Sans"],
         "font.size": 9,
         "axes.titlesize": 9.5,
         "axes.labelsize": 9,
@@ -99,37 +102,22 @@ def draw(
 
 
 def _inline(text: str, name: str, alt: str) -> str:
-    """The <svg> element of a file, to stand inside a page: ids carry its name; no namespaces, styles or metadata."""
+    """The <svg> element of a file, to stand inside a page: ids carry its name; no name spaces, styles or metadata."""
     svg = text[text.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", svg)
+    left_out = r'<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->\s*|\s+xmlns(:\w+)?="[^"]*"'
+    svg = re.sub(left_out, "", svg, flags=re.DOTALL)
     svg = svg.replace("xlink:href", "href")
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'href="#', f'href="#{name}-', svg)
-    svg = re.sub(r"url\(#", f"url(#{name}-", svg)
-    svg = _shorter(svg.replace(INK, "currentColor"))
-    svg = svg.replace(SHADE.lower(), f"var(--shade, {PALETTE[0]})")
+    referred = set(re.findall(r"#([\w.-]+)", svg))
+    svg = re.sub(r' id="([^"]*)"', lambda id: f' id="{name}-{id[1]}"' if id[1] in referred else "", svg)
+    svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
+    svg = svg.replace(INK, "currentColor").replace(SHADE.lower(), f"var(--shade, {PALETTE[0]})")
     for i, colour in enumerate(PALETTE):
         svg = svg.replace(colour.lower(), f"var(--c{i}, {colour})")  # the style sheet has lighter ones for dark ground
     opening, rest = svg.split(">", 1)
     width, height = (float(re.search(rf'{side}="([\d.]+)pt"', opening)[1]) for side in ("width", "height"))  # type: ignore[index]
-    box = f"0 0 {width:g} {height:g}"
     title = escape(alt)
-    return (
-        f'<svg role="img" aria-label="{title}" viewBox="{box}" width="{width / 0.75:.0f}" height="{height / 0.75:.0f}">'
-        f"<title>{title}</title>{rest}"
-    )
-
-
-def _shorter(svg: str) -> str:
-    """The same picture in fewer bytes: no names that nothing refers to, no indents, hundredths of a point."""
-    referred = set(re.findall(r"#([\w.-]+)", svg))
-    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in referred else "", svg)
-    svg = re.sub(r"\n\s+", "\n", svg)
-    places = r'(?<= )(?:d|x|y)="[^"]*"|translate\([^)]*\)'
-    return re.sub(places, lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
+    size = f'viewBox="0 0 {width:g} {height:g}" width="{width / 0.75:.0f}" height="{height / 0.75:.0f}"'
+    return f'<svg role="img" aria-label="{title}" {size}><title>{title}</title>{rest}'
 
 
 def standalone(svg: str) -> str:
@@ -158,7 +146,7 @@ def _line(**options: Any) -> Any:
     return Line2D([], [], **options)
 
 
-def accuracy_figure(scores: Sequence[Score], *, name: str = "accuracy") -> Picture | None:
+def accuracy_figure(scores: Sequence[Result], *, name: str = "accuracy") -> Picture | None:
     """Accuracy per property and meta-classifier with intervals, against the larger of chance and majority."""
     scores = [score for score in scores if score.accuracy is not None]
     if not scores:
@@ -170,9 +158,9 @@ def accuracy_figure(scores: Sequence[Score], *, name: str = "accuracy") -> Pictu
     centres = []
     y = 0.0
     for target in properties:
-        own = [label for label in labels if any(s.target == target and s.label == label for s in scores)]
-        centres.append(y + step * (len(own) - 1) / 2)
-        for label in own:
+        members = [label for label in labels if any(s.target == target and s.label == label for s in scores)]
+        centres.append(y + step * (len(members) - 1) / 2)
+        for label in members:
             places[target, label] = y
             y += step
         y += gap
@@ -186,9 +174,9 @@ def accuracy_figure(scores: Sequence[Score], *, name: str = "accuracy") -> Pictu
                 line = 100 * score.baseline
                 span = [place - step / 2, place + step / 2]
                 axes.plot([line, line], span, color=INK, linewidth=1.4, alpha=0.75, solid_capstyle="butt")
-            if score.low is not None and score.high is not None:
-                ends = [100 * score.low, 100 * score.high]
-                axes.plot(ends, [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
+            low, high = score.interval
+            if low is not None and high is not None:
+                axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
             axes.plot(
                 [100 * (score.accuracy or 0)],
                 [place],
@@ -215,13 +203,13 @@ def accuracy_figure(scores: Sequence[Score], *, name: str = "accuracy") -> Pictu
         texts = [*(short(label, 48) for label in labels), "chance or majority"]
         _legend(figure, handles, texts, loc="outside upper center", ncols=min(columns, len(texts)))
 
-    told = "; ".join(
+    in_words = "; ".join(
         f"{words(s.target)} by {s.label} {100 * (s.accuracy or 0):.0f} %"
         + ("" if s.baseline is None else f" against {100 * s.baseline:.0f} %")
         for s in scores[:40]
     )
     height = 1.0 + 0.17 * y + 0.2 * (len(labels) // 3 if max(map(len, labels)) < 14 else len(labels))
-    alt = f"Accuracy per property and meta-classifier with 95 % intervals: {told}."
+    alt = f"Accuracy per property and meta-classifier with 95 % intervals: {in_words}."
     return draw(name, (4.3, height), paint, alt=alt, wide=True)
 
 
@@ -265,17 +253,17 @@ def final_accuracy_figure(groups: Mapping[str, Sequence[tuple[float, bool | None
         handles.append(_line(color=INK, marker="|", markersize=10, markeredgewidth=1.6, linestyle="none"))
         _legend(figure, handles, [*texts, "median"], loc="outside upper center", ncols=3)
 
-    told = "; ".join(
+    in_words = "; ".join(
         f"{name} {100 * float(np.median([a for a, _ in runs])):.0f} % in the median of {len(runs)} runs"
         for name, runs in groups.items()
     )
-    alt = f"Final test accuracy per data set: {told}."
+    alt = f"Final test accuracy per data set: {in_words}."
     return draw("final-accuracy", (4.3, 0.95 + 0.42 * len(groups)), paint, alt=alt, wide=True)
 
 
 def curve_figures(curves: Curves) -> list[Picture]:
     """One picture of training curves per data set, with equal axes."""
-    every = [curve for own in curves.per_dataset.values() for curve in own]
+    every = [curve for members in curves.per_dataset.values() for curve in members]
     if not every:
         return []
     right = max(float(curve.x.max()) for curve in every)
@@ -285,8 +273,8 @@ def curve_figures(curves: Curves) -> list[Picture]:
             from matplotlib.ticker import MaxNLocator
 
             axes = figure.add_subplot()
-            own = curves.per_dataset[name]
-            for i, curve in enumerate(own):
+            members = curves.per_dataset[name]
+            for i, curve in enumerate(members):
                 axes.plot(
                     curve.x,
                     100 * curve.y,
@@ -303,49 +291,46 @@ def curve_figures(curves: Curves) -> list[Picture]:
             axes.grid()
             handles = [
                 _line(color=PALETTE[i % MOST_COLOURS], linewidth=1.4, linestyle=("-", (0, (4, 1.5)))[i % 2])
-                for i in range(len(own))
+                for i in range(len(members))
             ]
-            texts = [f"run {curve.number}" for curve in own]
+            texts = [f"run {curve.number}" for curve in members]
             _legend(figure, handles, texts, loc="outside lower center", ncols=3)
 
         return paint
 
     pictures = []
-    for i, (name, own) in enumerate(curves.per_dataset.items()):
-        lasts = ", ".join(f"run {curve.number} {100 * curve.y[-1]:.0f} %" for curve in own)
-        alt = f"{words(curves.y_name)} by {curves.x_name} of {len(own)} runs on {name}; at the end {lasts}."
+    for i, (name, members) in enumerate(curves.per_dataset.items()):
+        lasts = ", ".join(f"run {curve.number} {100 * curve.y[-1]:.0f} %" for curve in members)
+        alt = f"{words(curves.y_name)} by {curves.x_name} of {len(members)} runs on {name}; at the end {lasts}."
         pictures.append(draw(f"curves-{i}", (3.4, 2.9), painter(name), alt=alt.capitalize()))
     return pictures
 
 
-def map_figures(found: WeightMap | PathMap) -> list[Picture]:
-    """The same map once per property that varies, coloured by it; at most four."""
-    names = [n for n in ("initialization", "dataset", "optimizer", "activation") if _values(found, n)]
-    if not names:
-        others = in_order(name for own in found.properties for name in own)
-        names = [name for name in others if _values(found, name)]
-    return [_map_figure(found, name, i) for i, name in enumerate(names[:4] or [None])]
+def map_figures(weight_paths: WeightMap | PathMap) -> list[Picture]:
+    """The same map once per property that varies, coloured by it; at most MOST_MAPS."""
+    names = [name for name in property_order(weight_paths.properties) if _values(weight_paths, name)]
+    return [_map_figure(weight_paths, name, i) for i, name in enumerate(names[:MOST_MAPS] or [None])]
 
 
-def _values(found: WeightMap | PathMap, name: str) -> list[str]:
+def _values(weight_paths: WeightMap | PathMap, name: str) -> list[str]:
     """The values of a property that can be told apart by colour; empty when there is one or are too many."""
-    values = sorted({value_text(own[name]) for own in found.properties if own.get(name) is not None})
+    values = sorted({value_text(members[name]) for members in weight_paths.properties if members.get(name) is not None})
     return values if 2 <= len(values) <= MOST_COLOURS else []
 
 
-def _map_figure(found: WeightMap | PathMap, name: str | None, index: int) -> Picture:
-    values = _values(found, name) if name else []
+def _map_figure(weight_paths: WeightMap | PathMap, name: str | None, index: int) -> Picture:
+    values = _values(weight_paths, name) if name else []
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for path, own in zip(found.paths, found.properties, strict=True):
-            value = value_text(own[name]) if name and own.get(name) is not None else ""
+        for path, members in zip(weight_paths.paths, weight_paths.properties, strict=True):
+            value = value_text(members[name]) if name and members.get(name) is not None else ""
             i = values.index(value) if value in values else MOST_COLOURS - 1
             colour, marker = (PALETTE[i], MARKERS[i]) if values else (PALETTE[0], "o")
             axes.plot(path[:, 0], path[:, 1], color=colour, linewidth=0.8, alpha=0.6)
             axes.plot(path[-1:, 0], path[-1:, 1], marker, color=colour, markersize=5, markeredgewidth=0, alpha=0.9)
-        axes.set_xlabel(found.axes[0])
-        axes.set_ylabel(found.axes[1])
+        axes.set_xlabel(weight_paths.axes[0])
+        axes.set_ylabel(weight_paths.axes[1])
         axes.margins(0.06)
         axes.grid()
         if name and values:
@@ -359,19 +344,19 @@ def _map_figure(found: WeightMap | PathMap, name: str | None, index: int) -> Pic
 
     by = f", coloured by {words(name)} ({', '.join(values)})" if name else ""
     alt = (
-        f"Map of the weights of {len(found.paths)} runs in {found.plane}{by}: "
+        f"Map of the weights of {len(weight_paths.paths)} runs in {weight_paths.plane}{by}: "
         "a line per run from its first to its last snapshot."
     )
-    return draw(f"{found.name}-{index}", (3.4, 3.8), paint, alt=alt)
+    return draw(f"{weight_paths.name}-{index}", (3.4, 3.8), paint, alt=alt)
 
 
-def confusion_figures(scores: Sequence[Score]) -> list[Picture]:
+def confusion_figures(scores: Sequence[Result]) -> list[Picture]:
     """A confusion matrix per score that states one."""
     stated = [(score, counts) for score in scores if (counts := _confusion(score)) is not None]
     return [_confusion_figure(score, counts, i) for i, (score, counts) in enumerate(stated)]
 
 
-def _confusion(score: Score) -> np.ndarray | None:
+def _confusion(score: Result) -> np.ndarray | None:
     counts, classes = score.document.get("confusion"), score.document.get("classes")
     if not counts or not classes:
         return None
@@ -384,7 +369,7 @@ def _count(runs: float) -> str:
     return f"{runs:.1f}".removesuffix(".0")
 
 
-def _confusion_figure(score: Score, counts: np.ndarray, index: int) -> Picture:
+def _confusion_figure(score: Result, counts: np.ndarray, index: int) -> Picture:
     names = [short(value_text(value), 14) for value in score.document["classes"]]
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)

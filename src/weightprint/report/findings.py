@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from weightprint.evaluation.claims import above, baseline
 from weightprint.report.scores import enumeration, words
 from weightprint.study.attribution import DELETED, DELETION, SHARE
 
 Row = Mapping[str, Any]
-
-
-def baseline(row: Row) -> float:
-    """The larger of chance and majority."""
-    return max(row["chance"] or 0.0, row["majority"] or 0.0)
-
-
-def above(row: Row) -> bool:
-    """Whether a row's whole interval lies above its baseline; of an R² above 0, what always answering the mean has."""
-    return row["low"] is not None and row["low"] > baseline(row)
 
 
 def _percent(row: Row) -> str:
@@ -31,13 +22,13 @@ def _of(rows: Iterable[Row], **wanted: Any) -> list[Row]:
 
 def shortest_slices(rows: Sequence[Row]) -> str:
     """The shortest slice from which each property is named above its baseline, from one slice of one snapshot."""
-    found: dict[str, Row] = {}
+    shortest: dict[str, Row] = {}
     for row in sorted(_of(rows, experiment="slices", x="1"), key=lambda r: int(r["series"])):
-        if above(row) and row["property"] not in found:
-            found[row["property"]] = row
-    if not found:
+        if above(row) and row["property"] not in shortest:
+            shortest[row["property"]] = row
+    if not shortest:
         return ""
-    parts = [f"{words(p)} from {int(r['series']):,} ({_percent(r)}, {r['model']})" for p, r in found.items()]
+    parts = [f"{words(p)} from {int(r['series']):,} ({_percent(r)}, {r['model']})" for p, r in shortest.items()]
     return f"One slice of consecutive weights names {enumeration(parts)} better than chance and majority."
 
 
@@ -46,8 +37,8 @@ def averaging(rows: Sequence[Row]) -> str:
     gains = []
     for target in dict.fromkeys(r["property"] for r in rows):
         for model in dict.fromkeys(r["model"] for r in rows):
-            own = _of(rows, experiment="slices", property=target, model=model, series="5000")
-            one, many = ([r for r in own if r["x"] == x] for x in ("1", "50"))
+            matching = _of(rows, experiment="slices", property=target, model=model, series="5000")
+            one, many = ([r for r in matching if r["x"] == x] for x in ("1", "50"))
             if one and many and many[0]["low"] > one[0]["high"]:
                 gains.append(f"{words(target)} from {_percent(one[0])} to {_percent(many[0])} ({model})")
     return f"Averaging 50 slices instead of one raises {enumeration(gains)}." if gains else ""
@@ -57,9 +48,9 @@ def where(rows: Sequence[Row]) -> str:
     """The kind of tensor from which each property is named best, where that is above its baseline."""
     parts = []
     for target in dict.fromkeys(r["property"] for r in rows):
-        own = [r for r in _of(rows, experiment="kind", property=target) if above(r)]
-        if own:
-            best = max(own, key=lambda r: r["value"])
+        matching = [r for r in _of(rows, experiment="kind", property=target) if above(r)]
+        if matching:
+            best = max(matching, key=lambda r: r["value"])
             parts.append(f"{words(target)} from {words(best['x'])} ({_percent(best)})")
     return f"By a single kind of tensor, the highest accuracy is that of {enumeration(parts)}." if parts else ""
 
@@ -69,9 +60,9 @@ def when(rows: Sequence[Row]) -> str:
     diagonal = [r for r in _of(rows, experiment="moments") if r["series"] == r["x"]]
     parts = []
     for target in dict.fromkeys(r["property"] for r in diagonal):
-        own = sorted((r for r in diagonal if r["property"] == target and above(r)), key=lambda r: r["x_number"])
-        if own:
-            parts.append(f"{words(target)} from snapshot {own[0]['x']} ({_percent(own[0])})")
+        matching = sorted((r for r in diagonal if r["property"] == target and above(r)), key=lambda r: r["x_number"])
+        if matching:
+            parts.append(f"{words(target)} from snapshot {matching[0]['x']} ({_percent(matching[0])})")
     return f"Named better than chance and majority: {enumeration(parts)}." if parts else ""
 
 
@@ -92,10 +83,10 @@ def transfer(rows: Sequence[Row], across: str) -> str:
         return _between_zoos(rows)
     parts = []
     for target in dict.fromkeys(r["property"] for r in rows):
-        own = _of(rows, question="transfer", experiment=across, property=target)
-        good = [r for r in own if above(r)]
+        matching = _of(rows, question="transfer", experiment=across, property=target)
+        good = [r for r in matching if above(r)]
         if good:
-            parts.append(f"{words(target)} on {len(good)} of {len(own)}")
+            parts.append(f"{words(target)} on {len(good)} of {len(matching)}")
     if not parts:
         return ""
     return (
@@ -105,10 +96,10 @@ def transfer(rows: Sequence[Row], across: str) -> str:
 
 def _between_zoos(rows: Sequence[Row]) -> str:
     """What is named above the baseline in one zoo by what was trained on another."""
-    own = [r for r in _of(rows, question="transfer", experiment="zoo") if r["series"] != r["x"]]
+    matching = [r for r in _of(rows, question="transfer", experiment="zoo") if r["series"] != r["x"]]
     sentences = []
-    for train, test in dict.fromkeys((r["series"], r["x"]) for r in own):
-        good = [r for r in own if (r["series"], r["x"]) == (train, test) and above(r)]
+    for train, test in dict.fromkeys((r["series"], r["x"]) for r in matching):
+        good = [r for r in matching if (r["series"], r["x"]) == (train, test) and above(r)]
         if good:
             named = enumeration([f"{words(r['property'])} ({_percent(r)})" for r in good])
             sentences.append(f"Trained on {train} and tested on {test}, above chance and majority: {named}.")
@@ -121,8 +112,8 @@ def controls(rows: Sequence[Row]) -> str:
     for target in dict.fromkeys(r["property"] for r in rows):
         of_models = []
         for model in dict.fromkeys(r["model"] for r in rows):
-            own = {r["x"]: r for r in _of(rows, experiment="controls", property=target, model=model)}
-            row = own.get("without both") or own.get("without moving statistics")
+            matching = {r["x"]: r for r in _of(rows, experiment="controls", property=target, model=model)}
+            row = matching.get("without both") or matching.get("without moving statistics")
             of_models += [row] if row else []
         if of_models:
             best = max(of_models, key=lambda r: r["value"])
@@ -157,12 +148,12 @@ def attribution(rows: Sequence[Row]) -> str:
     """Which tensors verdicts rest on, where replacing what is most attributed tells more than replacing others."""
     parts = []
     for target in dict.fromkeys(r["property"] for r in rows):
-        found = _of(rows, experiment="attribution", property=target)
-        own = {r["x"]: r for r in found}
-        most, at_random, difference = (own.get(name) for name in DELETION)
+        matching_rows = _of(rows, experiment="attribution", property=target)
+        matching = {r["x"]: r for r in matching_rows}
+        most, at_random, difference = (matching.get(name) for name in DELETION)
         if not (most and at_random and difference) or difference["low"] is None or difference["low"] <= 0:
             continue
-        shares = [r for r in found if r["measure"] == SHARE]
+        shares = [r for r in matching_rows if r["measure"] == SHARE]
         sure = [r for r in shares if r["low"] is not None and r["low"] > 0 and r["value"] >= LARGE_SHARE]
         foremost = [f"{r['x']} ({_points(r)} %)" for r in sorted(sure, key=lambda r: -r["value"])[:3]]
         told = f"; largest shares {enumeration(foremost)}" if foremost else ""
@@ -180,11 +171,11 @@ def attribution(rows: Sequence[Row]) -> str:
 
 def neighbours(rows: Sequence[Row]) -> str:
     """Of which properties neighbours share the value more often than others, at the last snapshot looked at."""
-    own = [r for r in _of(rows, experiment="neighbours") if above(r)]
-    last = max((r["x_number"] for r in own), default=None)
+    matching = [r for r in _of(rows, experiment="neighbours") if above(r)]
+    last = max((r["x_number"] for r in matching), default=None)
     parts = [
-        f"{words(r['property'])} ({_percent(r)} against {100 * baseline(r):.0f} %)"
-        for r in own
+        f"{words(r['property'])} ({_percent(r)} against {100 * (baseline(r) or 0):.0f} %)"
+        for r in matching
         if r["x_number"] == last
     ]
     if not parts:
@@ -195,17 +186,17 @@ def neighbours(rows: Sequence[Row]) -> str:
     )
 
 
-def own_accuracy(rows: Sequence[Row]) -> str:
+def run_accuracy(rows: Sequence[Row]) -> str:
     """Whether runs that learnt better than others of their data set are named more often, or less."""
     parts: dict[int, list[str]] = {1: [], -1: []}
-    for row in _of(rows, experiment="own_accuracy", series="difference", model="layer_trees"):
+    for row in _of(rows, experiment="run_accuracy", series="difference", model="layer_trees"):
         if row["low"] is not None and (row["low"] > 0 or row["high"] < 0):
             text = f"{words(row['property'])} ({signed(row)})"
             parts[1 if row["low"] > 0 else -1].append(text)
     sentences = [
         f"In the later half, runs whose own test accuracy is above the median of their data set are named {how} often "
-        f"than those below: {enumeration(own)}."
-        for own, how in ((parts[1], "more"), (parts[-1], "less"))
-        if own
+        f"than those below: {enumeration(matching)}."
+        for matching, how in ((parts[1], "more"), (parts[-1], "less"))
+        if matching
     ]
     return " ".join(sentences)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weightprint.report import figures, population, tables
 from weightprint.report.pages import render_page
 from weightprint.report.scores import (
-    Fit,
-    Score,
+    Result,
     answer,
     best_of_each_property,
     classifications,
@@ -47,7 +46,7 @@ def render(
     score_rows, fit_rows = tables.score_rows(scores), tables.fit_rows(fits)
     every_row = [*score_rows, *fit_rows]
     common = tables.common_settings(every_row)
-    found = weight_map(zoo)
+    drawn_map = weight_map(zoo)
     curves = population.training_curves(zoo)
     lengths = population.training_lengths(zoo)
     return render_page(
@@ -73,8 +72,8 @@ def render(
         unreadable=curves.unreadable,
         lengths=_lengths_text(lengths),
         short=_short_training(lengths),
-        map=found,
-        maps=figures.map_figures(found) if found else [],
+        map=drawn_map,
+        maps=figures.map_figures(drawn_map) if drawn_map else [],
         confusions=figures.confusion_figures(best),
         seconds=list(seconds.items()),
         commands=list(commands),
@@ -83,21 +82,21 @@ def render(
         recipe_json=json.dumps(zoo.recipe, indent=2, sort_keys=True, ensure_ascii=False),
         made_with=list(zoo.made_with.items()),
         identity=zoo.identity,
-        caveats=_caveats(zoo, scores, fits, lengths, found),
+        caveats=_caveats(zoo, scores, fits, lengths, drawn_map),
         left_out=_left_out(scores, fits),
     )
 
 
-def _evaluated(scores: Sequence[Score], fits: Sequence[Fit]) -> list[Score | Fit]:
+def _evaluated(scores: Sequence[Result], fits: Sequence[Result]) -> list[Result]:
     return [*scores, *fits]
 
 
-def _by_property(found: Sequence[Any]) -> list[Any]:
-    order = in_order(one.target for one in found)
-    return sorted(found, key=lambda one: order.index(one.target))
+def _by_property(drawn_map: Sequence[Any]) -> list[Any]:
+    order = in_order(one.target for one in drawn_map)
+    return sorted(drawn_map, key=lambda one: order.index(one.target))
 
 
-def _facts(zoo: Zoo, scores: Sequence[Score], fits: Sequence[Fit]) -> list[str]:
+def _facts(zoo: Zoo, scores: Sequence[Result], fits: Sequence[Result]) -> list[str]:
     """What stands under the title: how much of everything."""
     facts = [_many(len(zoo), "run")]
     if "dataset" in zoo.index.columns:
@@ -163,7 +162,7 @@ def _datasets(zoo: Zoo) -> list[tuple[str, str]]:
     return [(str(k), str(v)) for k, v in sorted(datasets.items())] if isinstance(datasets, Mapping) else []
 
 
-def _left_out(scores: Sequence[Score], fits: Sequence[Fit]) -> list[tuple[str, str]]:
+def _left_out(scores: Sequence[Result], fits: Sequence[Result]) -> list[tuple[str, str]]:
     """(what was left out, of which evaluations), equal counts together."""
     groups: dict[str, list[str]] = {}
     for one in _evaluated(scores, fits):
@@ -176,10 +175,10 @@ def _left_out(scores: Sequence[Score], fits: Sequence[Fit]) -> list[tuple[str, s
 
 def _caveats(
     zoo: Zoo,
-    scores: Sequence[Score],
-    fits: Sequence[Fit],
+    scores: Sequence[Result],
+    fits: Sequence[Result],
     lengths: Mapping[str, Sequence[float]],
-    found: WeightMap | None,
+    drawn_map: WeightMap | None,
 ) -> list[str]:
     evaluated = _evaluated(scores, fits)
     documents = [one.document for one in evaluated]
@@ -234,8 +233,10 @@ def _caveats(
         caveats.append(
             "All weight vectors have the same length: results say nothing yet about networks of another architecture."
         )
-    if found and found.same < found.complete:
-        caveats.append(f"The map shows one architecture of several: {found.same} of {found.complete} complete runs.")
+    if drawn_map and drawn_map.same < drawn_map.complete:
+        caveats.append(
+            f"The map shows one architecture of several: {drawn_map.same} of {drawn_map.complete} complete runs."
+        )
     capped = in_order(one.label for one in evaluated if one.document.get("capped"))
     if capped:
         caveats.append(

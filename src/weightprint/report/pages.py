@@ -1,11 +1,10 @@
-"""What all pages have in common: their templates, and letters that are outlined once for all figures."""
+"""What all pages have in common: their templates, and data behind a link."""
 
 from __future__ import annotations
 
 import base64
 import csv
 import io
-import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
@@ -29,32 +28,12 @@ def render_page(template: str, **content: Any) -> str:
     )
     environment.filters.update(percent=tables.percent, duration=tables.duration, words=words)
     style = (files("weightprint.report") / "page.css").read_text(encoding="utf-8")
-    return share_letters(environment.get_template(template).render(style=Markup(style), **content))
+    return environment.get_template(template).render(style=Markup(style), **content)
 
 
 def _keep_percent_together(value: Any) -> Any:
     """A number stays on one line with its percent sign."""
     return value.replace(" %", "\u00a0%") if type(value) is str else value
-
-
-_LETTER = re.compile(r'<path id="([^"]+)" (d="[^"]*" )?(transform="scale\(0\.015625\)")/>\s*')
-"""A letter's outline as matplotlib writes it: 64 units to the point."""
-
-
-def share_letters(page: str) -> str:
-    """The page with every letter's outline in it once, where it first appears; elsewhere it is referred to."""
-    names: dict[str, str] = {}
-    places: dict[str, str] = {}
-
-    def once(found: re.Match[str]) -> str:
-        name, outline, scale = found[1], found[2] or "", found[3]
-        known = outline in places
-        names[name] = places.setdefault(outline, f"letter-{len(places)}")
-        return "" if known else f'<path id="{names[name]}" {outline}{scale}/>\n'
-
-    page = _LETTER.sub(once, page)
-    page = re.sub(r"<defs>\s*</defs>\s*", "", page)
-    return re.sub(r'href="#([^"]+)"', lambda found: f'href="#{names.get(found[1], found[1])}"', page)
 
 
 def csv_link(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import ZooError
+from weightprint.meta.targets import property_order
 from weightprint.study.maps import spread
+from weightprint.zoo.index import SCHEMA
 
 if TYPE_CHECKING:
     from weightprint.zoo import Run, Zoo
 
-COUNTED = ("dataset", "optimizer", "activation", "initialization", "batch_size", "augmentation")
-"""Properties whose values are counted, where a zoo has them."""
 MOST_VALUES = 12
 """A property with more values than this is not counted value by value."""
 MOST_METADATA = 200
@@ -59,13 +59,13 @@ def status_rows(zoo: Zoo) -> list[dict[str, Any]]:
 
 
 def value_rows(zoo: Zoo) -> list[dict[str, Any]]:
-    """Per value of the counted properties: complete runs, converged ones, median final test accuracy.
+    """Per value of each property: complete runs, converged ones, median final test accuracy.
 
     Properties with one value only are left to `constant_values`.
     """
     complete = zoo.select(status="complete").index.to_dicts()
     rows = []
-    for name in COUNTED:
+    for name in _properties(zoo):
         groups = _by_value(complete, name)
         if not 2 <= len(groups) <= MOST_VALUES:
             continue
@@ -85,10 +85,15 @@ def value_rows(zoo: Zoo) -> list[dict[str, Any]]:
 
 
 def constant_values(zoo: Zoo) -> list[tuple[str, str]]:
-    """Counted properties that have one and the same value in all complete runs."""
+    """Properties that have one and the same value in all complete runs."""
     complete = zoo.select(status="complete").index.to_dicts()
-    groups = {name: _by_value(complete, name) for name in COUNTED}
+    groups = {name: _by_value(complete, name) for name in _properties(zoo)}
     return [(name, next(iter(values))) for name, values in groups.items() if len(values) == 1]
+
+
+def _properties(zoo: Zoo) -> list[str]:
+    """Those that the index has of its runs."""
+    return property_order([dict.fromkeys(name for name in zoo.index.columns if name not in SCHEMA)])
 
 
 def _by_value(rows: Iterable[dict[str, Any]], name: str) -> dict[str, list[dict[str, Any]]]:
@@ -153,17 +158,21 @@ def training_curves(zoo: Zoo, *, per_dataset: int = 6, datasets: int = 6) -> Cur
         for _, number in spread(sorted(groups[name]), per_dataset):
             try:
                 run = zoo[number]
-                own = _axes(run)
-                values = run.curve if own else None
+                axes_names = _axes(run)
+                values = run.curve if axes_names else None
             except ZooError:
                 unreadable += 1
                 continue
-            if own is None or values is None or own != (names or own) or len(values) < 2:
+            if axes_names is None or values is None or axes_names != (names or axes_names) or len(values) < 2:
                 continue
-            names = own
+            names = axes_names
             columns = run.curve_columns
-            y = values[:, columns.index(own[1])]
-            x = values[:, columns.index(own[0])] if own[0] in columns else np.arange(len(y), dtype=np.float64)
+            y = values[:, columns.index(axes_names[1])]
+            x = (
+                values[:, columns.index(axes_names[0])]
+                if axes_names[0] in columns
+                else np.arange(len(y), dtype=np.float64)
+            )
             found.setdefault(name, []).append(Curve(number, x, y))
     x_name, y_name = names or ("epoch", "test_accuracy")
     return Curves(found, x_name, y_name, unreadable)

@@ -36,11 +36,11 @@ def reliability_figure(documents: Sequence[Mapping[str, Any]], *, of: str = "bef
 
 def _diagram(axes: Axes, document: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
     axes.plot([0, 100], [0, 100], color=INK, linewidth=0.9, alpha=0.6, linestyle=(0, (2, 1.5)))
-    for found in scores["bins"]:
-        x, low, high = 100 * found["confidence"], *(100 * end for end in found["interval"])
+    for point in scores["bins"]:
+        x, low, high = 100 * point["confidence"], *(100 * end for end in point["interval"])
         axes.plot([x, x], [low, high], color=PALETTE[0], linewidth=1.4)
-        axes.plot([x], [100 * found["accuracy"]], "o", color=PALETTE[0], markersize=4.5)
-        axes.text(x, high + 1.5, str(found["n"]), ha="center", va="bottom", fontsize=6.5)
+        axes.plot([x], [100 * point["accuracy"]], "o", color=PALETTE[0], markersize=4.5)
+        axes.text(x, high + 1.5, str(point["n"]), ha="center", va="bottom", fontsize=6.5)
     shares = range(0, 101, 25)
     axes.set_xticks(shares, [f"{share}" for share in shares])
     axes.set_yticks(shares, [f"{share} %" for share in shares])

@@ -7,115 +7,71 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-REGRESSION = "regression"
-MEASURES = ("r2", "mae", "kendall_tau", "tau_ceiling")
+from weightprint.evaluation.answers import REGRESSION
+from weightprint.evaluation.claims import above, baseline, interval_of
+
 _SETTINGS = ("part", "slice_length", "snapshots", "without", "converged", "n_train_runs", "seed")
 """What tells two evaluations of one model on one property apart, in the order in which a reader would ask."""
 
 
 @dataclass(frozen=True)
-class Score:
-    """One evaluation document of a classification.
+class Result:
+    """One evaluation document, some of whose keys may be missing.
 
-    target:   what was predicted
-    label:    the model, with the settings that tell it from another evaluation of the same model
-    accuracy: share of test runs named right; None when not stated, like the other numbers
-    low, high: its 95 % interval
-    document: all that was stated
+    label: the model, with the settings that tell it from another evaluation of the same model
     """
 
-    target: str
     label: str
-    accuracy: float | None
-    low: float | None
-    high: float | None
-    chance: float | None
-    majority: float | None
-    n_runs: int | None
     document: Mapping[str, Any]
+
+    @property
+    def target(self) -> str:
+        """What was predicted."""
+        return str(self.document.get("property", ""))
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of test runs named right; None when not stated, like the other numbers."""
+        return (self.document.get("per_run") or {}).get("accuracy")
+
+    @property
+    def interval(self) -> tuple[float | None, float | None]:
+        return interval_of(self.document)
 
     @property
     def baseline(self) -> float | None:
-        """The larger of chance and majority: what can be had without reading weights."""
-        known = [share for share in (self.chance, self.majority) if share is not None]
-        return max(known) if known else None
+        return baseline(self.document)
 
     @property
     def above(self) -> bool:
-        """Whether the whole interval lies above the baseline: the only case in which anything is claimed."""
-        return self.low is not None and self.baseline is not None and self.low > self.baseline
-
-
-@dataclass(frozen=True)
-class Fit:
-    """One evaluation document of a regression: measure → (value, low, high), None where not stated."""
-
-    target: str
-    label: str
-    n_runs: int | None
-    measures: Mapping[str, tuple[float | None, float | None, float | None]]
-    document: Mapping[str, Any]
+        """Whether the whole interval lies above the baseline."""
+        return above(self.document)
 
     @property
-    def above(self) -> bool:
-        """Whether the whole interval of R² lies above 0, which always answering the mean would reach at best."""
-        low = self.measures["r2"][1]
-        return low is not None and low > 0
+    def n_runs(self) -> int | None:
+        return self.document.get("n_runs", (self.document.get("per_run") or {}).get("n"))
+
+    def measure(self, name: str) -> tuple[float | None, float | None, float | None]:
+        """A regression's measure with the ends of its interval."""
+        stated = (self.document.get("per_run") or {}).get(name)
+        if not isinstance(stated, Mapping):
+            return stated, None, None
+        return (stated.get("value"), *ends(stated.get("interval")))
 
 
-def classifications(results: Iterable[Mapping[str, Any]]) -> list[Score]:
+def classifications(documents: Iterable[Mapping[str, Any]]) -> list[Result]:
     """The classifications among evaluation documents, in their order."""
-    results = list(results)
-    labels = _labels(results)
-    return [
-        _score(document, label)
-        for document, label in zip(results, labels, strict=True)
-        if document.get("kind") != REGRESSION
-    ]
+    return [result for result in _results(documents) if result.document.get("kind") != REGRESSION]
 
 
-def regressions(results: Iterable[Mapping[str, Any]]) -> list[Fit]:
+def regressions(documents: Iterable[Mapping[str, Any]]) -> list[Result]:
     """The regressions among evaluation documents, in their order."""
-    results = list(results)
-    labels = _labels(results)
-    return [
-        Fit(
-            target=str(document.get("property", "")),
-            label=label,
-            n_runs=_runs(document),
-            measures={name: _measure(document, name) for name in MEASURES},
-            document=document,
-        )
-        for document, label in zip(results, labels, strict=True)
-        if document.get("kind") == REGRESSION
-    ]
+    return [result for result in _results(documents) if result.document.get("kind") == REGRESSION]
 
 
-def _score(document: Mapping[str, Any], label: str) -> Score:
-    per_run = document.get("per_run") or {}
-    low, high = ends(per_run.get("interval"))
-    return Score(
-        target=str(document.get("property", "")),
-        label=label,
-        accuracy=per_run.get("accuracy"),
-        low=low,
-        high=high,
-        chance=document.get("chance"),
-        majority=document.get("majority"),
-        n_runs=_runs(document),
-        document=document,
-    )
-
-
-def _runs(document: Mapping[str, Any]) -> int | None:
-    return document.get("n_runs", (document.get("per_run") or {}).get("n"))
-
-
-def _measure(document: Mapping[str, Any], name: str) -> tuple[float | None, float | None, float | None]:
-    found = (document.get("per_run") or {}).get(name)
-    if not isinstance(found, Mapping):
-        return found, None, None
-    return (found.get("value"), *ends(found.get("interval")))
+def _results(documents: Iterable[Mapping[str, Any]]) -> list[Result]:
+    documents = list(documents)
+    return [Result(label, document) for label, document in zip(_labels(documents), documents, strict=True)]
 
 
 def ends(interval: Any) -> tuple[float | None, float | None]:
@@ -135,8 +91,8 @@ def _labels(results: Sequence[Mapping[str, Any]]) -> list[str]:
     labels: list[str] = []
     seen: Counter[tuple[Any, str]] = Counter()
     for document, name in zip(results, names, strict=True):
-        told = [setting_text(s, document.get(s)) for s in varying.get(name, ())]
-        label = f"{name} ({', '.join(told)})" if told else name
+        in_words = [setting_text(s, document.get(s)) for s in varying.get(name, ())]
+        label = f"{name} ({', '.join(in_words)})" if in_words else name
         seen[document.get("property"), label] += 1
         count = seen[document.get("property"), label]
         labels.append(f"{label} #{count}" if count > 1 else label)
@@ -173,9 +129,9 @@ def in_order(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def best_of_each_property(scores: Iterable[Score]) -> list[Score]:
-    """Per property the score of highest accuracy; the first of equals."""
-    best: dict[str, Score] = {}
+def best_of_each_property(scores: Iterable[Result]) -> list[Result]:
+    """Of each property the result of highest accuracy; the first of equals."""
+    best: dict[str, Result] = {}
     for score in scores:
         if score.accuracy is not None:
             known = best.get(score.target)
@@ -205,8 +161,8 @@ def headline(results: Iterable[Mapping[str, Any]]) -> str:
 def answer(results: Iterable[Mapping[str, Any]]) -> str:
     """What the numbers allow to be said in one or two sentences; nothing is claimed of an interval that includes
     the baseline."""
-    results = list(results)
-    scores, fits = classifications(results), regressions(results)
+    documents = list(results)
+    scores, estimates = classifications(documents), regressions(documents)
     sentences = []
     properties = in_order(score.target for score in scores)
     if properties:
@@ -226,13 +182,13 @@ def answer(results: Iterable[Mapping[str, Any]]) -> str:
                 f"The test runs at hand do not settle whether {enumeration(rest)} can be read from the weights: "
                 "every 95 % interval reaches down to chance or majority."
             )
-    quantities = in_order(fit.target for fit in fits)
+    quantities = in_order(one.target for one in estimates)
     if quantities:
-        told = in_order(fit.target for fit in fits if fit.above)
-        if told:
-            listed = enumeration([words(p) for p in told])
+        in_words = in_order(one.target for one in estimates if one.above)
+        if in_words:
+            listed = enumeration([words(p) for p in in_words])
             sentences.append(
-                f"{len(told)} of {_count(quantities, 'quantity', 'quantities')} can be estimated better than by "
+                f"{len(in_words)} of {_count(quantities, 'quantity', 'quantities')} can be estimated better than by "
                 f"answering the mean: {listed}."
             )
         else:

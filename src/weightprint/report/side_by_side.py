@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from weightprint.errors import CorruptFile, ReportError
+from weightprint.evaluation.claims import baseline
 from weightprint.files import write_atomic
 from weightprint.report import figures, tables
-from weightprint.report.figures import Picture
-from weightprint.report.findings import baseline
+from weightprint.report.differences import Pair, alone, claims, pairs_of
 from weightprint.report.pages import csv_link, render_page
-from weightprint.report.pairs import Pair, alone, claims, pairs_of
-from weightprint.report.panels import curve_figures, panel_of
+from weightprint.report.provenance import PROVENANCE, RESULTS
 from weightprint.report.scores import classifications, words
-from weightprint.report.standing import RESULTS, STANDING
+from weightprint.report.sections import figure, section
+from weightprint.report.study_figures import curve_figures, panel_of
 from weightprint.study import COLUMNS
-from weightprint.study.baseline_trials import BASELINES
-from weightprint.study.slice_trials import LOCAL
+from weightprint.study.how_much import BASELINES, LOCAL
 
 Row = Mapping[str, Any]
 
@@ -38,12 +37,12 @@ class Report:
 
     path:     its folder
     rows:     of results.parquet; columns are `weightprint.study.COLUMNS`
-    standing: report.json, see `weightprint.report.standing`; empty for reports of versions that wrote none
+    provenance: report.json, see `weightprint.report.provenance`; empty for reports of versions that wrote none
     """
 
     path: Path
     rows: Sequence[Row]
-    standing: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Report:
@@ -55,11 +54,11 @@ class Report:
                 + ("which it does not hold" if path.is_dir() else "there is no such folder"),
                 hint=f"make it with: weightprint study ZOO {path}",
             )
-        return cls(path, _results(path / RESULTS), _standing(path / STANDING))
+        return cls(path, _results(path / RESULTS), _provenance(path / PROVENANCE))
 
     @property
     def name(self) -> str:
-        return str(self.standing.get("zoo", self.path.name))
+        return str(self.provenance.get("zoo", self.path.name))
 
 
 def compare_reports(
@@ -86,8 +85,8 @@ def compare_reports(
     write_atomic(page, _render(one, other, pairs).encode())
     return {
         "page": str(page),
-        "a": {"report": str(one.path), **one.standing},
-        "b": {"report": str(other.path), **other.standing},
+        "a": {"report": str(one.path), **one.provenance},
+        "b": {"report": str(other.path), **other.provenance},
         "pairs": [pair.to_json() for pair in pairs],
         "differ": sum(pair.differs for pair in pairs),
         "only_in_a": alone(one.rows, pairs),
@@ -111,16 +110,16 @@ def _results(path: Path) -> Sequence[Row]:
     return table.rows(named=True)
 
 
-def _standing(path: Path) -> dict[str, Any]:
+def _provenance(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except ValueError as error:
         raise CorruptFile(f"{path} is no JSON: {error}", hint="make the report again") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise CorruptFile(f"{path} does not describe a report", hint="make the report again")
-    return found
+    return content
 
 
 def _render(a: Report, b: Report, pairs: Sequence[Pair]) -> str:
@@ -129,7 +128,7 @@ def _render(a: Report, b: Report, pairs: Sequence[Pair]) -> str:
         title=f"{a.name} beside {b.name}" if a.name != b.name else f"Two studies of {a.name}",
         answer=_answer(pairs),
         facts=[f"A: {a.path}", f"B: {b.path}", f"{len(pairs)} results in both"],
-        standing=_standing_rows(a, b),
+        provenance=_provenance_rows(a, b),
         sections=[s for s in _sections(a, b, pairs) if s["pairs"]],
         mark=MARK,
         only=(alone(a.rows, pairs), alone(b.rows, pairs)),
@@ -138,8 +137,8 @@ def _render(a: Report, b: Report, pairs: Sequence[Pair]) -> str:
 
 
 def _answer(pairs: Sequence[Pair]) -> str:
-    found = claims(_of(pairs, "headline", readers=True), "headline results")
-    return found or "The two reports have no headline result in common."
+    content = claims(_of(pairs, "headline", readers=True), "headline results")
+    return content or "The two reports have no headline result in common."
 
 
 def _of(pairs: Sequence[Pair], *experiments: str, readers: bool = False, **wanted: str) -> list[Pair]:
@@ -153,11 +152,11 @@ def _of(pairs: Sequence[Pair], *experiments: str, readers: bool = False, **wante
     ]
 
 
-def _standing_rows(a: Report, b: Report) -> list[tuple[str, str, str]]:
+def _provenance_rows(a: Report, b: Report) -> list[tuple[str, str, str]]:
     """(what, of A, of B)"""
 
-    def told(report: Report, name: str) -> str:
-        value = report.standing.get(name)
+    def value_of(report: Report, name: str) -> str:
+        value = report.provenance.get(name)
         if value is None or value == "":
             return tables.UNKNOWN
         if name == "split_seeds":
@@ -179,7 +178,7 @@ def _standing_rows(a: Report, b: Report) -> list[tuple[str, str, str]]:
         "versions": "versions",
         "command": "command",
     }
-    return [(what, told(a, name), told(b, name)) for name, what in names.items()]
+    return [(what, value_of(a, name), value_of(b, name)) for name, what in names.items()]
 
 
 def _sections(a: Report, b: Report, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
@@ -190,13 +189,13 @@ def _sections(a: Report, b: Report, pairs: Sequence[Pair]) -> list[dict[str, Any
     slices = _of(pairs, "slices", model=LOCAL, x="10")
     runs = _of(pairs, "training_runs", model="layer_trees")
     return [
-        _section(
+        section(
             "headline",
             "Whole networks",
             "Each property named from the later half of a run's snapshots, by the meta-classifiers of whole networks; "
             "shapes and fields read no weights.",
-            headline,
-            figures=_headline_figures(headline),
+            _headline_figures(headline),
+            pairs=headline,
             table=_table(headline),
         ),
         _curves(
@@ -230,44 +229,21 @@ def _sections(a: Report, b: Report, pairs: Sequence[Pair]) -> list[dict[str, Any
     ]
 
 
-def _section(
-    name: str,
-    title: str,
-    text: str,
-    pairs: Sequence[Pair],
-    *,
-    finding: str = "",
-    figures: Sequence[Mapping[str, Any]] = (),
-    table: Sequence[Mapping[str, Any]] = (),
-    grid: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    return {
-        "id": name,
-        "title": title,
-        "text": text,
-        "pairs": pairs,
-        "finding": finding,
-        "figures": figures,
-        "table": table,
-        "grid": grid,
-    }
-
-
 def _headline_figures(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     """One figure per meta-classifier that reads weights."""
     shown = []
     for model in dict.fromkeys(p.a["model"] for p in pairs if p.a["measure"] == "accuracy"):
         if model in BASELINES:
             continue
-        own = [p for p in pairs if p.a["model"] == model and p.a["measure"] == "accuracy"]
-        documents = [_document(row, side) for p in own for side, row in (("A", p.a), ("B", p.b))]
+        of_model = [p for p in pairs if p.a["model"] == model and p.a["measure"] == "accuracy"]
+        documents = [_document(row, side) for p in of_model for side, row in (("A", p.a), ("B", p.b))]
         picture = figures.accuracy_figure(classifications(documents), name=f"headline-{model}")
         if picture:
             caption = (
-                f"{model}: share of test runs named right, {_n(own)}, with 95 % intervals over runs. Upright lines: "
-                "the larger of chance and majority. Filled points: the whole interval lies above it."
+                f"{model}: share of test runs named right, {_n(of_model)}, with 95 % intervals over runs. Upright "
+                "lines: the larger of chance and majority. Filled points: the whole interval lies above it."
             )
-            shown.append(_shown(f"headline-{model}", [picture], caption, own))
+            shown += figure(f"headline-{model}", [picture], caption, _csv(of_model))
     return shown
 
 
@@ -302,8 +278,8 @@ def _curves(
         f"Accuracy (R² of numbers) by {x}, {_n(pairs)}. Bands are 95 % intervals over runs, the dashed line the larger "
         "of chance and majority in either report."
     )
-    shown = [_shown(f"{name}-curves", pictures, caption, pairs)] if pictures else []
-    return _section(name, title, text, pairs, finding=claims(pairs, "points of these curves"), figures=shown)
+    shown = figure(f"{name}-curves", pictures, caption, _csv(pairs))
+    return section(name, title, text, shown, pairs=pairs, finding=claims(pairs, "points of these curves"))
 
 
 def _grid(name: str, title: str, text: str, pairs: Sequence[Pair]) -> dict[str, Any]:
@@ -315,7 +291,7 @@ def _grid(name: str, title: str, text: str, pairs: Sequence[Pair]) -> dict[str, 
         (" ".join(words(part) for part in place if part), [fields.get((place, c)) for c in columns]) for place in places
     ]
     grid = {"columns": columns, "rows": rows, "csv": csv_link(_csv(pairs)), "name": name}
-    return _section(name, title, text, pairs, finding=claims(pairs, "fields of this table"), grid=grid)
+    return section(name, title, text, pairs=pairs, finding=claims(pairs, "fields of this table"), grid=grid)
 
 
 def _place(row: Row) -> tuple[str, ...]:
@@ -354,10 +330,6 @@ def _baseline(row: Row) -> str:
     return tables.UNKNOWN if row["measure"] == "r2" else tables.percent(baseline(row))
 
 
-def _shown(name: str, pictures: Sequence[Picture], caption: str, pairs: Sequence[Pair]) -> dict[str, Any]:
-    return {"name": name, "pictures": pictures, "caption": caption, "csv": csv_link(_csv(pairs))}
-
-
 def _csv(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     rows = []
     for pair in pairs:
@@ -383,11 +355,11 @@ def _caveats(a: Report, b: Report, pairs: Sequence[Pair]) -> list[str]:
         "The intervals are over test runs; that other training runs would have given other meta-classifiers is not in "
         "them. Zoos differ in more than one way as a rule, and a difference does not say which of them it comes from.",
     ]
-    shared = _shared(a.standing, b.standing)
+    shared = _shared(a.provenance, b.provenance)
     if shared:
         caveats.insert(1, shared)
     for name, what in (("budget", "budgets"), ("split_seeds", "splits")):
-        values = [report.standing.get(name) for report in (a, b)]
+        values = [report.provenance.get(name) for report in (a, b)]
         if None not in values and values[0] != values[1]:
             caveats.append(
                 f"The two studies used other {what}: curves and headlines stand on different amounts of work."
@@ -407,8 +379,8 @@ def _shared(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
     )
     if not a or not b:
         return (
-            f"A report without {STANDING} does not say which runs it stands on: whether the two sides are independent "
-            "is not known."
+            f"A report without {PROVENANCE} does not say which runs it stands on: whether the two sides are "
+            "independent is not known."
         )
     if a.get("fingerprint") == b.get("fingerprint"):
         return f"Both reports stand on the same runs, so that the two sides are not independent. {ties}"

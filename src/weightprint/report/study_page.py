@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import time
 from collections import Counter
@@ -13,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from weightprint.files import write_atomic, write_json
-from weightprint.report import figures, findings
-from weightprint.report.pages import csv_link, csv_text, render_page
+from weightprint.report import figures, findings, tables
+from weightprint.report.pages import csv_text, render_page
+from weightprint.report.provenance import PROVENANCE, RESULTS, provenance, study_command
 from weightprint.report.scores import answer
-from weightprint.report.standing import RESULTS, STANDING, standing, study_command
 from weightprint.report.study_sections import sections_of
 from weightprint.study import COLUMNS, Study, compute_study
 from weightprint.zoo import Zoo
@@ -51,8 +50,8 @@ def run_study(
     others = [other if isinstance(other, Zoo) else Zoo(other) for other in against]
     study = compute_study(zoo, folder, size=budget, workers=workers, against=others, progress=progress)
     rows = study.rows()
-    _write_table(folder / RESULTS, rows)
-    write_json(folder / STANDING, standing(study, folder))
+    write_atomic(folder / RESULTS, tables.parquet(rows, COLUMNS))
+    write_json(folder / PROVENANCE, provenance(study, folder))
     documents = _documents(study)
     sections = sections_of(study, rows, documents)
     _write_figures(folder / "figures", sections)
@@ -64,18 +63,6 @@ def run_study(
         "seconds": time.monotonic() - began,
         "made": study.made,
     }
-
-
-def _write_table(path: Path, rows: Sequence[Row]) -> None:
-    import polars as pl
-
-    numbers = ("x_number", "value", "low", "high", "chance", "majority", "seconds")
-    schema: dict[str, Any] = {
-        name: pl.Float64 if name in numbers else pl.Int64 if name.startswith("n_") else pl.String for name in COLUMNS
-    }
-    buffer = io.BytesIO()
-    pl.DataFrame([dict(row) for row in rows], schema=schema).write_parquet(buffer)
-    write_atomic(path, buffer.getvalue())
 
 
 def _write_figures(folder: Path, sections: Sequence[Mapping[str, Any]]) -> None:
@@ -97,9 +84,6 @@ def _render(
     folder: Path,
 ) -> str:
     """The HTML of a study's report."""
-    for section in sections:
-        for shown in section["figures"]:
-            shown["csv"] = csv_link(shown["rows"])
     failed = Counter(row["reason"] for row in rows if row["reason"])
     return render_page(
         "study.html",
@@ -167,7 +151,7 @@ def _questions(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> l
         ("Which layers does a verdict rest on?", findings.attribution(rows)),
         ("How early in the training can they be read?", findings.when(rows)),
         ("How long does the initialization stay readable?", findings.initialization_lasts(rows)),
-        ("Are the choices of runs that learn better named more often?", findings.own_accuracy(rows)),
+        ("Are the choices of runs that learn better named more often?", findings.run_accuracy(rows)),
         (
             "Does what is learnt on some networks hold for others?",
             " ".join(findings.transfer(rows, name) for name in across).strip(),

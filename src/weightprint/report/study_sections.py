@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from weightprint.report import attribution, figures, findings, paths, population, tables
-from weightprint.report.panels import Line, Panel, Shade, curve_figures, panel_of, shade_figure
+from weightprint.evaluation.claims import above, baseline
+from weightprint.report import attribution, figures, findings, population, training_paths
 from weightprint.report.scores import best_of_each_property, classifications, words
+from weightprint.report.sections import BAND, SHADES, figure, n_text, section, shades
+from weightprint.report.study_figures import Line, Panel, Shade, curve_figures, panel_of, shade_figure
 from weightprint.study import Study
+from weightprint.study.how_much import LOCAL
 from weightprint.study.maps import weight_map
-from weightprint.study.slice_trials import LOCAL
 
 Row = Mapping[str, Any]
 
@@ -21,7 +23,7 @@ def sections_of(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> 
     rows:      of the study
     documents: the headlines as evaluation documents
 
-    A figure is {"name", "pictures", "caption", "rows": its data, "finding": a sentence, or ""}.
+    Figures are those of `weightprint.report.sections.figure`.
     """
     return [
         _how_much(study, rows, documents),
@@ -32,59 +34,43 @@ def sections_of(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> 
     ]
 
 
-def _shown(
-    name: str, pictures: Sequence[figures.Picture | None], caption: str, rows: Sequence[Row], *, finding: str = ""
-) -> list[dict[str, Any]]:
-    found = [p for p in pictures if p is not None]
-    if not found:
-        return []
-    return [{"name": name, "pictures": found, "caption": caption, "rows": list(rows), "finding": finding}]
-
-
-def _n(rows: Sequence[Row]) -> str:
-    return f"n = {tables.runs_text(r['n_runs'] for r in rows if r['n_runs'])} test runs"
-
-
-_BAND = "The band is the 95 % interval over runs, the dashed line the larger of chance and majority."
-
-
 def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> dict[str, Any]:
     scores = classifications(documents)
     headline = [r for r in rows if r["experiment"] == "headline"]
     targets = study.facts.targets
     every = (*targets, *study.facts.numbers)
     averaged = [r for r in rows if r["experiment"] == "slices" and r["series"] == "5000"]
-    shown = _shown(
+    shown = figure(
         "headline",
         [figures.accuracy_figure(scores)],
-        f"Share of test runs named right. Whole vectors, shapes and fields: {_n(headline)}, pooled over "
-        f"{len(study.budget.split_seeds)} splits; slices: one split{', ' + _n(averaged) if averaged else ''}. 95 % "
+        f"Share of test runs named right. Whole vectors, shapes and fields: {n_text(headline)}, pooled over "
+        f"{len(study.budget.split_seeds)} splits; slices: one split{', ' + n_text(averaged) if averaged else ''}. 95 % "
         "intervals over runs. Upright lines: the larger of chance and majority. Filled points: the whole interval lies "
         "above it.",
         headline,
     )
     numbers = [{**r, "x": r["model"]} for r in headline if r["measure"] == "r2"]
-    named, columns, fields = _shades(numbers, targets)
-    shown += _shown(
+    named, columns, fields = shades(numbers, targets)
+    shown += figure(
         "numbers",
         [shade_figure("numbers", named, columns, fields, columns_are="meta-classifier")],
-        f"R² in % of what is a number, {_n(numbers)}; bold where the whole 95 % interval lies above 0. Fields reads no "
-        "weights: how well a network does follows to a good part from its data set and other choices, so that only "
-        "what lies above fields is read from weights.",
+        f"R² in % of what is a number, {n_text(numbers)}; bold where the whole 95 % interval lies above 0. Fields "
+        "reads no weights: how well a network does follows to a good part from its data set and other choices, so "
+        "that only what lies above fields is read from weights.",
         numbers,
     )
     slices = [r for r in rows if r["experiment"] == "slices" and r["model"] == LOCAL]
     one = [{**r, "x_number": float(r["series"])} for r in slices if r["x"] in ("1", "10")]
     panels = [panel_of(one, t, lambda r: f"{r['x']} slice{'s' if r['x'] != '1' else ''}") for t in targets]
     panels = [p for p in panels if p.lines]
-    shown += _shown(
+    shown += figure(
         "slice-length",
         curve_figures("slice-length", panels, x="weights in a slice", logarithmic=True),
-        f"Accuracy against the length of the slices that are read, {_n(slices)}. {_BAND}",
+        f"Accuracy against the length of the slices that are read, {n_text(slices)}. {BAND}",
         slices,
         finding=findings.shortest_slices(rows),
     )
-    shown += _shown(
+    shown += figure(
         "averaged",
         curve_figures(
             "averaged",
@@ -92,8 +78,8 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> di
             x="slices of 5,000 averaged",
             logarithmic=True,
         ),
-        f"Accuracy against the number of slices whose answers are averaged, {_n(averaged)}. The DMC is the paper's, "
-        f"stopped after {study.budget.dmc_seconds:g} s of training per property. {_BAND}",
+        f"Accuracy against the number of slices whose answers are averaged, {n_text(averaged)}. The DMC is the "
+        f"paper's, stopped after {study.budget.dmc_seconds:g} s of training per property. {BAND}",
         averaged,
         finding=findings.averaging(rows),
     )
@@ -101,18 +87,18 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> di
     shares = [{**r, "x_number": r["n_train_runs"]} for r in shares if r["n_train_runs"]]
     models = {r["model"] for r in shares}
     shares += [{**r, "x_number": r["n_train_runs"]} for r in headline if r["model"] in models and r["n_train_runs"]]
-    shown += _shown(
+    shown += figure(
         "training-runs",
         curve_figures(
             "training-runs",
             [p for p in (panel_of(shares, t, lambda r: r["model"]) for t in every) if p.lines],
             x="training runs",
         ),
-        f"Accuracy (R² of numbers) on whole networks against the number of training runs, {_n(shares)}. {_BAND}",
+        f"Accuracy (R² of numbers) on whole networks against the number of training runs, {n_text(shares)}. {BAND}",
         shares,
     )
     best = best_of_each_property(s for s in scores if s.above)
-    shown += _shown(
+    shown += figure(
         "confusion",
         figures.confusion_figures(best),
         "Test runs by true class (rows) and the class named (columns), for the most accurate meta-classifier of "
@@ -125,26 +111,7 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> di
         "weights. Shapes and fields read no weights: they are what must be beaten. The later half of each run's "
         "snapshots is read; no run, nor its kin, is on both sides of a split."
     )
-    return {"id": "how-much", "title": "How much", "text": text, "figures": shown}
-
-
-def _shades(rows: Sequence[Row], targets: Sequence[str]) -> tuple[list[str], list[str], dict[tuple[str, str], Shade]]:
-    rows = [{**r, "property": r["property"] + (" (R²)" if r["measure"] == "r2" else "")} for r in rows]
-    columns = list(dict.fromkeys(r["x"] for r in rows))
-    names = list(dict.fromkeys(r["property"] for r in rows))
-    names.sort(key=lambda name: targets.index(name) if name in targets else len(targets))
-    fields = {
-        (r["property"], r["x"]): Shade(r["value"], findings.baseline(r), findings.above(r))
-        for r in rows
-        if r["value"] is not None
-    }
-    return names, columns, fields
-
-
-_SHADES = (
-    "Numbers are accuracies in % (of numbers the R² in %), bold where the whole 95 % interval lies above chance and "
-    "majority (above 0); the shade grows from there."
-)
+    return section("how-much", "How much", text, shown)
 
 
 def _where(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
@@ -158,11 +125,11 @@ def _where(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
         "without": "with one tensor left out",
     }
     for experiment, what in names.items():
-        own = [r for r in rows if r["question"] == "where" and r["experiment"] == experiment]
-        if not own:
+        selected = [r for r in rows if r["question"] == "where" and r["experiment"] == experiment]
+        if not selected:
             continue
-        found = [*own, *every]
-        named, columns, fields = _shades(found, targets)
+        drawn = [*selected, *every]
+        named, columns, fields = shades(drawn, targets)
         if len(columns) > 12:  # turned: a row for each tensor
             turned = {(b, a): shade for (a, b), shade in fields.items()}
             picture = shade_figure(
@@ -170,29 +137,28 @@ def _where(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
             )
         else:
             picture = shade_figure(f"where-{experiment}", named, columns, fields, columns_are=what)
-        shown += _shown(
+        shown += figure(
             f"where-{experiment}",
             [picture],
-            f"Trees that read the statistics of some tensors only, {what}, in each run's last snapshot; {_n(own)}. "
-            f"{_SHADES}",
-            found,
+            f"Trees that read the statistics of some tensors only, {what}, in each run's last snapshot; "
+            f"{n_text(selected)}. {SHADES}",
+            drawn,
             finding=findings.where(rows) if experiment == "kind" else "",
         )
     panels, data = _places(study)
-    shown += _shown(
+    shown += figure(
         "places",
         curve_figures("places", panels, x="first weight of the slice"),
         "Accuracy from one slice of the last snapshot by where it begins; upright lines are where layers begin. "
-        + _BAND,
+        + BAND,
         data,
     )
-    for entry in attribution.entries(study, rows):
-        shown += _shown(**entry)
+    shown += attribution.entries(study, rows)
     text = (
         "Which tensors carry the traces: trees that see only some of them, slices read at even places along the "
         "vector, and what a meta-classifier of whole networks leans on."
     )
-    return {"id": "where", "title": "Where", "text": text, "figures": shown}
+    return section("where", "Where", text, shown)
 
 
 def _places(study: Study) -> tuple[list[Panel], list[dict[str, Any]]]:
@@ -238,19 +204,19 @@ def _when(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
     targets = study.facts.targets
     every = (*targets, *study.facts.numbers)
     panels = [p for p in (panel_of(diagonal, t, lambda r: "") for t in every) if p.lines]
-    shown = _shown(
+    shown = figure(
         "when",
         curve_figures("when", panels, x="snapshot"),
-        f"layer_trees trained on one snapshot and tested on the same snapshot of other runs, {_n(diagonal)}. Snapshot "
-        f"1 is before the first step. {_BAND}",
+        f"layer_trees trained on one snapshot and tested on the same snapshot of other runs, {n_text(diagonal)}. "
+        f"Snapshot 1 is before the first step. {BAND}",
         diagonal,
         finding=findings.when(rows),
     )
     pictures = []
     for i, target in enumerate(every):
-        own = [r for r in moments if r["property"] == target and r["value"] is not None]
-        order = sorted({int(r["x"]) for r in own})
-        fields = {(r["series"], r["x"]): Shade(r["value"], findings.baseline(r), findings.above(r)) for r in own}
+        selected = [r for r in moments if r["property"] == target and r["value"] is not None]
+        order = sorted({int(r["x"]) for r in selected})
+        fields = {(r["series"], r["x"]): Shade(r["value"], baseline(r) or 0.0, above(r)) for r in selected}
         names = [str(m) for m in order]
         pictures.append(
             shade_figure(
@@ -264,25 +230,24 @@ def _when(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
                 numbered=len(order) <= 8,
             )
         )
-    shown += _shown(
+    shown += figure(
         "moments",
         pictures,
-        f"Trained on one snapshot (rows), tested on another (columns), {_n(moments)}. {_SHADES}",
+        f"Trained on one snapshot (rows), tested on another (columns), {n_text(moments)}. {SHADES}",
         moments,
     )
-    found = weight_map(study.zoo)
-    if found:
-        shown += _shown(
+    drawn = weight_map(study.zoo)
+    if drawn:
+        shown += figure(
             "map",
-            figures.map_figures(found),
-            f"Training paths of {len(found.paths)} runs in two principal components of rank-transformed weights, "
-            f"{100 * sum(found.shares):.0f} % of the variance. Each line is a run from first to last snapshot.",
+            figures.map_figures(drawn),
+            f"Training paths of {len(drawn.paths)} runs in two principal components of rank-transformed weights, "
+            f"{100 * sum(drawn.shares):.0f} % of the variance. Each line is a run from first to last snapshot.",
             [],
         )
-    for entry in paths.entries(study, rows):
-        shown += _shown(**entry)
+    shown += training_paths.entries(study, rows)
     text = "When the traces appear, and how long they stay: one meta-classifier for each moment of training."
-    return {"id": "when", "title": "When", "text": text, "figures": shown}
+    return section("when", "When", text, shown)
 
 
 _BETWEEN_ZOOS = (
@@ -294,37 +259,38 @@ _BETWEEN_ZOOS = (
 def _transfer(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
     shown = []
     for across in dict.fromkeys(r["experiment"] for r in rows if r["question"] == "transfer"):
-        own = [r for r in rows if r["question"] == "transfer" and r["experiment"] == across]
+        selected = [r for r in rows if r["question"] == "transfer" and r["experiment"] == across]
         if across == "zoo":
-            own = [{**r, "x": f"{r['series']} → {r['x']}"} for r in own]
+            selected = [{**r, "x": f"{r['series']} → {r['x']}"} for r in selected]
             columns_are, caption = "trained on → tested on", _BETWEEN_ZOOS
         else:
             columns_are = f"{words(across)} left out"
             caption = f"Trained on runs without one {words(across)} and tested on runs with it"
-        named, columns, fields = _shades(own, study.facts.targets)
-        shown += _shown(
+        named, columns, fields = shades(selected, study.facts.targets)
+        shown += figure(
             f"transfer-{across}",
             [shade_figure(f"transfer-{across}", named, columns, fields, columns_are=columns_are)],
-            f"layer_trees. {caption}, {_n(own)}. {_SHADES}",
-            own,
+            f"layer_trees. {caption}, {n_text(selected)}. {SHADES}",
+            selected,
             finding=findings.transfer(rows, across),
         )
     text = "Whether what is learnt on some networks can be read from others that differ in one choice."
-    return {"id": "transfer", "title": "Transfer", "text": text, "figures": shown}
+    return section("transfer", "Transfer", text, shown)
 
 
 def _controls(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
-    own = [r for r in rows if r["question"] == "controls"]
+    selected = [r for r in rows if r["question"] == "controls"]
     pictures = []
-    for model in dict.fromkeys(r["model"] for r in own):
-        named, columns, fields = _shades([r for r in own if r["model"] == model], study.facts.targets)
+    for model in dict.fromkeys(r["model"] for r in selected):
+        named, columns, fields = shades([r for r in selected if r["model"] == model], study.facts.targets)
         turned = {(b, a): shade for (a, b), shade in fields.items()}
         pictures.append(shade_figure(f"controls-{model}", columns, named, turned, title=model, columns_are="property"))
-    shown = _shown(
+    shown = figure(
         "controls",
         pictures,
-        f"The headline again on one split, with what could explain it trivially taken away; {_n(own)}. {_SHADES}",
-        own,
+        f"The headline again on one split, with what could explain it trivially taken away; "
+        f"{n_text(selected)}. {SHADES}",
+        selected,
         finding=findings.controls(rows),
     )
     removed, complete, per_initialization = population.removed_by_filter(study.zoo)
@@ -334,4 +300,4 @@ def _controls(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
         "describe the images and, early on, the number of steps. The convergence filter keeps "
         f"{complete - removed} of {complete} complete runs" + (f" (by initialization: {kept})." if kept else ".")
     )
-    return {"id": "controls", "title": "Controls", "text": text, "figures": shown}
+    return section("controls", "Controls", text, shown)

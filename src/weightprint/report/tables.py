@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from weightprint.evaluation.answers import REGRESSION
+from weightprint.evaluation.scores import MEASURES
 from weightprint.report.scores import (
-    MEASURES,
-    REGRESSION,
-    Fit,
-    Score,
+    Result,
     classifications,
     ends,
     in_order,
@@ -23,6 +23,25 @@ ABOVE = "▲"
 """Marks a cell whose whole interval lies above chance and majority."""
 UNKNOWN = "–"
 MEASURE_NAMES = {"r2": "R²", "mae": "mean absolute error", "kendall_tau": "Kendall τ", "tau_ceiling": "ceiling of τ"}
+
+
+TEXTS = (
+    *("question", "experiment", "property", "model", "slice_length", "series", "x"),
+    *("kind", "measure", "reference", "reason", "left_out"),
+)
+"""Columns of tables of results that hold text."""
+
+
+def parquet(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> bytes:
+    """A table of results as a Parquet file: TEXTS, counts ("n_…") as whole numbers, "capped" as a truth value, and
+    numbers."""
+    import polars as pl
+
+    special: dict[str, Any] = {**dict.fromkeys(TEXTS, pl.String), "capped": pl.Boolean}
+    schema = {name: special.get(name, pl.Int64 if name.startswith("n_") else pl.Float64) for name in columns}
+    buffer = io.BytesIO()
+    pl.DataFrame([dict(row) for row in rows], schema=schema).write_parquet(buffer)
+    return buffer.getvalue()
 
 
 def percent(share: float | None) -> str:
@@ -76,14 +95,14 @@ def accuracy_text(results: Iterable[Mapping[str, Any]]) -> str:
         labels = in_order(score.label for score in scores)
         rows = [["property", "runs", "chance", "majority", *labels]]
         for name in in_order(score.target for score in scores):
-            own = {score.label: score for score in scores if score.target == name}
+            of_property = {score.label: score for score in scores if score.target == name}
             rows.append(
                 [
                     name,
-                    runs_text(score.n_runs for score in own.values()),
-                    _span(score.chance for score in own.values()),
-                    _span(score.majority for score in own.values()),
-                    *(_cell_text(own.get(label)) for label in labels),
+                    runs_text(score.n_runs for score in of_property.values()),
+                    _span(score.document.get("chance") for score in of_property.values()),
+                    _span(score.document.get("majority") for score in of_property.values()),
+                    *(_cell_text(of_property.get(label)) for label in labels),
                 ]
             )
         blocks.append(_aligned(rows))
@@ -108,7 +127,7 @@ def accuracy_text(results: Iterable[Mapping[str, Any]]) -> str:
     return "\n\n".join(blocks) + "\n" + "; ".join(legend)
 
 
-def _capped(found: Iterable[Score | Fit]) -> list[tuple[str, int, str]]:
+def _capped(found: Iterable[Result]) -> list[tuple[str, int, str]]:
     """Of each meta-classifier of slices whose fits were ended by a time limit: its label, slice length and limit."""
     limits = {
         (one.label, one.document["slice_length"], f"fits capped at {one.document['max_seconds']:g} s each")
@@ -120,10 +139,10 @@ def _capped(found: Iterable[Score | Fit]) -> list[tuple[str, int, str]]:
     return sorted(limits)
 
 
-def _cell_text(score: Score | None) -> str:
+def _cell_text(score: Result | None) -> str:
     if score is None or score.accuracy is None:
         return UNKNOWN
-    text = f"{percent(score.accuracy)} {interval_text(score.low, score.high)}".rstrip()
+    text = f"{percent(score.accuracy)} {interval_text(*score.interval)}".rstrip()
     return f"{text} {ABOVE}" if score.above else text
 
 
@@ -133,10 +152,10 @@ def _span(shares: Iterable[float | None]) -> str:
     return UNKNOWN if not known else known[0] if len(known) == 1 else f"{known[0]}–{known[-1]}"
 
 
-def _measure_text(fit: Fit, name: str) -> str:
-    value, low, high = fit.measures[name]
-    told, *ends = (number(end, digits=name == "mae") for end in (value, low, high))
-    return told if low is None or high is None else f"{told} [{', '.join(ends)}]"
+def _measure_text(fit: Result, name: str) -> str:
+    value, low, high = fit.measure(name)
+    in_words, *ends = (number(end, digits=name == "mae") for end in (value, low, high))
+    return in_words if low is None or high is None else f"{in_words} [{', '.join(ends)}]"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
@@ -162,11 +181,11 @@ def evaluation_text(document: Mapping[str, Any]) -> str:
 def _classification_lines(document: Mapping[str, Any]) -> list[str]:
     (score,) = classifications([document])
     verdict = "above both" if score.above else "the interval does not lie above both"
-    if score.low is None or score.baseline is None:
+    if None in (*score.interval, score.baseline):
         verdict = ""
     lines = [
-        f"accuracy  {percent(score.accuracy)} % {interval_text(score.low, score.high)} of {_many(score.n_runs)}",
-        f"compare   chance {percent(score.chance)} %, majority {percent(score.majority)} %"
+        f"accuracy  {percent(score.accuracy)} % {interval_text(*score.interval)} of {_many(score.n_runs)}",
+        f"compare   chance {percent(document.get('chance'))} %, majority {percent(document.get('majority'))} %"
         + (f": {verdict}" if verdict else ""),
     ]
     for unit in ("slice", "snapshot"):
@@ -197,16 +216,18 @@ def excluded_text(excluded: Mapping[str, int]) -> str:
 
 def settings_of(document: Mapping[str, Any]) -> list[str]:
     """What a meta-classifier read, in words; only what the document states."""
-    told = [setting_text(s, document[s]) for s in ("slice_length", "part", "snapshots", "converged") if s in document]
+    in_words = [
+        setting_text(s, document[s]) for s in ("slice_length", "part", "snapshots", "converged") if s in document
+    ]
     if document.get("slices"):
-        told.insert(1, f"{document['slices']} per snapshot")
-    return told or ["not stated"]
+        in_words.insert(1, f"{document['slices']} per snapshot")
+    return in_words or ["not stated"]
 
 
 # For the page.
 
 
-def score_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
+def score_rows(scores: Sequence[Result]) -> list[dict[str, Any]]:
     """Rows of the page's accuracy table."""
     rows: list[dict[str, Any]] = []
     for score in scores:
@@ -219,10 +240,10 @@ def score_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
                 "first": not rows or rows[-1]["property"] != score.target,
                 "model": score.label,
                 "accuracy": percent(score.accuracy),
-                "interval": interval_text(score.low, score.high),
+                "interval": interval_text(*score.interval),
                 "above": score.above,
-                "chance": percent(score.chance),
-                "majority": percent(score.majority),
+                "chance": percent(document.get("chance")),
+                "majority": percent(document.get("majority")),
                 "per_unit": f"{percent(per_unit.get('accuracy'))} {interval_text(*ends(per_unit.get('interval')))}"
                 if unit
                 else UNKNOWN,
@@ -233,7 +254,7 @@ def score_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
     return rows
 
 
-def fit_rows(fits: Sequence[Fit]) -> list[dict[str, Any]]:
+def fit_rows(fits: Sequence[Result]) -> list[dict[str, Any]]:
     """Rows of the page's table of regressions."""
     return [
         {

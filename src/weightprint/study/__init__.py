@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from weightprint.meta.models import model_named
-from weightprint.study import attribution, controls, how_much, neighbours, own_accuracy, transfer, when, where
+from weightprint.study import attribution, controls, how_much, neighbours, run_accuracy, transfer, when, where
 from weightprint.study.attribution import Attribution, run_attribution
-from weightprint.study.baseline_trials import BaselineTrial, run_baseline_trial
 from weightprint.study.budgets import BUDGETS, Budget, budget
 from weightprint.study.cells import Cell, Cells, compute
 from weightprint.study.neighbours import STATISTICS, Embedding, Neighbours, run_embedding, run_neighbours
-from weightprint.study.plans import COLUMNS, Facts, Other, Planned, rows
-from weightprint.study.slice_trials import SliceTrial, run_slice_trial
+from weightprint.study.plans import COLUMNS, TRIAL, Facts, Other, Planned, rows
 from weightprint.study.table import FeatureTable, Read, fill, fingerprint, read_table
-from weightprint.study.trials import Trial, run_trial
-from weightprint.zoo import Zoo
+from weightprint.study.trial import Trial, run_trial
+from weightprint.zoo import Run, Zoo
 
 __all__ = ["BUDGETS", "COLUMNS", "Study", "compute_study"]
 
@@ -33,17 +31,17 @@ QUESTIONS = (how_much, controls, where, attribution, when, neighbours, transfer)
 
 
 class Study:
-    """What a study found.
+    """A study of a zoo: the results that were planned and are computed.
 
     zoo:     the runs it stands on
     budget:  what was asked for
-    facts:   what the plans knew of the zoo
-    planned: the results that were wanted
-    cells:   where they lie
-    table:   of the statistics of tensors
+    facts:   what the plans need to know of the zoo
+    planned: all results of the study
+    cells:   the files that hold them
+    table:   statistics of every tensor of every snapshot
     against: other zoos
     seconds: of this call
-    made:    results that this call computed; the rest were there
+    made:    results that this call computed; the others were read from files
     """
 
     def __init__(
@@ -57,7 +55,7 @@ class Study:
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per score; columns are COLUMNS."""
-        return rows(self.planned, self.cells) + own_accuracy.rows(self.planned, self.cells, self.table)
+        return rows(self.planned, self.cells) + run_accuracy.rows(self.planned, self.cells, self.table)
 
 
 def compute_study(
@@ -86,7 +84,7 @@ def compute_study(
     zoos = {"": zoo, **{fingerprint(other): other for other in against}}
 
     def read(key: str, reads: Sequence[Read]) -> None:
-        fill(zoos[key], reads, workers=processes, progress=_told(progress, f"reading {zoos[key].path.name}"))
+        fill(zoos[key], reads, workers=processes, progress=_labelled(progress, f"reading {zoos[key].path.name}"))
 
     read("", [STATISTICS])
     table = read_table(zoo)
@@ -107,7 +105,7 @@ def compute_study(
         missing,
         partial(_work, {key: (str(one.path), tuple(one.numbers)) for key, one in zoos.items()}),
         workers=processes,
-        progress=_told(progress, "studying"),
+        progress=_labelled(progress, "studying"),
     )
     study.seconds = time.monotonic() - began
     return study
@@ -116,41 +114,39 @@ def compute_study(
 def _reads(cell: Cell) -> tuple[tuple[str, Read], ...]:
     """The tables that a cell reads, each a zoo's fingerprint ("" for the studied one) and what is read in it: a trial's
     what it trains on and what it is tested on."""
-    if cell.kind == "trial":
-        trial = _trial(cell)
+    if cell.kind == TRIAL:
+        trial = _settings(cell)
         reads = model_named(trial.model).features, trial.without
-        return (trial.train_zoo, reads), (trial.test_zoo, reads)
-    known: dict[str, tuple[tuple[str, Read], ...]] = {
-        "attribution": (("", (model_named(attribution.MODEL).features, ())),),
-        "neighbours": (("", STATISTICS),),
-        "embedding": (("", STATISTICS),),
-    }
-    return known.get(cell.kind, ())
+        return ((trial.train_zoo, reads), (trial.test_zoo, reads)) if trial.reads_tables else ()
+    return (("", (model_named(attribution.MODEL).features, ()) if cell.kind == attribution.KIND else STATISTICS),)
 
 
 def _work(zoos: Mapping[str, tuple[str, tuple[int, ...]]], cell: Cell) -> dict[str, Any]:
     """Compute one cell; runs in a worker process. zoos: by fingerprint, the path and the numbers of the runs"""
-    opened = [_zoo(*zoos[key]) for key, _ in _reads(cell)]
-    tables = [
-        read_table(zoo, features, without=without)
-        for zoo, (_, (features, without)) in zip(opened, _reads(cell), strict=True)
-    ]
-    settings = _tuples(cell.settings)
-    if cell.kind == "trial":
-        return run_trial(tables[0], _trial(cell), tested=tables[1])
-    if cell.kind == "neighbours":
-        return run_neighbours(tables[0], Neighbours(**settings))
-    if cell.kind == "embedding":
-        return run_embedding(tables[0], Embedding(**settings))
-    if cell.kind == "attribution":
-        return run_attribution(tables[0], Attribution(**settings))
-    zoo = _zoo(*zoos[""])
-    if cell.kind == "baseline":
-        return run_baseline_trial(zoo, BaselineTrial(**settings))
-    import torch
+    settings = _settings(cell)
+    tables = [read_table(_zoo(*zoos[key]), features, without=without) for key, (features, without) in _reads(cell)]
+    if cell.kind != TRIAL:
+        run: dict[str, Callable[..., dict[str, Any]]] = {
+            "neighbours": run_neighbours,
+            "embedding": run_embedding,
+            attribution.KIND: run_attribution,
+        }
+        return run[cell.kind](tables[0], settings)
+    if tables:
+        train, test = tables
+        others = None if test is train else test.readable(settings.tensors)
+        return run_trial(train.readable(settings.tensors), settings, others)
+    if settings.model == "dmc":
+        import torch
 
-    torch.set_num_threads(1)  # one process per core
-    return run_slice_trial(zoo, SliceTrial(**settings))
+        torch.set_num_threads(1)  # one process per core
+    return run_trial(_runs(*zoos[""]), settings)
+
+
+def _settings(cell: Cell) -> Any:
+    """What the settings of a cell describe; lists that travelled as JSON are tuples again."""
+    kinds = {TRIAL: Trial, "neighbours": Neighbours, "embedding": Embedding, attribution.KIND: Attribution}
+    return kinds[cell.kind](**_tuples(cell.settings))
 
 
 @lru_cache(maxsize=8)
@@ -158,16 +154,17 @@ def _zoo(path: str, numbers: tuple[int, ...]) -> Zoo:
     return Zoo(path).select(numbers=numbers)
 
 
-def _trial(cell: Cell) -> Trial:
-    return Trial(**_tuples(cell.settings))
+@lru_cache(maxsize=2)
+def _runs(path: str, numbers: tuple[int, ...]) -> list[Run]:
+    """The complete runs of a zoo; kept, so that a process reads what is known of a run once."""
+    return list(_zoo(path, numbers).select(status="complete"))
 
 
 def _tuples(value: Any) -> Any:
-    """Lists as tuples, so that settings that travelled as JSON are as they were."""
     if isinstance(value, dict):
         return {name: _tuples(v) for name, v in value.items()}
     return tuple(_tuples(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
-def _told(progress: Callable[[str, float, float], None] | None, what: str) -> Callable[[float, float], None] | None:
+def _labelled(progress: Callable[[str, float, float], None] | None, what: str) -> Callable[[float, float], None] | None:
     return None if progress is None else partial(progress, what)

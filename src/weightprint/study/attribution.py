@@ -24,21 +24,21 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import MetaError
-from weightprint.evaluation.intervals import wilson
+from weightprint.evaluation.claims import above
+from weightprint.evaluation.scores import score
 from weightprint.features.table import Table
-from weightprint.meta.heads import Head
+from weightprint.meta.answers import answers_of
+from weightprint.meta.estimator import MetaClassifier
 from weightprint.meta.learners.base import deal_folds
 from weightprint.meta.learners.boosting import FittedTrees
 from weightprint.meta.targets import CLASSIFICATION
-from weightprint.meta.view import LATER_HALF
+from weightprint.meta.view import LAST, LATER_HALF, Snapshots, choose
 from weightprint.seeds import seed_from_hash
 from weightprint.study.budgets import Budget
 from weightprint.study.cells import Cell
-from weightprint.study.how_much import CURVE_ITERATIONS
-from weightprint.study.plans import Facts, Planned, versions_of
-from weightprint.study.table import LAST, FeatureTable, Moments, StudiedRun
-from weightprint.study.trials import Candidate, Missing, candidates, fit_trees, training_of
-from weightprint.zoo import in_test_part
+from weightprint.study.plans import CURVE_ITERATIONS, Facts, Planned, versions_of
+from weightprint.study.table import FeatureTable, StudiedRun
+from weightprint.study.trial import Trial
 
 KIND = "attribution"
 MODEL = "layer_trees"
@@ -73,7 +73,7 @@ class Attribution:
     """
 
     target: str
-    snapshots: Moments = LATER_HALF
+    snapshots: Snapshots = LATER_HALF
     split_seed: int = 0
     iterations: int = CURVE_ITERATIONS
 
@@ -97,7 +97,7 @@ def group_of(column: str) -> str:
     return f"{'all layers' if role in OVER_LAYERS else role}: {TENSORS.get(first, first)}"
 
 
-def run_attribution(table: FeatureTable, asked: Attribution) -> dict[str, Any]:
+def run_attribution(table: FeatureTable, settings: Attribution) -> dict[str, Any]:
     """{"scores", "xs": what each of them is about, "networks", "seconds"}, JSON-ready; {"reason": text} when it cannot
     be done.
 
@@ -111,49 +111,53 @@ def run_attribution(table: FeatureTable, asked: Attribution) -> dict[str, Any]:
     """
     began = time.monotonic()
     try:
-        found = _attribute(table, asked)
+        found = _attribute(table, settings)
     except MetaError as error:
         found = {"reason": error.message}
     return {**found, "seconds": time.monotonic() - began}
 
 
-def _attribute(table: FeatureTable, asked: Attribution) -> dict[str, Any]:
-    def in_test(run: StudiedRun) -> bool:
-        return in_test_part(run.identity, split_seed=asked.split_seed)
-
-    missing: Missing = {}
-    training, target = training_of(table, asked.target, asked.snapshots, lambda run: not in_test(run), missing)
+def _attribute(table: FeatureTable, settings: Attribution) -> dict[str, Any]:
+    trial = Trial(
+        settings.target,
+        settings.snapshots,
+        model=MODEL,
+        split_seeds=(settings.split_seed,),
+        iterations=settings.iterations,
+    )
+    train, _ = trial.split(table.readable(), settings.split_seed)
+    members, _ = choose(train, trial.build().view, [settings.target])
+    place = {run.identity: i for i, run in enumerate(table.runs)}
+    table = distinct(table, [place[member.run.identity] for member in members])
+    train, test = trial.split(table.readable(), settings.split_seed)
+    meta = trial.build().fit(train)
+    fitted_on = set(meta.train_runs_)
+    training = sorted((run for run in train if run.identity in fitted_on), key=lambda run: run.identity)
+    target = meta.target_
     if target.kind != CLASSIFICATION:
-        raise MetaError(f"{asked.target} is a number: attribution is of classes")
-    table = distinct(table, training)
-    testing = candidates(table, asked.target, LAST, in_test, missing, kin={one.run.kin for one in training})
-    testing = [one for one in testing if one.labels[0] in target.classes]
-
-    def fit(runs: Sequence[Candidate]) -> Head:
-        return fit_trees(table, runs, target, model=MODEL, iterations=asked.iterations)
-
-    head = fit(training)
-    rows = np.array([table.features[one.place, one.run.snapshots - 1] for one in testing])
-    truth = np.array([target.classes.index(one.labels[0]) for one in testing], np.intp)
-    chances = head.outputs(Table(rows, table.names)) if len(rows) else np.zeros((0, len(target.classes)))
-    right = np.flatnonzero(chances.argmax(axis=1) == truth)
-    most = max(len(truth) / len(target.classes), np.bincount(truth).max(initial=0))
-    if len(right) < 2 or wilson(len(right), len(truth))[0] <= most / len(truth):
-        raise MetaError(f"{asked.target} is not named above chance and majority: there is nothing to attribute")
-    rows, truth, chances = rows[right], truth[right], chances[right]
+        raise MetaError(f"{settings.target} is a number: attribution is of classes")
+    readings, _ = meta.read_unseen(test, snapshots=LAST)
+    right = [reading for reading in readings if reading.mean.argmax() == target.encode(reading.labels[0])]
+    if len(right) < 2 or not above(score(answers_of(meta, readings))):
+        raise MetaError(f"{settings.target} is not named above chance and majority: there is nothing to attribute")
+    named = [table.runs[place[reading.run.identity]] for reading in right]
+    rows = np.array([table.features[place[run.identity], run.snapshots - 1] for run in named])
+    truth = np.array([target.encode(reading.labels[0]) for reading in right], np.intp)
     groups = tuple(dict.fromkeys(map(group_of, table.names)))
     number = np.array([groups.index(group_of(name)) for name in table.names])
-    values, base = _log_odds(head, rows, table.names, truth)
+    values, base = _log_odds(meta, rows, table.names, truth)
     parts = _grouped(values, number, len(groups))
     shares = parts / np.maximum(np.abs(parts).sum(axis=1, keepdims=True), 1e-300)
-    strata = [one.labels[0] for one in training]
-    half = deal_folds(strata, 2, np.random.default_rng(seed_from_hash("attribution", asked.target, asked.split_seed)))
+    strata = [run.properties[settings.target] for run in training]
+    half = deal_folds(
+        strata, 2, np.random.default_rng(seed_from_hash("attribution", settings.target, settings.split_seed))
+    )
     halves = []
     for side in (0, 1):
-        of_half = fit([one for one, h in zip(training, half, strict=True) if h == side])
+        of_half = trial.build().fit([run for run, h in zip(training, half, strict=True) if h == side])
         halves.append(_grouped(_log_odds(of_half, rows, table.names, truth)[0], number, len(groups)))
     agreements = np.array([_correlation(one, other) for one, other in zip(*halves, strict=True)])
-    falls = _falls(head, table, training, rows, truth, values, asked)
+    falls = _falls(meta, table, training, rows, truth, values, settings)
     fall = {"measure": "fall of probability"}
     scores = [{**_mean(column), "measure": SHARE} for column in shares.T]
     scores += [
@@ -167,22 +171,21 @@ def _attribute(table: FeatureTable, asked: Attribution) -> dict[str, Any]:
         "scores": [{**score, "n_train_runs": len(training)} for score in scores],
         "networks": [
             {
-                "run": testing[place].run.number,
-                "class": testing[place].labels[0],
+                "run": run.number,
+                "class": run.properties[settings.target],
                 "log_odds": float(parts[i].sum() + base[i]),
                 "base": float(base[i]),
                 "parts": parts[i].tolist(),
                 "agreement": float(agreements[i]),
             }
-            for i, place in enumerate(right)
+            for i, run in enumerate(named)
         ],
     }
 
 
-def distinct(table: FeatureTable, training: Sequence[Candidate]) -> FeatureTable:
-    """The table without columns that repeat an earlier one in all training runs: a layer with two roles counts under
-    the first of them."""
-    rows = table.features[[one.place for one in training]]
+def distinct(table: FeatureTable, training: Sequence[int]) -> FeatureTable:
+    """The table without columns that repeat an earlier one in all training runs, which are given by their places."""
+    rows = table.features[list(training)]
     first: dict[bytes, int] = {}
     for i in range(rows.shape[2]):
         first.setdefault(np.ascontiguousarray(rows[:, :, i]).tobytes(), i)
@@ -192,17 +195,17 @@ def distinct(table: FeatureTable, training: Sequence[Candidate]) -> FeatureTable
 
 
 def _log_odds(
-    head: Head, rows: npt.NDArray[np.float32], names: tuple[str, ...], truth: npt.NDArray[np.intp]
+    meta: MetaClassifier, rows: npt.NDArray[np.float32], names: tuple[str, ...], truth: npt.NDArray[np.intp]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Each column's part in the log odds of the right class against the others' geometric mean [n, F], and what every
     network of the class starts from [n]."""
-    fitted = head.fitted
+    fitted = meta.heads_[meta.target].fitted
     assert isinstance(fitted, FittedTrees)  # the learner of MODEL
     found = fitted.contributions(rows, names)  # [n, K, F' + 1] of the columns that it reads
     if found.shape[1] == 1:  # two classes: of the second one's odds
         found = np.concatenate([-found / 2, found / 2], axis=1)
-    own = found[np.arange(len(rows)), truth]
-    parts = own - (found.sum(axis=1) - own) / (found.shape[1] - 1)
+    right_class = found[np.arange(len(rows)), truth]
+    parts = right_class - (found.sum(axis=1) - right_class) / (found.shape[1] - 1)
     place = {name: i for i, name in enumerate(names)}
     values = np.zeros((len(rows), len(names)))
     values[:, [place[name] for name in fitted.names]] = parts[:, :-1]
@@ -215,21 +218,24 @@ def _grouped(values: npt.NDArray[np.float64], number: npt.NDArray[np.intp], grou
 
 
 def _falls(
-    head: Head,
+    meta: MetaClassifier,
     table: FeatureTable,
-    training: Sequence[Candidate],
+    training: Sequence[StudiedRun],
     rows: npt.NDArray[np.float32],
     truth: npt.NDArray[np.intp],
     values: npt.NDArray[np.float64],
-    asked: Attribution,
+    settings: Attribution,
 ) -> npt.NDArray[np.float64]:
     """How far the probability of the right class falls when a network's most attributed columns are replaced by the
     training runs' median, and when random ones are: [n, 2]."""
-    known = np.concatenate([table.features[one.place, [s - 1 for s in one.snapshots]] for one in training])
+    place = {run.identity: i for i, run in enumerate(table.runs)}
+    known = np.concatenate(
+        [table.features[place[run.identity], np.array(run.snapshots_of(settings.snapshots)) - 1] for run in training]
+    )
     present = ~np.isnan(known).all(axis=0)
     middle = np.full(len(table.names), np.nan, np.float32)
     middle[present] = np.nanmedian(known[:, present], axis=0)
-    generator = np.random.default_rng(seed_from_hash("deletion", asked.target, asked.split_seed))
+    generator = np.random.default_rng(seed_from_hash("deletion", settings.target, settings.split_seed))
     used = np.flatnonzero(np.abs(values).sum(axis=0) > 0)
     count = min(DELETED, len(used))
 
@@ -237,7 +243,7 @@ def _falls(
         """Of the right class, with the chosen columns [n, count] of each network replaced."""
         replaced = rows.copy()
         np.put_along_axis(replaced, chosen, middle[chosen], axis=1)
-        return head.outputs(Table(replaced, table.names))[np.arange(len(rows)), truth]
+        return meta.heads_[settings.target].outputs(Table(replaced, table.names))[np.arange(len(rows)), truth]
 
     before = chance(np.zeros((len(rows), 0), np.intp))
     most = chance(np.argsort(-values, axis=1, kind="stable")[:, :count])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from weightprint.features.table import features_named
 from weightprint.meta.models import MODELS
 from weightprint.meta.targets import MOST_CLASSES, check_name
 from weightprint.meta.view import LATER_HALF, WHOLE, Snapshots
-from weightprint.study.bench_fits import OWN_FEATURES, Progress, Row, compute_rows, made_with
+from weightprint.study.bench_fits import Progress, Row, compute_rows, made_with
 from weightprint.study.cells import Cells
 from weightprint.study.table import fingerprint
+from weightprint.study.trial import OWN_FEATURES, Trial
 from weightprint.zoo import Zoo
 
 BASELINES = ("majority", "shapes", "fields")
@@ -50,7 +52,7 @@ COLUMNS = {
     "fit_seconds": "time of a fit once its features are in the store; of several splits the mean",
     "max_seconds": "the time that a fit was allowed; null for no limit",
     "capped": "whether that limit ended a fit",
-    "reason": "why there is no value; null where there is one",
+    "reason": "why the model could not be fitted or tested; null if it could",
 }
 """The columns of `results.parquet`: a row per property, model, slice length and measure."""
 
@@ -75,7 +77,7 @@ def bench(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Fit every model for every property in every split, and keep what came of it in the folder `out`.
+    """Fit every model for every property in every split, and keep the results in the folder `out`.
 
     models:        names of `weightprint.meta.MODELS`, and (name, estimator) for an estimator of yours with fit and
                    predict, see `weightprint.meta.learners.estimator.Estimator`; all models by default. The baselines
@@ -115,8 +117,8 @@ def bench(
     if not any(row.documents for row in rows):
         raise MetaError(f"nothing could be computed: {rows[0].reason}", hint="see the settings, such as --snapshots")
     left_out = [
-        {"property": r.target, "model": r.model, "slice_length": r.slice_length, "reason": r.reason}
-        for r in rows
+        {"property": t.target, "model": t.model, "slice_length": t.slice_length, "reason": r.reason}
+        for r, t in ((row, row.trial) for row in rows)
         if not r.documents
     ]
     return {
@@ -166,8 +168,10 @@ def _properties(zoo: Zoo, names: Sequence[str] | None) -> list[str]:
             measured.update(*run.measurements[:1])
         except CorruptFile:
             continue  # reported where the runs are chosen
-    found = [name for name, own in values.items() if len(own) == complete and _varies(own)]
-    return found + ["test_accuracy"] * ("test_accuracy" in measured and "test_accuracy" not in found)
+    names_found = [
+        name for name, of_property in values.items() if len(of_property) == complete and _varies(of_property)
+    ]
+    return names_found + ["test_accuracy"] * ("test_accuracy" in measured and "test_accuracy" not in names_found)
 
 
 def _varies(values: Sequence[Any]) -> bool:
@@ -194,13 +198,22 @@ def _plan(
         reads = MODELS[name].reads if estimator is None else features_named(OWN_FEATURES)
         for length in dict.fromkeys(slice_lengths) if reads.weights else [WHOLE]:
             for target in targets:
-                row = Row(name, target, {**common, "slice_length": length, **settings.get(name, {})}, estimator)
+                row = Row(_trial(name, target, estimator, {**common, "slice_length": length, **settings.get(name, {})}))
                 if (length == WHOLE and not reads.whole) or (length != WHOLE and not reads.slices):
                     row.reason = f"{name} reads {'slices' if length == WHOLE else 'whole vectors'} alone"
                 else:
-                    row.build()
+                    row.trial.build()
                 rows.append(row)
     return rows
+
+
+def _trial(model: str, target: str, estimator: Any, settings: Mapping[str, Any]) -> Trial:
+    known = {f.name for f in fields(Trial)}
+    names = {"snapshots": "train_snapshots"}
+    given = {names.get(name, name): value for name, value in settings.items()}
+    others = tuple((name, value) for name, value in given.items() if name not in known or name == "iterations")
+    given = {name: value for name, value in given.items() if name in known and name != "iterations"}
+    return Trial(target, model=model, estimator=estimator, settings=others, **given)
 
 
 def _folder(path: Path) -> Path:
@@ -215,15 +228,17 @@ def _documents(rows: Sequence[Row], reference: str) -> list[dict[str, Any]]:
     """The evaluation document of every row that has one, property by property, with the difference to the reference:
     the one with the same slice length, or the first."""
     documents = []
-    for target in dict.fromkeys(row.target for row in rows):
-        own = [row for row in rows if row.target == target and row.documents]
-        rivals = [row for row in own if row.model == reference]
-        for row in own:
+    for target in dict.fromkeys(row.trial.target for row in rows):
+        of_property = [row for row in rows if row.trial.target == target and row.documents]
+        rivals = [row for row in of_property if row.trial.model == reference]
+        for row in of_property:
             answers = pl.concat(row.answers)
-            rival = next((r for r in rivals if r.slice_length == row.slice_length), rivals[0] if rivals else None)
+            rival = next(
+                (r for r in rivals if r.trial.slice_length == row.trial.slice_length), rivals[0] if rivals else None
+            )
             pair = difference(answers, pl.concat(rival.answers)) if rival is not None and rival is not row else None
             if pair is not None and rival is not None:
-                pair = {"reference": rival.label, **pair}
+                pair = {"reference": rival.trial.label, **pair}
             documents.append({**pooled(row.documents, answers), "difference": pair, "reason": row.reason or None})
     return documents
 
@@ -235,14 +250,14 @@ def table(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         pair = document["difference"] or {}
         shared = {name: document.get(name) for name in COLUMNS}
         shared |= {"reference": pair.get("reference"), "difference": None}
-        for measure, found, gap in _measures(document, pair):
-            low, high = found["interval"] or (None, None)
+        for measure, names_found, gap in _measures(document, pair):
+            low, high = names_found["interval"] or (None, None)
             gap_low, gap_high = gap.get("interval") or (None, None)
             rows.append(
                 {
                     **shared,
                     "measure": measure,
-                    "value": found["value"],
+                    "value": names_found["value"],
                     "low": low,
                     "high": high,
                     "difference": gap.get("difference"),
@@ -266,5 +281,5 @@ def _measures(document: Mapping[str, Any], pair: Mapping[str, Any]) -> Iterable[
     yield "accuracy", {"value": per_run["accuracy"], **per_run}, pair
     for unit in ("per_slice", "per_snapshot"):
         if unit in document:
-            found = document[unit]
-            yield f"accuracy_{unit}", {"value": found["accuracy"], **found}, {}
+            names_found = document[unit]
+            yield f"accuracy_{unit}", {"value": names_found["accuracy"], **names_found}, {}

@@ -19,18 +19,15 @@ from weightprint.features.table import features_named
 from weightprint.files import canonical_json
 from weightprint.meta.answers import answers_of
 from weightprint.meta.estimator import MetaClassifier
-from weightprint.meta.models import build, build_own
-from weightprint.meta.view import WHOLE
+from weightprint.meta.models import build
 from weightprint.study.cells import Cell, Cells
 from weightprint.study.table import fingerprint
+from weightprint.study.trial import Trial
 from weightprint.study.workers import side_by_side
 from weightprint.zoo import Run, Zoo
 
 VERSION = 2
 """Raised when a cell of the same settings would mean something else: older ones are then computed anew."""
-
-OWN_FEATURES = "statistics"
-"""What an estimator of the user's is given."""
 
 Progress = Callable[[int, int, str, float | None], None]
 
@@ -39,34 +36,16 @@ Progress = Callable[[int, int, str, float | None], None]
 class Row:
     """One model on one property, with all its splits.
 
-    settings:  of the model, besides the target
-    estimator: of the user's; None for a model of ours
+    trial:     without its split seeds
     documents: of each split that could be judged
     answers:   of the same
-    reason:    why there is no document
+    reason:    why the model could not be fitted or tested; empty if it could
     """
 
-    model: str
-    target: str
-    settings: dict[str, Any]
-    estimator: Any = None
+    trial: Trial
     documents: list[dict[str, Any]] = field(default_factory=list)
     answers: list[pl.DataFrame] = field(default_factory=list)
     reason: str = ""
-
-    @property
-    def slice_length(self) -> int | str:
-        return self.settings["slice_length"]
-
-    @property
-    def label(self) -> str:
-        return f"{self.model} ({'whole vectors' if self.slice_length == WHOLE else f'slices of {self.slice_length}'})"
-
-    def build(self) -> MetaClassifier:
-        if self.estimator is None:
-            return build(self.model, target=self.target, **self.settings)
-        own = {name: value for name, value in self.settings.items() if name not in ("max_seconds", "device")}
-        return build_own(self.estimator, self.target, features=OWN_FEATURES, name=self.model, **own)
 
 
 @dataclass(frozen=True)
@@ -80,19 +59,19 @@ class _Task:
 
     @property
     def label(self) -> str:
-        return f"{self.row.label}: {self.row.target}"
+        return f"{self.row.trial.label}: {self.row.trial.target}"
 
     @classmethod
     def of(cls, row: Row, seed: int, slices: int) -> _Task:
         """alone: its learner has threads, or may have: it is not fitted beside others"""
-        meta = row.build()
+        meta = row.trial.build()
         reads = features_named(meta.features)
         learner = vars(meta.learner)
-        if row.estimator is not None:
-            learner = {"estimator": _described(row.estimator)}
+        if row.trial.estimator is not None:
+            learner = {"estimator": _described(row.trial.estimator)}
         settings = {
-            "model": row.model,
-            "target": row.target,
+            "model": row.trial.model,
+            "target": row.trial.target,
             "view": meta.view.to_json(),
             "features": meta.features,
             "learner": {name: list(v) if isinstance(v, tuple) else v for name, v in learner.items()},
@@ -105,7 +84,9 @@ class _Task:
             f"features {meta.features}": reads.version,
             f"learner {meta.learner.name}": meta.learner.version,
         }
-        return cls(row, seed, Cell("bench", settings, versions=versions), meta.learner.redraws or bool(row.estimator))
+        return cls(
+            row, seed, Cell("bench", settings, versions=versions), meta.learner.redraws or bool(row.trial.estimator)
+        )
 
 
 def compute_rows(
@@ -119,11 +100,11 @@ def compute_rows(
 ) -> int:
     """Give every row its splits, from cells that are there or computed now and kept. Returns how many were computed."""
     tasks = [_Task.of(row, seed, slices) for row in rows if not row.reason for seed in seeds]
-    found = [cells.get(task.cell) for task in tasks]
-    missing = [i for i, known in enumerate(found) if known is None]
+    results = [cells.get(task.cell) for task in tasks]
+    missing = [i for i, known in enumerate(results) if known is None]
     missing.sort(key=lambda i: tasks[i].alone)  # what is fitted side by side first, in the order of the rows
     pace = _Pace([tasks[i] for i in missing], workers)
-    for task, known in zip(tasks, found, strict=True):
+    for task, known in zip(tasks, results, strict=True):
         if known is not None:
             pace.learn(task, known["seconds"])
 
@@ -132,22 +113,22 @@ def compute_rows(
             progress(pace.done, pace.total, what, left)
 
     _fill(zoo, [tasks[i] for i in missing], slices, workers, lambda what: tell(what, None))
-    told: set[str] = set()
+    caught: set[str] = set()
     if missing:
         tell(tasks[missing[0]].label, pace.left)
     for i, result in _results(zoo, {i: tasks[i] for i in missing}, slices, workers):
         for text in result.pop("warnings"):
-            if text not in told:
-                told.add(text)
+            if text not in caught:
+                caught.add(text)
                 warnings.warn(text, stacklevel=3)
-        found[i] = result
-        if result["document"] is not None or tasks[i].row.estimator is None:  # a user's mistake can be mended
+        results[i] = result
+        if result["document"] is not None or tasks[i].row.trial.estimator is None:  # a user's mistake can be mended
             cells.put(tasks[i].cell, {"settings": tasks[i].cell.settings, **result})
         pace.finish(tasks[i], result["seconds"])
         if pace.done < pace.total:
             tell(tasks[missing[pace.done]].label, pace.left)
     tell("done", 0.0)
-    for task, known in zip(tasks, found, strict=True):
+    for task, known in zip(tasks, results, strict=True):
         assert known is not None  # all that was missing is there by now
         if known["document"] is not None:
             task.row.documents.append(known["document"])
@@ -167,7 +148,7 @@ class _Pace:
         self._took: dict[str, list[float]] = {}
 
     def learn(self, task: _Task, seconds: float) -> None:
-        self._took.setdefault(task.row.label, []).append(seconds)
+        self._took.setdefault(task.row.trial.label, []).append(seconds)
 
     def finish(self, task: _Task, seconds: float) -> None:
         self._missing.remove(task)
@@ -182,7 +163,7 @@ class _Pace:
             return None
         typical = max(means.values())
         return sum(
-            means.get(task.row.label, task.row.settings["max_seconds"] or typical)
+            means.get(task.row.trial.label, task.row.trial.max_seconds or typical)
             / (1 if task.alone else self._workers)
             for task in self._missing
         )
@@ -193,14 +174,17 @@ def _fill(zoo: Zoo, tasks: Sequence[_Task], slices: int, workers: int, tell: Cal
     readers = list(_readers(tasks))
     if not readers:
         return
-    seeds = {task.seed for task in tasks}
-    sides = [{n for seed in seeds for n in zoo.split(split_seed=seed)[side].numbers} for side in (0, 1)]
+    runs = list(zoo.select(status="complete"))
+    numbers: tuple[set[int], set[int]] = set(), set()
+    for seed in {task.seed for task in tasks}:
+        for side, part in zip(numbers, tasks[0].row.trial.split(runs, seed), strict=True):
+            side.update(run.number for run in part)
     wanted = []
-    for run in zoo.select(status="complete"):
+    for run in runs:
         jobs: list[tuple[MetaClassifier, int | None]] = []
         for reader in readers:
-            jobs += [(reader, None)] if run.number in sides[0] or not reader.local else []
-            jobs += [(reader, slices)] if run.number in sides[1] and reader.local else []
+            jobs += [(reader, None)] if run.number in numbers[0] or not reader.local else []
+            jobs += [(reader, slices)] if run.number in numbers[1] and reader.local else []
         wanted.append((run, jobs))
     for count, _ in enumerate(side_by_side(_prepare, wanted, workers), start=1):
         tell(f"runs read: {count} of {len(wanted)}")
@@ -208,13 +192,13 @@ def _fill(zoo: Zoo, tasks: Sequence[_Task], slices: int, workers: int, tell: Cal
 
 def _readers(tasks: Iterable[_Task]) -> Iterator[MetaClassifier]:
     """One meta-classifier, never fitted, for each way in which the store is read."""
-    found: dict[tuple[str, str, int], tuple[MetaClassifier, dict[str, None]]] = {}
+    results: dict[tuple[str, str, int], tuple[MetaClassifier, dict[str, None]]] = {}
     for task in tasks:
-        meta = task.row.build()
+        meta = task.row.trial.build()
         if not meta.learner.redraws and features_named(meta.features).weights:
             key = meta.features, canonical_json(meta.view.to_json()), meta.seed
-            found.setdefault(key, (meta, {}))[1][meta.target] = None
-    for meta, targets in found.values():
+            results.setdefault(key, (meta, {}))[1][meta.target] = None
+    for meta, targets in results.values():
         first, *others = targets
         learner = build("majority", target=first).learner  # never asked; one of the user's may not travel
         yield MetaClassifier(
@@ -232,7 +216,7 @@ def _prepare(run: Run, jobs: Sequence[tuple[MetaClassifier, int | None]]) -> Non
 
 
 def _results(zoo: Zoo, tasks: Mapping[int, _Task], slices: int, workers: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """What came of each fit, as they end."""
+    """The number of each task and the result of its fit, in the order in which they end."""
     which = str(zoo.path), tuple(zoo.numbers), fingerprint(zoo)
     work = partial(_result, which, slices)
     yield from side_by_side(work, [(i, task) for i, task in tasks.items() if not task.alone], workers)
@@ -245,31 +229,30 @@ def _result(which: tuple[str, tuple[int, ...], str], slices: int, i: int, task: 
     """Fit and judge one model: `i` and {"document", "answers", "reason", "seconds", "made_with", "warnings"}; may run
     in a worker process."""
     began = time.monotonic()
-    train, test = _parts(*which, task.seed)
-    meta = task.row.build()
-    document, found, reason = None, [], ""
-    with warnings.catch_warnings(record=True) as told:
+    train, test = task.row.trial.split(_runs(*which), task.seed)
+    meta = task.row.trial.build()
+    document, results, reason = None, [], ""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             meta.fit(train)
             judging = time.monotonic()
             readings, excluded = meta.read_unseen(test, slices=slices)
-            found = answers_of(meta, readings, split=task.seed).to_dicts()
+            results = answers_of(meta, readings, split=task.seed).to_dicts()
             document = meta.judge(test, readings, excluded, slices=slices, seconds=time.monotonic() - judging)
         except MetaError as error:
             reason = error.message
     seconds = time.monotonic() - began
     if document is not None:
         document["seconds"] = seconds
-    result = {"document": document, "answers": found, "reason": reason, "seconds": seconds, "made_with": made_with()}
-    return i, {**result, "warnings": [str(one.message) for one in told if one.category is UserWarning]}
+    result = {"document": document, "answers": results, "reason": reason, "seconds": seconds, "made_with": made_with()}
+    return i, {**result, "warnings": [str(one.message) for one in caught if one.category is UserWarning]}
 
 
-@lru_cache(maxsize=8)
-def _parts(path: str, numbers: tuple[int, ...], _: str, seed: int) -> tuple[list[Run], list[Run]]:
-    """The training and the test runs of a split; kept, so that a process reads what is known of a run once."""
-    train, test = Zoo(path).select(numbers=numbers).split(split_seed=seed)
-    return list(train), list(test)
+@lru_cache(maxsize=2)
+def _runs(path: str, numbers: tuple[int, ...], _: str) -> list[Run]:
+    """The runs of a zoo; kept, so that a process reads what is known of a run once."""
+    return list(Zoo(path).select(numbers=numbers))
 
 
 def _described(estimator: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Budget:
     dmc_seconds:    time cap of each fit of the paper's DMC, at 5,000 weights
     per_tensor:     whether every tensor is looked at by itself, and left out by itself
     properties:     at most this many
+    left_out:       at most this many properties of which every value is left out of the training and tested on alone
     """
 
     name: str
@@ -33,10 +34,11 @@ class Budget:
     dmc_seconds: float
     per_tensor: bool
     properties: int
+    left_out: int
 
 
 BUDGETS = {
-    "quick": Budget("quick", (0, 1, 2, 3, 4), (0,), 5, (0.5,), (500, 5000), 10.0, 15.0, False, 8),
+    "quick": Budget("quick", (0, 1, 2, 3, 4), (0,), 5, (0.5,), (500, 5000), 10.0, 15.0, False, 8, 1),
     "standard": Budget(
         "standard",
         (0, 1, 2, 3, 4),
@@ -47,6 +49,7 @@ BUDGETS = {
         30.0,
         120.0,
         True,
+        16,
         16,
     ),
     "paper": Budget(
@@ -59,6 +62,7 @@ BUDGETS = {
         300.0,
         1200.0,
         True,
+        32,
         32,
     ),
 }

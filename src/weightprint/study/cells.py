@@ -12,7 +12,7 @@ from typing import Any
 from weightprint.files import canonical_json, sha256_hex, write_atomic
 from weightprint.study.workers import side_by_side
 
-VERSION = 2
+VERSION = 3
 """Raised when a result of the same settings would mean something else: older files are then computed anew."""
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from weightprint.meta.view import LATER_HALF
 from weightprint.study.budgets import Budget
 from weightprint.study.plans import Facts, Planned, planned_trial
-from weightprint.study.trials import Trial
+from weightprint.study.trial import Trial
 
 MOVING = ("moving_mean", "moving_variance")
 AS_IS = "as in the headline"
@@ -30,13 +29,13 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
     def without(*left_out: str) -> tuple[str, ...]:
         return tuple(name for name in every if name not in left_out)
 
-    found = []
+    planned = []
     for target in facts.targets:
 
         def headline(name: str, **changes: object) -> None:
             settings = {"split_seeds": budget.curve_seeds[:1], **changes}
-            trial = Trial(target, LATER_HALF, (LATER_HALF,), **settings)  # type: ignore[arg-type]  # noqa: B023
-            found.append(planned_trial("controls", "controls", trial, xs=(name,)))
+            trial = Trial(target, **settings)  # type: ignore[arg-type]  # noqa: B023
+            planned.append(planned_trial("controls", "controls", trial, xs=(name,)))
 
         headline(AS_IS)
         if budget.name != "quick":
@@ -53,4 +52,4 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
         if 1 < len(others) < len(facts.values["initialization"]):
             where = (("initialization", others),)
             headline("without constant initialization", train_where=where, test_where=where)
-    return found
+    return planned

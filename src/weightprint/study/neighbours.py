@@ -69,18 +69,18 @@ class Embedding:
 
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
     """Neighbours of every property over the training, and one picture."""
-    found = []
+    planned = []
     versions = versions_of_reads(STATISTICS)
     for target in facts.targets:
-        asked = Neighbours(target, moments(facts, budget))
-        cell = Cell("neighbours", asdict(asked), 1.0, versions)
-        found.append(Planned("when", "neighbours", target, "nearest neighbours", "", asked.moments, cell))
+        settings = Neighbours(target, moments(facts, budget))
+        cell = Cell("neighbours", asdict(settings), 1.0, versions)
+        planned.append(Planned("when", "neighbours", target, "nearest neighbours", "", settings.moments, cell))
     cell = Cell("embedding", asdict(Embedding()), 10.0, versions)
-    found.append(Planned("when", "embedding", "", "t-SNE", "", ("",), cell))
-    return found
+    planned.append(Planned("when", "embedding", "", "t-SNE", "", ("",), cell))
+    return planned
 
 
-def run_neighbours(table: FeatureTable, asked: Neighbours) -> dict[str, Any]:
+def run_neighbours(table: FeatureTable, settings: Neighbours) -> dict[str, Any]:
     """{"scores": one per moment, "seconds"}, JSON-ready; {"reason": text} when it cannot be done.
 
     A score is the share of a run's nearest other runs that have its value, the mean over the runs that have the
@@ -90,18 +90,18 @@ def run_neighbours(table: FeatureTable, asked: Neighbours) -> dict[str, Any]:
     began = time.monotonic()
     scores: list[dict[str, Any]] = []
     try:
-        for moment in asked.moments:
-            labelled = [i for i, run in enumerate(table.runs) if run.properties.get(asked.target) is not None]
+        for moment in settings.moments:
+            labelled = [i for i, run in enumerate(table.runs) if run.properties.get(settings.target) is not None]
             kept = [i for i in labelled if table.runs[i].snapshots >= moment]
-            if len(kept) <= asked.nearest:
-                scores.append({"reason": f"too few runs for {asked.nearest} neighbours: {len(kept)}"})
+            if len(kept) <= settings.nearest:
+                scores.append({"reason": f"too few runs for {settings.nearest} neighbours: {len(kept)}"})
                 continue
-            values = [table.runs[i].properties[asked.target] for i in kept]
+            values = [table.runs[i].properties[settings.target] for i in kept]
             same = np.array([[a == b for b in values] for a in values], np.float64)
             np.fill_diagonal(same, 0)
-            near = _nearest(ranked(table.features[kept, moment - 1]), asked.nearest)
+            near = _nearest(ranked(table.features[kept, moment - 1]), settings.nearest)
             hits = np.take_along_axis(same, near, axis=1).ravel()
-            of = np.repeat(np.arange(len(kept)), asked.nearest)
+            of = np.repeat(np.arange(len(kept)), settings.nearest)
             low, high = bootstrap_pairs(hits, of.tolist(), near.ravel().tolist()) or (None, None)
             score = {
                 "measure": "accuracy",
@@ -117,7 +117,7 @@ def run_neighbours(table: FeatureTable, asked: Neighbours) -> dict[str, Any]:
     return {"scores": scores, "seconds": time.monotonic() - began}
 
 
-def run_embedding(table: FeatureTable, asked: Embedding) -> dict[str, Any]:
+def run_embedding(table: FeatureTable, settings: Embedding) -> dict[str, Any]:
     """{"scores": [one], "runs": numbers, "properties", "snapshots": of each run, "paths": their places [T, 2],
     "trustworthiness", "seconds"}, JSON-ready; {"reason": text} when it cannot be done.
 
@@ -127,17 +127,17 @@ def run_embedding(table: FeatureTable, asked: Embedding) -> dict[str, Any]:
     from sklearn.manifold import TSNE, trustworthiness
 
     began = time.monotonic()
-    kept = spread(range(len(table.runs)), asked.runs)
-    steps = [spread(range(table.runs[i].snapshots), asked.snapshots) for i in kept]
+    kept = spread(range(len(table.runs)), settings.runs)
+    steps = [spread(range(table.runs[i].snapshots), settings.snapshots) for i in kept]
     try:
         rows = ranked(np.concatenate([table.features[i, of_run] for i, of_run in zip(kept, steps, strict=True)]))
-        if len(rows) <= 3 * asked.perplexity:
+        if len(rows) <= 3 * settings.perplexity:
             raise MetaError(f"too few snapshots for t-SNE: {len(rows)}")
     except MetaError as error:
         return {"reason": error.message, "seconds": time.monotonic() - began}
-    tsne = TSNE(2, perplexity=asked.perplexity, init="pca", random_state=asked.seed, n_jobs=1)
+    tsne = TSNE(2, perplexity=settings.perplexity, init="pca", random_state=settings.seed, n_jobs=1)
     points = tsne.fit_transform(rows.astype(np.float32))
-    trust = float(trustworthiness(rows, points, n_neighbors=asked.nearest))
+    trust = float(trustworthiness(rows, points, n_neighbors=settings.nearest))
     paths = np.split(points.astype(float).round(3), np.cumsum([len(of_run) for of_run in steps])[:-1])
     return {
         "scores": [{}],

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from weightprint.features.table import features_named
 from weightprint.meta.models import learner_class, model_named
+from weightprint.meta.targets import property_order
 from weightprint.study.cells import Cell, Cells
-from weightprint.study.table import LAST, FeatureTable, Read
-from weightprint.study.trials import Trial
+from weightprint.study.table import FeatureTable, Read
+from weightprint.study.trial import Trial
 
-FIRST = ("dataset", "optimizer", "activation", "initialization", "augmentation", "batch_size")
-"""The properties that the paper names come first; others that vary follow by name."""
-NUMBERS = ("learning_rate", "test_accuracy")
-"""What is regressed."""
 MOST_CLASSES = 10
+"""A property with more values is a number to be estimated, if it is one."""
+ACCURACY = "test_accuracy"
+"""What is measured in networks and estimated like a property."""
+
+TRIAL = "trial"
+"""The kind of a trial's cell."""
+
+CURVE_ITERATIONS = 60
+"""Of the trees in curves, where no time goes into choosing the number."""
 
 COLUMNS = {
     "question": "which of the study's questions: how_much, where, when, transfer or controls",
@@ -35,7 +41,7 @@ COLUMNS = {
     "n_runs": "test runs, each counted once",
     "n_train_runs": "training runs of the smallest fit",
     "seconds": "of all fits and tests of the result",
-    "reason": "why there is no value",
+    "reason": "why there is no value; null where there is one",
     "left_out": "runs that could not take part, by reason: 3 kin, 2 no_such_snapshot; null where there is none",
 }
 """The columns of results.parquet and what they hold."""
@@ -78,17 +84,17 @@ class Facts:
         """The facts of a table, with at most `most` properties."""
         values: dict[str, tuple[Any, ...]] = {}
         for name in {name for run in table.runs for name in run.properties}:
-            found = {run.properties.get(name) for run in table.runs}
-            if None not in found and len({type(v) for v in found}) == 1:
-                values[name] = tuple(sorted(found))
-        varying = [name for name in sorted(values) if 2 <= len(values[name]) <= MOST_CLASSES]
-        targets = [name for name in FIRST if name in varying]
-        targets += [name for name in varying if name not in FIRST]
+            table_rows = {run.properties.get(name) for run in table.runs}
+            if None not in table_rows and len({type(v) for v in table_rows}) == 1:
+                values[name] = tuple(sorted(table_rows))
+        ordered = property_order([values])
+        targets = [name for name in ordered if 2 <= len(values[name]) <= MOST_CLASSES]
+        numbers = [n for n in ordered if len(values[n]) > MOST_CLASSES and isinstance(values[n][0], (int, float))]
         measured = {name for run in table.runs[:1] for row in run.measurements[:1] for name in row}
-        numbers = [n for n in NUMBERS if n in measured or len(values.get(n, ())) > MOST_CLASSES]
+        numbers += [ACCURACY] if ACCURACY in measured and ACCURACY not in values else []
         return cls(
             targets=tuple(targets[:most]),
-            numbers=tuple(numbers),
+            numbers=tuple(numbers[:most]),
             snapshots=table.snapshots,
             tensors=table.tensors,
             values=values,
@@ -118,13 +124,13 @@ class Facts:
 
 def versions_of(*models: str) -> dict[str, int]:
     """Of the code that a result of these models stands on: their features and learners."""
-    found: dict[str, int] = {}
+    table_rows: dict[str, int] = {}
     for model in map(model_named, models):
-        found |= {
+        table_rows |= {
             f"features {model.features}": model.reads.version,
             f"learner {model.learner}": learner_class(model.learner).version,
         }
-    return found
+    return table_rows
 
 
 def versions_of_reads(*reads: Read) -> dict[str, int]:
@@ -152,15 +158,13 @@ def planned_trial(
     question: str, experiment: str, trial: Trial, *, series: str = "", xs: Sequence[Any] = ("",)
 ) -> Planned:
     """A result that one trial gives."""
-    several = isinstance(trial.train_snapshots, str) and trial.train_snapshots != LAST
-    cost = len(trial.split_seeds) * (4 if several else 1) * (1.0 if trial.iterations else 2.0)
-    cell = Cell("trial", trial.to_json(), cost, versions_of(trial.model))
+    cell = Cell(TRIAL, asdict(trial), trial.cost, versions_of(trial.model))
     return Planned(question, experiment, trial.target, trial.model, series, tuple(xs), cell)
 
 
 def rows(planned: Sequence[Planned], cells: Cells) -> list[dict[str, Any]]:
     """The results that are there, one row per score; columns are COLUMNS."""
-    found: list[dict[str, Any]] = []
+    table_rows: list[dict[str, Any]] = []
     for one in planned:
         result = cells.get(one.cell)
         if result is None:
@@ -168,7 +172,7 @@ def rows(planned: Sequence[Planned], cells: Cells) -> list[dict[str, Any]]:
         scores = result.get("scores") or [{}] * len(result.get("xs", one.xs))
         for x, score in zip(result.get("xs", one.xs), scores, strict=True):
             number = x if isinstance(x, (int, float)) and not isinstance(x, bool) else None
-            found.append(
+            table_rows.append(
                 {
                     "question": one.question,
                     "experiment": one.experiment,
@@ -185,7 +189,7 @@ def rows(planned: Sequence[Planned], cells: Cells) -> list[dict[str, Any]]:
                     "left_out": describe(score.get("left_out") or {}),
                 }
             )
-    return found
+    return table_rows
 
 
 def describe(left_out: Mapping[str, int]) -> str | None:

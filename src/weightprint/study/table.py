@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,7 @@ from weightprint.files import canonical_json, sha256_hex
 from weightprint.meta.view import Snapshots, View
 from weightprint.study.workers import side_by_side
 from weightprint.zoo import Run, Zoo
-
-LAST = "last"
-"""Of each run its last snapshot."""
-
-Moments = Snapshots
-"""Which snapshots of a run: LAST, or what a `View` takes: "later-half" of each run's, "all", or a first and a last
-number from 1."""
+from weightprint.zoo.layout import Layout
 
 Read = tuple[str, tuple[str, ...]]
 """A name of `weightprint.features.table.FEATURES`, and the kinds of tensors that are left out of the reading."""
@@ -36,24 +31,45 @@ Read = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class StudiedRun:
-    """A run of a table, without its weights.
+    """A run of a table, as meta-classifiers read it (`weightprint.zoo.readable.Readable`), without its weights.
 
     snapshots: how many it has
-    length:    of its weight vectors
+    table:     what is read in them, a row for each; None before the table is asked for its runs
     """
 
     number: int
+    name: str
     identity: str
     kin: str
     properties: Mapping[str, Any]
     measurements: Sequence[Mapping[str, Any]]
     converged: bool | None
     snapshots: int
-    length: int
+    layout: Layout
+    table: Table | None = None
+    status: str = "complete"
+    checksum: str | None = None
+    cache: Path | None = None
 
-    def moments(self, which: Moments) -> tuple[int, ...]:
+    @property
+    def length(self) -> int:
+        """P."""
+        return self.layout.size
+
+    @property
+    def weights(self) -> npt.NDArray[np.float32]:
+        """None at hand: float32 [T, 0]."""
+        return np.zeros((self.snapshots, 0), np.float32)
+
+    def held(self, features: str, snapshots: Sequence[int], without: tuple[str, ...]) -> Table | None:
+        """Rows of the table; see `weightprint.features.store.read`. The table is of the features and tensors wanted."""
+        if self.table is None:
+            return None
+        return Table(self.table.rows[np.array(snapshots) - 1], self.table.names)
+
+    def snapshots_of(self, which: Snapshots) -> tuple[int, ...]:
         """The numbers of the snapshots meant, from 1; empty where the run has none of them."""
-        return (self.snapshots,) if which == LAST else View(snapshots=which).snapshots_of(self.snapshots)
+        return View(snapshots=which).snapshots_of(self.snapshots)
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,14 @@ class FeatureTable:
     @property
     def snapshots(self) -> int:
         return self.features.shape[1]
+
+    def readable(self, tensors: tuple[str, ...] = ()) -> list[StudiedRun]:
+        """The runs with their rows of the table, of which only the columns of some tensors are read, or all."""
+        features, names = self.features, self.names
+        if tensors:
+            kept = self.columns(tensors)
+            features, names = features[:, :, kept], tuple(np.array(names)[kept].tolist())
+        return [replace(run, table=Table(rows, names)) for run, rows in zip(self.runs, features, strict=True)]
 
     def columns(self, tensors: tuple[str, ...]) -> npt.NDArray[np.bool_]:
         """Which columns are statistics of these tensors: bool [F]."""
@@ -150,19 +174,20 @@ def _table(path: str, numbers: tuple[int, ...], _: str, features: str, without: 
         runs.append(
             StudiedRun(
                 number=run.number,
+                name=run.name,
                 identity=run.identity,
                 kin=run.kin,
                 properties=run.properties,
                 measurements=run.measurements,
                 converged=run.converged,
                 snapshots=len(table.rows),
-                length=layout.size,
+                layout=layout,
             )
         )
     if not runs:
         raise MetaError("the zoo has no complete run to study")
     names = tuple(dict.fromkeys(name for table in tables for name in table.names))
-    found = np.full((len(runs), max(run.snapshots for run in runs), len(names)), np.nan, np.float32)
-    for row, table in zip(found, tables, strict=True):
+    features_of = np.full((len(runs), max(run.snapshots for run in runs), len(names)), np.nan, np.float32)
+    for row, table in zip(features_of, tables, strict=True):
         row[: len(table.rows)] = table.aligned(names)
-    return FeatureTable(found, names, tensors, tuple(runs))
+    return FeatureTable(features_of, names, tensors, tuple(runs))

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from weightprint.meta.view import LATER_HALF
 from weightprint.study.budgets import Budget
-from weightprint.study.how_much import CURVE_ITERATIONS
-from weightprint.study.plans import Facts, Other, Planned, planned_trial
-from weightprint.study.trials import Trial
-
-ACROSS = ("dataset", "filter_size", "depth_conv", "width_conv", "activation")
-"""Properties of which one value is left out of the training and tested on alone."""
+from weightprint.study.plans import CURVE_ITERATIONS, Facts, Other, Planned, planned_trial
+from weightprint.study.trial import Trial
 
 THIS = "this zoo"
 """The studied zoo's name among several."""
@@ -17,11 +12,10 @@ THIS = "this zoo"
 
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
     """Trained with all values of a property but one, tested on that one; trained on one zoo, tested on others."""
-    found = []
-    for across in ACROSS:
-        values = facts.values.get(across, ())
-        if not 2 < len(values) <= 10 or (budget.name == "quick" and across != "dataset"):
-            continue
+    planned = []
+    several = [name for name in facts.targets if len(facts.values[name]) > 2]
+    for across in several[: budget.left_out]:
+        values = facts.values[across]
         for target in facts.targets:
             if target == across:
                 continue
@@ -29,33 +23,29 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
                 others = tuple(v for v in values if v != value)
                 trial = Trial(
                     target,
-                    LATER_HALF,
-                    (LATER_HALF,),
                     train_where=((across, others),),
                     test_where=((across, (value,)),),
                     iterations=CURVE_ITERATIONS,
                     model="layer_trees",
                 )
-                found.append(planned_trial("transfer", across, trial, xs=(value,)))
-    return found + _zoos(facts, budget)
+                planned.append(planned_trial("transfer", across, trial, xs=(value,)))
+    return planned + _zoos(facts, budget)
 
 
 def _zoos(facts: Facts, budget: Budget) -> list[Planned]:
     """Every zoo as training and as test, itself included."""
     zoos = [Other("", THIS), *facts.others]
-    found = []
+    planned = []
     for target in facts.targets if facts.others else ():
         for train in zoos:
             for test in zoos:
                 trial = Trial(
                     target,
-                    LATER_HALF,
-                    (LATER_HALF,),
                     split_seeds=budget.curve_seeds,
                     iterations=CURVE_ITERATIONS,
                     model="layer_trees",
                     train_zoo=train.key,
                     test_zoo=test.key,
                 )
-                found.append(planned_trial("transfer", "zoo", trial, series=train.name, xs=(test.name,)))
-    return found
+                planned.append(planned_trial("transfer", "zoo", trial, series=train.name, xs=(test.name,)))
+    return planned

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from weightprint.study.budgets import Budget
-from weightprint.study.how_much import CURVE_ITERATIONS
-from weightprint.study.plans import Facts, Planned, planned_trial
-from weightprint.study.trials import Trial
+from weightprint.study.plans import CURVE_ITERATIONS, Facts, Planned, planned_trial
+from weightprint.study.trial import Trial
 
 
 def moments(facts: Facts, budget: Budget) -> tuple[int, ...]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from weightprint.meta.view import LAST
 from weightprint.study.budgets import Budget
-from weightprint.study.how_much import CURVE_ITERATIONS
-from weightprint.study.plans import Facts, Planned, planned_trial
-from weightprint.study.table import LAST
-from weightprint.study.trials import Trial
+from weightprint.study.plans import CURVE_ITERATIONS, Facts, Planned, planned_trial
+from weightprint.study.trial import Trial
 
 
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
@@ -23,7 +22,7 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
         every = tuple(facts.tensors)
         groups += [("only", name, (name,)) for name in every]
         groups += [("without", name, tuple(n for n in every if n != name)) for name in every]
-    found = []
+    planned = []
     for target in (*facts.targets, *facts.numbers):
         for experiment, name, tensors in groups:
             trial = Trial(
@@ -34,7 +33,7 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
                 split_seeds=budget.curve_seeds,
                 iterations=CURVE_ITERATIONS,
             )
-            found.append(planned_trial("where", experiment, trial, xs=(name,)))
+            planned.append(planned_trial("where", experiment, trial, xs=(name,)))
         trial = Trial(target, LAST, (LAST,), split_seeds=budget.curve_seeds, iterations=CURVE_ITERATIONS)
-        found.append(planned_trial("where", "all", trial, xs=("all",)))
-    return found
+        planned.append(planned_trial("where", "all", trial, xs=("all",)))
+    return planned

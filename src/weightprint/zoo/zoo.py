@@ -14,10 +14,11 @@ import numpy as np
 import polars as pl
 
 from weightprint import __version__
-from weightprint.errors import CorruptFile, ZooError, did_you_mean
+from weightprint.errors import CorruptFile, SetupError, ZooError, did_you_mean
 from weightprint.files import TEMPORARY_PREFIX, canonical_json, write_atomic, write_json
 from weightprint.setups import EverydaySetup, Setup
 from weightprint.setups.recipe import Recipe, recipe_sha256, refuse_other_recipe
+from weightprint.setups.setup import FIELDS
 from weightprint.zoo import runfile
 from weightprint.zoo.index import (
     RUNS_FOLDER,
@@ -88,7 +89,9 @@ class Run:
         """The set-up it was trained under. Raises SetupError for a run that was not trained by weightprint."""
         if EverydaySetup.describes(self.properties):
             return EverydaySetup.from_dict(self.properties)
-        return Setup.from_dict(self.properties)
+        if missing := [name for name in FIELDS if name not in self.properties]:
+            raise SetupError(f"{self.name} was not trained by weightprint: it has no {', '.join(missing[:3])}")
+        return Setup(**{name: self.properties[name] for name in FIELDS})
 
     @property
     def layout(self) -> Layout:

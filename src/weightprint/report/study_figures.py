@@ -179,9 +179,9 @@ def shade_figure(
         return None
     many = len(columns) > 12
     cell = 0.42 if numbered else 0.13
-    told_rows = [fill(short(words(r), 2 * _LABEL), _LABEL) for r in rows]
-    longest = max((len(line) for told in told_rows for line in told.split("\n")), default=0)
-    lines = max((told.count("\n") + 1 for told in told_rows), default=1)
+    row_labels = [fill(short(words(r), 2 * _LABEL), _LABEL) for r in rows]
+    longest = max((len(line) for in_words in row_labels for line in in_words.split("\n")), default=0)
+    lines = max((in_words.count("\n") + 1 for in_words in row_labels), default=1)
 
     def paint(figure: Figure) -> None:
         from matplotlib.patches import Rectangle
@@ -199,7 +199,7 @@ def shade_figure(
         slanted = max((len(short(c)) for c in columns), default=0) > 3
         shown = [short(words(c), 24) for c in columns]
         axes.set_xticks(range(len(columns)), shown, rotation=50 if slanted else 0, ha="right" if slanted else "center")
-        axes.set_yticks(range(len(rows)), told_rows)
+        axes.set_yticks(range(len(rows)), row_labels)
         if many and not slanted:
             axes.set_xticks(range(0, len(columns), 2), shown[::2])
         axes.set_xlim(-0.5, len(columns) - 0.5)
@@ -214,9 +214,9 @@ def shade_figure(
             spine.set_alpha(0.4)
 
     best = sorted((f for f in fields.items() if f[1].above), key=lambda f: -(f[1].value or 0))[:6]
-    told = "; ".join(f"{words(r)}, {words(c)}: {percent(f.value)} %" for (r, c), f in best)
+    in_words = "; ".join(f"{words(r)}, {words(c)}: {percent(f.value)} %" for (r, c), f in best)
     alt = f"{words(title) or 'Accuracy'} by {rows_are or 'row'} and {columns_are or 'column'}" + (
-        f"; highest {told}." if told else "; none clearly above chance and majority."
+        f"; highest {in_words}." if in_words else "; none clearly above chance and majority."
     )
     width = 0.5 + 0.075 * longest + cell * len(columns)
     row_height = max(0.27, 0.16 * lines) if numbered else cell
@@ -232,12 +232,12 @@ def _number(value: float) -> str:
 
 def panel_of(rows: Sequence[Mapping[str, Any]], target: str, label: Callable[[Mapping[str, Any]], str]) -> Panel:
     """The panel that rows of one property make: points by their `x_number`, a line per `label`."""
-    own = [r for r in rows if r["property"] == target and r["value"] is not None and r["low"] is not None]
+    selected = [r for r in rows if r["property"] == target and r["value"] is not None and r["low"] is not None]
     lines = []
-    for name in dict.fromkeys(map(label, own)):
-        points = sorted((r for r in own if label(r) == name), key=lambda r: r["x_number"])
+    for name in dict.fromkeys(map(label, selected)):
+        points = sorted((r for r in selected if label(r) == name), key=lambda r: r["x_number"])
         columns = [[float(r[key]) for r in points] for key in ("x_number", "value", "low", "high")]
         lines.append(Line(name, *columns))
-    known = [max(r["chance"] or 0.0, r["majority"] or 0.0) for r in own]
-    measure = "r2" if any(r["measure"] == "r2" for r in own) else "accuracy"
+    known = [max(r["chance"] or 0.0, r["majority"] or 0.0) for r in selected]
+    measure = "r2" if any(r["measure"] == "r2" for r in selected) else "accuracy"
     return Panel(target, lines, max(known) if known else None, measure=measure)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from weightprint.evaluation.comparison import independent_difference
 from weightprint.report.scores import enumeration, words
 
 Row = Mapping[str, Any]
@@ -33,7 +33,7 @@ class Pair:
     @property
     def comparable(self) -> bool:
         """Whether both were asked the same question: among fewer classes a larger share is named right by chance."""
-        return math.isclose(self.a["chance"] or 0.0, self.b["chance"] or 0.0)
+        return abs((self.a["chance"] or 0.0) - (self.b["chance"] or 0.0)) < 1e-9
 
     @property
     def differs(self) -> bool:
@@ -75,16 +75,9 @@ class Pair:
 
 
 def difference_of(a: Row, b: Row) -> tuple[float, float, float]:
-    """The value of a less that of b, and the ends of its 95 % interval when their test runs are independent.
-
-    With d = a − b and their intervals [l, u]: d − √((a − lₐ)² + (u_b − b)²) and d + √((uₐ − a)² + (b − l_b)²).
-    Source: R. G. Newcombe, Statistics in Medicine 17 (1998), 873–890, method 10, for shares with Wilson's intervals;
-    G. Y. Zou and A. Donner, Statistics in Medicine 27 (2008), 1693–1702, for any others, such as the bootstrap's.
-    """
-    difference = a["value"] - b["value"]
-    down = math.hypot(max(0.0, a["value"] - a["low"]), max(0.0, b["high"] - b["value"]))
-    up = math.hypot(max(0.0, a["high"] - a["value"]), max(0.0, b["value"] - b["low"]))
-    return difference, difference - down, difference + up
+    """The value of a less that of b, and the ends of its 95 % interval when their test runs are independent."""
+    one, other = ((row["value"], row["low"], row["high"]) for row in (a, b))
+    return independent_difference(one, other)
 
 
 def pairs_of(a: Sequence[Row], b: Sequence[Row]) -> list[Pair]:
@@ -110,26 +103,27 @@ def claims(pairs: Sequence[Pair], what: str, *, most: int = 3) -> str:
     most: that are named
     """
     judged = [pair for pair in pairs if pair.comparable]
-    found = [pair for pair in judged if pair.differs]
+    differing = [pair for pair in judged if pair.differs]
     if not judged:
         return ""
-    if not found:
+    if not differing:
         return f"In none of the {len(judged)} {what} does the interval of the difference exclude\u00a00."
-    found.sort(key=lambda pair: -abs(pair.difference))
-    told = "; ".join(f"{named(pair.a)} ({pair.score})" for pair in found[:most])
-    rest = f"; and {len(found) - most} more" if len(found) > most else ""
-    return f"{len(found)} of the {len(judged)} {what} {'differ' if len(found) > 1 else 'differs'}: {told}{rest}."
+    differing.sort(key=lambda pair: -abs(pair.difference))
+    most_of_all = "; ".join(f"{named(pair.a)} ({pair.score})" for pair in differing[:most])
+    rest = f"; and {len(differing) - most} more" if len(differing) > most else ""
+    verb = "differ" if len(differing) > 1 else "differs"
+    return f"{len(differing)} of the {len(judged)} {what} {verb}: {most_of_all}{rest}."
 
 
 def named(row: Row) -> str:
     """A result in words: "optimizer by trees, from bias"."""
-    told = f"{words(row['property'])} by {row['model']}"
+    described = f"{words(row['property'])} by {row['model']}"
     if row["experiment"] == "moments":
-        return f"{told} at snapshot {row['x']}"
+        return f"{described} at snapshot {row['x']}"
     if row["experiment"] == "slices":
-        return f"{told} from {row['x']} slices of {int(row['series']):,}"
+        return f"{described} from {row['x']} slices of {int(row['series']):,}"
     places = enumeration([words(part) for part in (row["series"], row["x"]) if part])
-    return f"{told}, {places}" if places else told
+    return f"{described}, {places}" if places else described
 
 
 def _value(row: Row) -> str:

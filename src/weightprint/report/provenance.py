@@ -11,10 +11,10 @@ from weightprint.study import Study
 from weightprint.study.table import fingerprint
 
 RESULTS = "results.parquet"
-STANDING = "report.json"
+PROVENANCE = "report.json"
 
 
-def standing(study: Study, folder: Path) -> dict[str, Any]:
+def provenance(study: Study, folder: Path) -> dict[str, Any]:
     """The content of report.json, JSON-ready.
 
     zoo:         its folder's name

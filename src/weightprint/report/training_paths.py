@@ -8,27 +8,28 @@ from typing import Any
 import numpy as np
 
 from weightprint.report import figures, findings
-from weightprint.report.panels import curve_figures, panel_of
 from weightprint.report.scores import words
+from weightprint.report.sections import figure
+from weightprint.report.study_figures import curve_figures, panel_of
 from weightprint.report.tables import runs_text
 from weightprint.study import Study
 from weightprint.study.maps import PathMap
 from weightprint.study.neighbours import NEAREST, PERPLEXITY
-from weightprint.study.own_accuracy import EXPERIMENT, HALVES, MEAN
+from weightprint.study.run_accuracy import EXPERIMENT, HALVES, MEAN
 
 Row = Mapping[str, Any]
 
 
 def entries(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The figures with captions, data and findings, for the section that says when."""
-    return [*_embedding(study), *_neighbours(study, rows), *_own_accuracy(study, rows)]
+    return [*_embedding(study), *_neighbours(study, rows), *_run_accuracy(study, rows)]
 
 
 def _embedding(study: Study) -> list[dict[str, Any]]:
     result = next((study.cells.get(one.cell) for one in study.planned if one.experiment == "embedding"), None)
     if not result or not result.get("paths"):
         return []
-    found = PathMap(
+    path_map = PathMap(
         [np.array(path) for path in result["paths"]],
         result["properties"],
         "tsne",
@@ -36,12 +37,12 @@ def _embedding(study: Study) -> list[dict[str, Any]]:
         ("t-SNE 1", "t-SNE 2"),
     )
     steps = sorted({len(path) for path in result["paths"]})
-    told = f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
+    steps_text = f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
     caption = (
-        f"Training paths of {len(found.paths)} runs with {told} snapshots each by t-SNE (perplexity {PERPLEXITY}, "
-        "seed 0). Read were the statistics of all tensors, each as its rank among these snapshots, not the raw "
-        "weights. Only who lies beside whom means something: distances between clusters, their sizes and the axes do "
-        "not. Snapshots of one run lie together because they are alike, whatever the colour. scikit-learn's "
+        f"Training paths of {len(path_map.paths)} runs with {steps_text} snapshots each by t-SNE (perplexity "
+        f"{PERPLEXITY}, seed 0). Read were the statistics of all tensors, each as its rank among these snapshots, not "
+        "the raw weights. Only who lies beside whom means something: distances between clusters, their sizes and the "
+        "axes do not. Snapshots of one run lie together because they are alike, whatever the colour. scikit-learn's "
         f"trustworthiness of the picture is {result['trustworthiness']:.2f} (1 where all that is near in it is near "
         "in truth)."
     )
@@ -50,27 +51,26 @@ def _embedding(study: Study) -> list[dict[str, Any]]:
         for run, numbers, path in zip(result["runs"], result["snapshots"], result["paths"], strict=True)
         for number, (x, y) in zip(numbers, path, strict=True)
     ]
-    return [_entry("tsne", figures.map_figures(found), caption, data, "")]
+    return figure("tsne", figures.map_figures(path_map), caption, data, finding="")
 
 
 def _neighbours(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    own = [r for r in rows if r["experiment"] == "neighbours" and r["value"] is not None]
-    panels = [p for p in (panel_of(own, t, lambda r: "") for t in study.facts.targets) if p.lines]
+    selected = [r for r in rows if r["experiment"] == "neighbours" and r["value"] is not None]
+    panels = [p for p in (panel_of(selected, t, lambda r: "") for t in study.facts.targets) if p.lines]
     caption = (
         f"Of each run's {NEAREST} nearest other runs at the same snapshot, the share with the same value, by the "
-        f"statistics of all tensors (each as its rank among the runs), n = {runs_text(r['n_runs'] for r in own)} runs. "
-        "Nothing is fitted. The band is the 95 % interval over runs, each drawn with all pairs that it takes part in, "
-        "the dashed line the share among all other runs."
+        f"statistics of all tensors (each as its rank among the runs), n = {runs_text(r['n_runs'] for r in selected)} "
+        "runs. Nothing is fitted. The band is the 95 % interval over runs, each drawn with all pairs that it takes "
+        "part in, the dashed line the share among all other runs."
     )
-    return [
-        _entry("neighbours", curve_figures("neighbours", panels, x="snapshot"), caption, own, findings.neighbours(rows))
-    ]
+    pictures = curve_figures("neighbours", panels, x="snapshot")
+    return figure("neighbours", pictures, caption, selected, finding=findings.neighbours(rows))
 
 
-def _own_accuracy(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
+def _run_accuracy(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
     means = [r for r in rows if r["experiment"] == EXPERIMENT and r["series"] == MEAN]
     named = [r for r in rows if r["experiment"] == "moments" and r["series"] == r["x"] and r["measure"] == "accuracy"]
-    names = {EXPERIMENT: "the runs' own test accuracy", "moments": "runs named right"}
+    names = {EXPERIMENT: "the runs' test accuracy", "moments": "runs named right"}
     both = [*named, *means]
     panels = [panel_of(both, t, lambda r: names[r["experiment"]]) for t in study.facts.targets]
     panels = [p for p in panels if len(p.lines) == 2]
@@ -84,17 +84,11 @@ def _own_accuracy(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
         r for r in rows if r["experiment"] == EXPERIMENT and r["series"] == HALVES[2] and r["model"] == "layer_trees"
     ]
     if later:
-        told = [f"{words(r['property'])} {findings.signed(r)}" for r in later]
+        steps_text = [f"{words(r['property'])} {findings.signed(r)}" for r in later]
         caption += (
             " In the later half, runs above the median test accuracy of their data set are named more often than those "
-            f"below by so many points, with 95 % intervals: {'; '.join(told)}."
+            f"below by so many points, with 95 % intervals: {'; '.join(steps_text)}."
         )
     data = [r for r in rows if r["experiment"] == EXPERIMENT]
-    pictures = curve_figures("own-accuracy", panels, x="snapshot")
-    return [_entry("own-accuracy", pictures, caption, data, findings.own_accuracy(rows))]
-
-
-def _entry(
-    name: str, pictures: Sequence[figures.Picture | None], caption: str, rows: Sequence[Row], finding: str
-) -> dict[str, Any]:
-    return {"name": name, "pictures": pictures, "caption": caption, "rows": rows, "finding": finding}
+    pictures = curve_figures("run-accuracy", panels, x="snapshot")
+    return figure("run-accuracy", pictures, caption, data, finding=findings.run_accuracy(rows))

@@ -1,0 +1,121 @@
+"""The command `import`: zoos of other formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App
+
+from weightprint.cli.terminal import Bar, Json, print_document
+
+import_app = App(name="import", help="Make a zoo of another format one of ours.", help_format="plaintext")
+
+
+@import_app.command
+def nws(src: Path, zoo: Path, /, *, runs: int | None = None, json: Json = False) -> None:
+    """The NWS release: folders of runs with lists of them.
+
+    The same command goes on where an interrupted one stopped.
+
+    Example: weightprint import nws nws_fixed zoo
+
+    Parameters
+    ----------
+    src
+        Folder with the runs and their CSV lists.
+    zoo
+        Folder of the zoo.
+    runs
+        Only the first so many.
+    """
+    from weightprint.formats.nws import import_nws
+
+    with Bar("importing", unit="runs") as bar:
+        document = import_nws(src, zoo, runs=runs, progress=bar.update)
+    print_document(document, _text(document), as_json=json)
+
+
+@import_app.command(name="small-cnn-zoo")
+def small_cnn_zoo(src: Path, zoo: Path, /, *, runs: int | None = None, json: Json = False) -> None:
+    """The Small CNN Zoo: weights.npy, metrics.csv.gz and layout.csv of one data set.
+
+    The same command goes on where an interrupted one stopped.
+
+    Example: weightprint import small-cnn-zoo mnist zoo
+
+    Parameters
+    ----------
+    src
+        Folder with the three files.
+    zoo
+        Folder of the zoo.
+    runs
+        Only the first so many.
+    """
+    from weightprint.formats.small_cnn_zoo import import_small_cnn_zoo
+
+    with Bar("importing", unit="runs") as bar:
+        document = import_small_cnn_zoo(src, zoo, runs=runs, progress=bar.update)
+    print_document(document, _text(document), as_json=json)
+
+
+@import_app.command(name="model-zoos")
+def model_zoos(src: Path, zoo: Path, /, *, runs: int | None = None, json: Json = False) -> None:
+    """ModelZooDataset: folders with params.json, result.json and checkpoints.
+
+    The same command goes on where an interrupted one stopped.
+
+    Example: weightprint import model-zoos tune_zoo_mnist_hyperparameter_10_random_seeds zoo
+
+    Parameters
+    ----------
+    src
+        Folder with the runs, as it was unpacked.
+    zoo
+        Folder of the zoo.
+    runs
+        Only the first so many.
+    """
+    from weightprint.formats.model_zoos import import_model_zoos
+
+    with Bar("importing", unit="runs") as bar:
+        document = import_model_zoos(src, zoo, runs=runs, progress=bar.update)
+    print_document(document, _text(document), as_json=json)
+
+
+@import_app.command
+def folder(src: Path, zoo: Path, /, *, table: Path, runs: int | None = None, json: Json = False) -> None:
+    """Any folder of checkpoints, with a table that says what each of them is.
+
+    The same command goes on where an interrupted one stopped.
+
+    Example: weightprint import folder models zoo --table models/runs.csv
+
+    Parameters
+    ----------
+    src
+        Folder with the files, of any format that inspect reads.
+    zoo
+        Folder of the zoo.
+    table
+        CSV: a column file, path, id or name for the file, a column for each property. Rows with the same value in a
+        column run are snapshots of one run.
+    runs
+        Only the first so many.
+    """
+    from weightprint.formats.checkpoint_folder import import_folder
+
+    with Bar("importing", unit="runs") as bar:
+        document = import_folder(src, zoo, table=table, runs=runs, progress=bar.update)
+    print_document(document, _text(document), as_json=json)
+
+
+def _text(document: dict[str, Any]) -> str:
+    text = (
+        f"{document['zoo']}: {document['runs']} runs, {document['imported']} imported now, "
+        f"{document['diverged']} of them with weights that are not finite"
+    )
+    for one in document["left_out"]:
+        text += f"\nleft out {one['run']}: {one['problem']}"
+    return text
