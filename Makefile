@@ -35,18 +35,21 @@ test-all: lint
 	$(BIN)/python -m pytest -n 2
 	$(MAKE) test-pythons PYTHONS="$(lastword $(PYTHONS))"
 
-# The fast tests on other Pythons, with torch, each in an environment of its own beside .venv.
+# The fast tests on other Pythons, with torch, each in an environment of its own beside .venv. Looked for by name and
+# among pyenv's.
 test-pythons:
 	@tested=""; missing=""; \
 	for version in $(PYTHONS); do \
-	  python=python$$version; \
-	  if $$python -c 'import sys' >/dev/null 2>&1; then \
-	    echo "== $$python: the fast tests"; \
-	    test -x $(VENV)-$$version/bin/python || $$python -m venv $(VENV)-$$version || exit 1; \
-	    $(VENV)-$$version/bin/pip install -q -c constraints.txt -e '.[dev]' || exit 1; \
-	    $(VENV)-$$version/bin/python -m pytest -n 2 -p no:cacheprovider $(FAST) || exit 1; \
-	    tested="$$tested $$version"; \
-	  else missing="$$missing $$version"; fi; \
+	  python=""; \
+	  for one in python$$version $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python; do \
+	    if $$one -c '' >/dev/null 2>&1; then python=$$one; fi; \
+	  done; \
+	  if test -z "$$python"; then missing="$$missing $$version"; continue; fi; \
+	  echo "== $$python: the fast tests"; \
+	  test -x $(VENV)-$$version/bin/python || $$python -m venv $(VENV)-$$version || exit 1; \
+	  $(VENV)-$$version/bin/pip install -q -c constraints.txt -e '.[dev]' || exit 1; \
+	  $(VENV)-$$version/bin/python -m pytest -n 2 -p no:cacheprovider $(FAST) || exit 1; \
+	  tested="$$tested $$version"; \
 	done; \
 	echo "Pythons tested:$${tested:- none}; looked for and not found:$${missing:- none}"
 

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from weightprint import Layout, Setup
 from weightprint.errors import ZooError
 from weightprint.setups import ACTIVATIONS, INITIALIZATIONS
-from weightprint.training.networks import Network, from_vector, initialize
+from weightprint.training.architecture import hidden_units
+from weightprint.training.networks import Network, dropout_masks, from_vector, initialize
 from weightprint.training.vectors import load_vector, to_vector
 
 
@@ -97,13 +98,19 @@ def test_measuring_in_eval_mode_changes_nothing():
 
 
 def test_dropout_keeps_half_of_the_hidden_units_and_depends_on_its_generator_alone():
-    net = network(Setup(dropout=0.5)).train()
-    x = torch.ones(1000, 50)
-    dropped = net._dropout(x, torch.Generator().manual_seed(3))
-    assert set(dropped.unique().tolist()) == {0.0, 2.0}
-    assert dropped.mean().item() == pytest.approx(1, abs=0.03)
-    assert torch.equal(dropped, net._dropout(x, torch.Generator().manual_seed(3)))
-    assert torch.equal(net.eval()._dropout(x, None), x)
+    setup, batch = Setup(dropout=0.5), torch.rand(1000, 3, 32, 32)
+    masks = dropout_masks(setup, batch, generator=torch.Generator().manual_seed(3))
+    assert [mask.shape for mask in masks] == [(1000, units) for units in hidden_units(setup)]
+    for mask, again in zip(masks, dropout_masks(setup, batch, generator=torch.Generator().manual_seed(3)), strict=True):
+        assert set(mask.unique().tolist()) == {0.0, 2.0}
+        assert mask.mean().item() == pytest.approx(1, abs=0.03)
+        assert torch.equal(mask, again)
+    net, x = network(setup), batch[:8]
+    with torch.no_grad():
+        scores = [net.train()(x, generator=torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)]
+        assert torch.equal(scores[0], scores[1])
+        assert not torch.equal(scores[0], scores[2])
+        assert torch.equal(net.eval()(x, generator=torch.Generator().manual_seed(3)), net(x))
 
 
 DISTRIBUTIONS = {

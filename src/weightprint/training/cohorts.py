@@ -1,47 +1,36 @@
 """Several runs trained as one, for devices that one small network leaves idle: the same results but for rounding.
 
-The members of a cohort have networks of one shape and lie side by side: a convolution has a group of channels per
-member, a fully connected layer is a batch of matrix products, the loss is the sum of all. No number of one member
-enters another's, so one that diverges spoils none. Each member draws from the random streams of its own single run.
-Shapes: K members, n trainable weights of each.
+The members of a cohort have networks of one shape, which `torch.func.vmap` calls as one; the loss is the sum of all. No
+number of one member enters another's, so one that diverges spoils none. Each member draws from the random streams of
+its own single run. Shapes: K members, n trainable weights of each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.func import functional_call, stack_module_state, vmap
 
 from weightprint.errors import DataError, SetupError
 from weightprint.images import ImageSet, TrainingImages, epoch_indices, epoch_size, prepare, refuse_large_batch
 from weightprint.images.augment import augment
 from weightprint.setups import Setup
 from weightprint.setups.recipe import SHAPE_FIELDS
-from weightprint.training.architecture import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, layers_per_block, tensor_entries
+from weightprint.training.architecture import tensor_entries
 from weightprint.training.devices import refuse_absent_device
-from weightprint.training.loop import (
-    LEARNING_RATE_DECAY,
-    MAX_EPOCHS,
-    SNAPSHOTS,
-    Course,
-    TrainedRun,
-)
-from weightprint.training.networks import (
-    ACTIVATIONS,
-    Network,
-    draw_units,
-    initialize,
-)
+from weightprint.training.loop import LEARNING_RATE_DECAY, MAX_EPOCHS, SNAPSHOTS, Course, TrainedRun
+from weightprint.training.networks import ACTIVATIONS, Network, dropout_masks, initialize
 from weightprint.training.optimizers import RULES, AdamW, Optimizer
 from weightprint.training.plain import EVALUATION_BATCH, ResidentImages, to_float
 from weightprint.training.streams import Streams
+
+Tensors = dict[str, Tensor]
 
 
 def train_cohort(
@@ -68,52 +57,39 @@ def train_cohort(
     """
     _refuse_other_shapes(setups, runs)
     refuse_absent_device(device)
-    order = sorted(range(len(setups)), key=lambda k: setups[k].activation)  # one operation for neighbours that share it
-    members = [_Member(setups[k], Streams(seed, runs[k], device)) for k in order]
-    parts = CohortImages(_prepared(setups, images, seed), [member.setup.dataset for member in members], device)
-    network = CohortNetwork([member.network().to(device) for member in members])
-    optimizer = CohortOptimizer(network.setups, network.values)
-
-    step = 0
+    members = list(zip(setups, (Streams(seed, run, device) for run in runs), strict=True))
+    parts = CohortImages(_prepared(setups, images, seed), [setup.dataset for setup in setups], device)
+    networks = [Network(setup) for setup in setups]
+    for single, (_, streams) in zip(networks, members, strict=True):
+        initialize(single, generator=streams.initialization)
+    network = CohortNetwork([single.to(device) for single in networks])
+    optimizer = CohortOptimizer(setups, network.values)
+    size, step = setups[0].batch_size, 0
     with ExitStack() as spools:
         limits = {"max_epochs": max_epochs, "snapshots": snapshots}
-        courses = [spools.enter_context(Course(m.setup, **limits, spool=spool)) for m in members]
+        courses = [spools.enter_context(Course(setup, **limits, spool=spool)) for setup in setups]
         under_way = courses
         for epoch in range(max_epochs + 1):
             evaluations = zip(under_way, network.vectors(), parts.evaluate(network), strict=True)
-            ended = [
-                course.ends(step, epoch, vector.cpu().numpy(), measured) for course, vector, measured in evaluations
-            ]
-            if all(ended):
+            ended = [course.ends(step, epoch, vector.cpu().numpy(), six) for course, vector, six in evaluations]
+            kept = [k for k, end in enumerate(ended) if not end]
+            if not kept:
                 break
             if any(ended):
-                kept = [k for k, end in enumerate(ended) if not end]
                 members, under_way = [members[k] for k in kept], [under_way[k] for k in kept]
                 network.keep(kept)
                 optimizer.keep(kept, network.values)
                 parts.keep(kept)
-            rates = network.values.new_tensor([[m.setup.learning_rate * LEARNING_RATE_DECAY**epoch] for m in members])
-            indices = parts.epoch_indices([member.streams.order for member in members])
-            for start in range(0, indices.shape[1] - setups[0].batch_size + 1, setups[0].batch_size):
-                batch, labels = parts.training_batch(indices[:, start : start + setups[0].batch_size])
-                batch = augment_members(batch, network.setups, [m.streams.augmentation for m in members])
-                scores = network.scores(batch, [m.streams.dropout for m in members])
+            decayed = [[setup.learning_rate * LEARNING_RATE_DECAY**epoch] for setup, _ in members]
+            rates = network.values.new_tensor(decayed)
+            indices = parts.epoch_indices([streams.order for _, streams in members])
+            for start in range(0, indices.shape[1] - size + 1, size):
+                batch, labels = parts.training_batch(indices[:, start : start + size])
+                batch = augment_members(batch, network.setups, [streams.augmentation for _, streams in members])
+                scores = network.scores(batch, [streams.dropout for _, streams in members])
                 optimizer.step(network.gradients(scores, labels), rates)
                 step += 1
-        found = dict(zip(order, (course.result() for course in courses), strict=True))
-    return [found[k] for k in range(len(setups))]
-
-
-@dataclass(frozen=True)
-class _Member:
-    setup: Setup
-    streams: Streams
-
-    def network(self) -> Network:
-        """The member's own network at the start of its training."""
-        network = Network(self.setup)
-        initialize(network, generator=self.streams.initialization)
-        return network
+        return [course.result() for course in courses]
 
 
 def _refuse_other_shapes(setups: Sequence[Setup], runs: Sequence[int]) -> None:
@@ -152,7 +128,7 @@ def _sizes(part: TrainingImages) -> tuple[int, int, int, int]:
 
 
 class CohortNetwork:
-    """The networks of K set-ups of one shape, side by side.
+    """The networks of K set-ups of one shape, called as one.
 
     setups: of the members
     values: [K, n] the trainable weights, one member a row, in the order of `Network.parameters()`
@@ -160,30 +136,21 @@ class CohortNetwork:
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self.setups = [network.setup for network in networks]
-        self._shapes = {name: parameter.shape for name, parameter in networks[0].named_parameters()}
-        self._moving = {
-            name: torch.stack([network.get_buffer(name) for network in networks])  # [K, C]
-            for name, _ in networks[0].named_buffers()
-            if not name.endswith("num_batches_tracked")
-        }
-        rows = [torch.cat([p.detach().reshape(-1) for p in network.parameters()]) for network in networks]
-        self._set_values(torch.stack(rows))
-
-    def _set_values(self, values: Tensor) -> None:
-        self.values = values.requires_grad_()
-        keep = [[[1.0 - setup.dropout]] for setup in self.setups]
-        self._keep = torch.tensor(keep, dtype=torch.float32, device=values.device)  # [K, 1, 1]
+        self._network = networks[0]  # its `forward` is everyone's
+        parameters, self._buffers = stack_module_state(list(networks))
+        self._shapes = {name: parameter.shape[1:] for name, parameter in parameters.items()}
+        self.values = torch.cat([p.detach().flatten(1) for p in parameters.values()], 1).requires_grad_()
 
     def keep(self, kept: list[int]) -> None:
         """Go on with these members alone."""
         self.setups = [self.setups[k] for k in kept]
-        self._moving = {name: moving[kept] for name, moving in self._moving.items()}
-        self._set_values(self.values.detach()[kept])
+        self._buffers = {name: buffer[kept] for name, buffer in self._buffers.items()}
+        self.values = self.values.detach()[kept].requires_grad_()
 
     @torch.no_grad()
     def vectors(self) -> Tensor:
         """Each member's weights in the order of its layout [K, P]."""
-        tensors = {**self._weights(), **self._moving}
+        tensors = {**self._parameters(), **self._buffers}
         return torch.cat([tensors[entry["source"]].flatten(1) for entry in tensor_entries(self.setups[0])], 1)
 
     def gradients(self, scores: Tensor, labels: Tensor) -> Tensor:
@@ -196,82 +163,37 @@ class CohortNetwork:
 
         dropout: a stream per member
         """
-        setup, weights, training = self.setups[0], self._weights(), dropout is not None
-        members = len(self.setups)
-        ends_block = [i + 1 == n for n in layers_per_block(setup.depth_conv) for i in range(n)]
-        x = images.transpose(0, 1).flatten(1, 2)  # [B, K·C, H, W]
-        for i, pool in enumerate(ends_block):
-            kernel, bias = weights[f"conv.{i}.weight"].flatten(0, 1), weights[f"conv.{i}.bias"].flatten()
-            if x.device.type == "cpu":  # where it halves the time of a step
-                x = x.contiguous(memory_format=torch.channels_last)
-            x = F.conv2d(x, kernel, bias, padding=setup.filter_size // 2, groups=members)
-            x = self._normalise(x, f"conv_norm.{i}", weights, training)
-            if pool:  # before the activation, as in `Network`
-                x = F.max_pool2d(x, 2)
-            x = self._activate(x, dim=1)
-        x = x.unflatten(1, (members, -1)).permute(1, 0, 3, 4, 2).flatten(2)  # [K, B, height · width · channel]
-        for i in range(setup.depth_fc):
-            x = self._activate(_linear(x, f"fc.{i}", weights), dim=0)
-            x = self._normalise(x.transpose(0, 1).flatten(1), f"fc_norm.{i}", weights, training)
-            x = self._drop(x.unflatten(1, (members, -1)).transpose(0, 1), dropout)
-        return _linear(x, "output", weights)
+        self._network.train(dropout is not None)
+        masks: list[Tensor] = []
+        if dropout is not None and any(setup.dropout for setup in self.setups):
+            members = zip(self.setups, images, dropout, strict=True)
+            drawn = [dropout_masks(setup, batch, generator=stream) for setup, batch, stream in members]
+            ones = [torch.ones_like(mask) for mask in next(filter(None, drawn))]
+            masks = [torch.stack(layer) for layer in zip(*(own or ones for own in drawn), strict=True)]
+        names = list(dict.fromkeys(setup.activation for setup in self.setups))
+        which = torch.tensor([names.index(setup.activation) for setup in self.setups], device=images.device)
 
-    def _weights(self) -> dict[str, Tensor]:
+        def member(parameters: Tensors, buffers: Tensors, x: Tensor, place: Tensor, drawn: list[Tensor]) -> Tensor:
+            def activate(x: Tensor) -> Tensor:
+                first, *others = (ACTIVATIONS[name](x) for name in names)
+                for i, other in enumerate(others, 1):
+                    first = torch.where(place == i, other, first)
+                return first
+
+            return functional_call(self._network, (parameters, buffers), (x,), {"masks": drawn, "activation": activate})
+
+        return vmap(member)(self._parameters(), self._buffers, images, which, masks)
+
+    def _parameters(self) -> Tensors:
         """Name → that tensor of all members [K, …], views of `values`."""
         stretches = self.values.split([shape.numel() for shape in self._shapes.values()], 1)
-        return {
-            name: stretch.unflatten(1, shape)
-            for (name, shape), stretch in zip(self._shapes.items(), stretches, strict=True)
-        }
-
-    def _normalise(self, x: Tensor, name: str, weights: Mapping[str, Tensor], training: bool) -> Tensor:
-        """Batch norm of [B, K·C, …]."""
-        if not self.setups[0].batch_norm:
-            return x
-        gamma, beta = weights[f"{name}.weight"].flatten(), weights[f"{name}.bias"].flatten()
-        mean, variance = (self._moving[f"{name}.{kind}"].view(-1) for kind in ("running_mean", "running_var"))
-        return F.batch_norm(x, mean, variance, gamma, beta, training, BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON)
-
-    def _activate(self, x: Tensor, *, dim: int) -> Tensor:
-        """Each member's activation, where the members lie one after the other along `dim`."""
-        width = x.shape[dim] // len(self.setups)
-        alike = [(name, len(list(group))) for name, group in groupby(setup.activation for setup in self.setups)]
-        pieces = x.split([width * count for _, count in alike], dim)
-        changed = [ACTIVATIONS[name](piece) for (name, _), piece in zip(alike, pieces, strict=True)]
-        return torch.cat(changed, dim) if len(changed) > 1 else changed[0]
-
-    def _drop(self, x: Tensor, generators: Sequence[torch.Generator] | None) -> Tensor:
-        """Dropout of [K, B, units], drawn per member as `Network` draws."""
-        if generators is None or not any(setup.dropout for setup in self.setups):
-            return x
-        drawn = torch.zeros(x.shape, device=x.device)
-        for row, setup, generator in zip(drawn, self.setups, generators, strict=True):
-            if setup.dropout:
-                row.copy_(draw_units(row.shape, generator=generator, device=x.device))
-        return x * drawn.lt_(self._keep).to(x.dtype).div_(self._keep)
-
-
-def _linear(x: Tensor, name: str, weights: Mapping[str, Tensor]) -> Tensor:
-    return torch.baddbmm(weights[f"{name}.bias"].unsqueeze(1), x, weights[f"{name}.weight"].transpose(1, 2))
+        shapes = self._shapes.items()
+        return {name: part.unflatten(1, shape) for (name, shape), part in zip(shapes, stretches, strict=True)}
 
 
 def _cross_entropies(scores: Tensor, labels: Tensor) -> Tensor:
     """Of every image [K, B]."""
     return F.cross_entropy(scores.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
-
-
-@dataclass
-class _Alike:
-    """Members of one update rule.
-
-    rows:  which members [members]
-    decay: their weight decay [members, 1]; None when no one has any
-    rule:  holds their gradients and, as values, their step at learning rate 1
-    """
-
-    rows: Tensor
-    decay: Tensor | None
-    rule: Optimizer
 
 
 class CohortOptimizer:
@@ -281,43 +203,37 @@ class CohortOptimizer:
     """
 
     def __init__(self, setups: Sequence[Setup], values: Tensor) -> None:
-        self.values = values
-        self._groups: list[_Alike] = []
+        self._values = values
+        self._decay = values.new_tensor([[setup.weight_decay] for setup in setups])  # [K, 1]
+        self._rules: list[tuple[Tensor, Optimizer]] = []  # rows that a rule changes, and the rule
         for name in dict.fromkeys(setup.optimizer for setup in setups):
             rows = [k for k, setup in enumerate(setups) if setup.optimizer == name]
-            decay = values.new_tensor([[setups[k].weight_decay] for k in rows])
             zeros = torch.zeros_like(values.detach()[rows])
-            rule = RULES[name](zeros, zeros.clone())
-            places = torch.tensor(rows, device=values.device)
-            self._groups.append(_Alike(places, decay if decay.any() else None, rule))
+            self._rules.append((torch.tensor(rows, device=values.device), RULES[name](zeros, zeros.clone())))
 
     def keep(self, kept: list[int], values: Tensor) -> None:
         """Go on with these members alone, whose weights are now `values`."""
-        self.values = values
-        for group in self._groups:
-            rows = group.rows.tolist()
-            places = [place for place, row in enumerate(rows) if row in kept]
-            group.rows = group.rows.new_tensor([kept.index(rows[place]) for place in places])
-            group.decay = None if group.decay is None else group.decay[places]
-            for name, state in vars(group.rule).items():
+        self._values, self._decay = values, self._decay[kept]
+        for i, (rows, rule) in enumerate(self._rules):
+            places = [place for place, row in enumerate(rows.tolist()) if row in kept]
+            for name, state in vars(rule).items():
                 if isinstance(state, Tensor):
-                    setattr(group.rule, name, state[places])
-        self._groups = [group for group in self._groups if len(group.rows)]
+                    setattr(rule, name, state[places])
+            self._rules[i] = rows.new_tensor([kept.index(row) for row in rows.tolist() if row in kept]), rule
 
     @torch.no_grad()
     def step(self, gradients: Tensor, learning_rates: Tensor) -> None:
-        """Change `values` in place; gradients [K, n], learning_rates [K, 1]."""
-        for group in self._groups:
-            rule, values, rates = group.rule, self.values[group.rows], learning_rates[group.rows]
-            rule.gradients.copy_(gradients[group.rows])
-            if group.decay is not None:
-                if isinstance(rule, AdamW):
-                    values.mul_(1 - rates * group.decay)
-                else:
-                    rule.gradients.addcmul_(values, group.decay)
+        """Change the weights in place; gradients [K, n], learning_rates [K, 1]."""
+        for rows, rule in self._rules:
+            values, rates, decay = self._values[rows], learning_rates[rows], self._decay[rows]
+            rule.gradients.copy_(gradients[rows])
+            if isinstance(rule, AdamW):
+                values.mul_(1 - rates * decay)
+            else:
+                rule.gradients.addcmul_(values, decay)
             rule.values.zero_()
             rule.step(1.0)
-            self.values[group.rows] = values.addcmul_(rule.values, rates)
+            self._values[rows] = values.addcmul_(rule.values, rates)
 
 
 def augment_members(images: Tensor, setups: Sequence[Setup], generators: Sequence[torch.Generator]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,25 +69,46 @@ class Network(nn.Module):
         """Of its layout, as docs/format.md writes it."""
         return tensor_entries(self.setup)
 
-    def forward(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        """Class scores [B, outputs] of images [B, 3, 32, 32]; dropout draws from `generator` in training mode."""
-        x = images
+    def forward(
+        self,
+        images: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        masks: Sequence[Tensor] | None = None,
+        activation: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """Class scores [B, outputs] of images [B, 3, 32, 32].
+
+        generator:  what dropout draws from in training mode
+        masks:      of dropout, where they are drawn already
+        activation: in place of the set-up's
+        """
+        if masks is None:
+            masks = dropout_masks(self.setup, images, generator=generator) if self.training else ()
+        activate, x = activation or self._activation, images
         for conv, norm, pool in zip(self.conv, self.conv_norm, self._ends_block, strict=True):
             x = norm(conv(x))  # [B, C, H, W]
             if pool:  # before the activation, which is monotone: the same values for a quarter of the work
                 x = F.max_pool2d(x, 2)
-            x = self._activation(x)
+            x = activate(x)
         x = x.permute(0, 2, 3, 1).flatten(1)  # height, width, channel
-        for fc, norm in zip(self.fc, self.fc_norm, strict=True):
-            x = self._dropout(norm(self._activation(fc(x))), generator)
+        for i, (fc, norm) in enumerate(zip(self.fc, self.fc_norm, strict=True)):
+            x = norm(activate(fc(x)))
+            x = x * masks[i] if masks else x
         return self.output(x)
 
-    def _dropout(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        if not self.training or self.setup.dropout == 0.0:
-            return x
-        keep = 1.0 - self.setup.dropout
-        drawn = draw_units(x.shape, generator=generator, device=x.device)
-        return x * drawn.lt_(keep).to(x.dtype).div_(keep)
+
+def dropout_masks(setup: Setup, images: Tensor, *, generator: torch.Generator | None) -> list[Tensor]:
+    """What each hidden layer is multiplied by, [B, units]: 0 or 1 / share kept; an empty list without dropout.
+
+    images: the batch [B, …], for its size, type and device
+    """
+    if setup.dropout == 0.0:
+        return []
+    keep = 1.0 - setup.dropout
+    shapes = (torch.Size((len(images), units)) for units in hidden_units(setup))
+    drawn = (draw_units(shape, generator=generator, device=images.device) for shape in shapes)
+    return [units.lt_(keep).to(images.dtype).div_(keep) for units in drawn]
 
 
 def draw_units(shape: torch.Size, *, generator: torch.Generator | None, device: torch.device | str = "cpu") -> Tensor:
