@@ -218,6 +218,7 @@ def test_meta_classifiers_work_on_imported_zoos(published, tuned, tmp_path, caps
     assert run_json(capsys, "import", kind, source, zoo)[0] == 0
     code, info = run_json(capsys, "info", zoo)
     assert (code, info["runs"], info["snapshots"]) == (0, 16, 48)
+    assert info["convergence_unknown"] == {"small-cnn-zoo": 0, "model-zoos": 16}[kind]
     assert run_json(capsys, "verify", zoo)[0] == 0
     code, fitted = run_json(
         capsys, "fit", zoo, meta, "--property", "optimizer", "--model", "trees", "--converged", "off"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from cyclopts import App
 
@@ -42,10 +44,83 @@ def nws(
             raise SetupError(f"map must be OLD=NEW, not {pair!r}", hint="for example --map tiny_imagenet10=stl10")
         mapping[old] = new
     with Bar("exporting", unit="runs") as bar:
-        document = export_nws(zoo, dest, range_=range, map_=mapping, progress=bar.update)
+        document = export_nws(zoo, dest, numbers=_numbers(range), map_=mapping, progress=bar.update)
     lines = [
         f"{document['dest']}: {document['runs']} runs, {document['train']} in the training list, "
         f"{document['test']} in the test list; {document['skipped']} that are not complete left out"
     ]
     lines += [f"written as another: {old} as {new}" for old, new in document["mapped"].items()]
     print_document(document, "\n".join([*lines, *document["notes"]]), as_json=json)
+
+
+@export_app.command
+def folder(zoo: Path, dest: Path, /, *, range: str | None = None, json: Json = False) -> None:
+    """As plain folders of state dicts (safetensors) that load_state_dict takes.
+
+    Example: weightprint export folder zoo shared --range 0-99
+
+    Parameters
+    ----------
+    zoo
+        Folder of the zoo.
+    dest
+        Folder to write; new, empty, or of the same export that was interrupted.
+    range
+        A-B: only the runs A to B, both included.
+    """
+    from weightprint.formats.exports import export_folder
+
+    _export(export_folder, zoo, dest, range, json)
+
+
+@export_app.command
+def graph(zoo: Path, dest: Path, /, *, range: str | None = None, json: Json = False) -> None:
+    """As graphs: nodes, edges and features as arrays, by PyTorch Geometric's names.
+
+    Example: weightprint export graph zoo shared --range 0-99
+
+    Parameters
+    ----------
+    zoo
+        Folder of the zoo.
+    dest
+        Folder to write; new, empty, or of the same export that was interrupted.
+    range
+        A-B: only the runs A to B, both included.
+    """
+    from weightprint.formats.exports import export_graph
+
+    _export(export_graph, zoo, dest, range, json)
+
+
+@export_app.command
+def hub(zoo: Path, dest: Path, /, *, range: str | None = None, json: Json = False) -> None:
+    """As a Hugging Face dataset folder, with a card; see push.
+
+    Example: weightprint export hub zoo shared --range 0-99
+
+    Parameters
+    ----------
+    zoo
+        Folder of the zoo.
+    dest
+        Folder to write; new, empty, or of the same export that was interrupted.
+    range
+        A-B: only the runs A to B, both included.
+    """
+    from weightprint.formats.exports import export_hub
+
+    _export(export_hub, zoo, dest, range, json)
+
+
+def _export(write: Callable[..., dict[str, int]], zoo: Path, dest: Path, range: str | None, json: bool) -> None:
+    with Bar("exporting", unit="runs") as bar:
+        done = write(zoo, dest, numbers=_numbers(range), progress=bar.update)
+    document: dict[str, Any] = {"zoo": str(zoo), "dest": str(dest), **done}
+    print_document(document, f"{dest}: {done['runs']} runs in {done['files']} files", as_json=json)
+
+
+def _numbers(text: str | None) -> Sequence[int] | None:
+    from weightprint.zoo import run_range
+
+    return None if text is None else run_range(text)

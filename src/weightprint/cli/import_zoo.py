@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,7 @@ def nws(src: Path, zoo: Path, /, *, runs: int | None = None, json: Json = False)
     """
     from weightprint.formats.nws import import_nws
 
-    with Bar("importing", unit="runs") as bar:
-        document = import_nws(src, zoo, runs=runs, progress=bar.update)
-    print_document(document, _text(document), as_json=json)
+    _import(import_nws, src, zoo, json, runs=runs)
 
 
 @import_app.command(name="small-cnn-zoo")
@@ -55,9 +54,7 @@ def small_cnn_zoo(src: Path, zoo: Path, /, *, runs: int | None = None, json: Jso
     """
     from weightprint.formats.small_cnn_zoo import import_small_cnn_zoo
 
-    with Bar("importing", unit="runs") as bar:
-        document = import_small_cnn_zoo(src, zoo, runs=runs, progress=bar.update)
-    print_document(document, _text(document), as_json=json)
+    _import(import_small_cnn_zoo, src, zoo, json, runs=runs)
 
 
 @import_app.command(name="model-zoos")
@@ -79,9 +76,7 @@ def model_zoos(src: Path, zoo: Path, /, *, runs: int | None = None, json: Json =
     """
     from weightprint.formats.model_zoos import import_model_zoos
 
-    with Bar("importing", unit="runs") as bar:
-        document = import_model_zoos(src, zoo, runs=runs, progress=bar.update)
-    print_document(document, _text(document), as_json=json)
+    _import(import_model_zoos, src, zoo, json, runs=runs)
 
 
 @import_app.command
@@ -106,16 +101,15 @@ def folder(src: Path, zoo: Path, /, *, table: Path, runs: int | None = None, jso
     """
     from weightprint.formats.checkpoint_folder import import_folder
 
+    _import(import_folder, src, zoo, json, table=table, runs=runs)
+
+
+def _import(read: Callable[..., dict[str, Any]], src: Path, zoo: Path, json: bool, **options: Any) -> None:
     with Bar("importing", unit="runs") as bar:
-        document = import_folder(src, zoo, table=table, runs=runs, progress=bar.update)
-    print_document(document, _text(document), as_json=json)
-
-
-def _text(document: dict[str, Any]) -> str:
+        document = read(src, zoo, progress=bar.update, **options)
     text = (
         f"{document['zoo']}: {document['runs']} runs, {document['imported']} imported now, "
         f"{document['diverged']} of them with weights that are not finite"
     )
-    for one in document["left_out"]:
-        text += f"\nleft out {one['run']}: {one['problem']}"
-    return text
+    lines = [text, *(f"left out {one['run']}: {one['problem']}" for one in document["left_out"])]
+    print_document(document, "\n".join(lines), as_json=json)

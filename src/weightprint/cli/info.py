@@ -29,13 +29,14 @@ def _info_text(document: dict[str, Any]) -> str:
     def counts(values: dict[str, int]) -> str:
         return ", ".join(f"{count} {name}" for name, count in values.items()) or "none"
 
+    unknown = document["convergence_unknown"]
     lengths, failed = document["weights"], document["status"].get("failed", 0)
     recipe = {name: value for name, value in document["recipe"].items() if name not in ("space", "datasets")}
     return "\n".join(
         [
             f"{document['zoo']}: {document['runs']} runs ({counts(document['status'])})",
             f"  snapshots  {document['snapshots']}",
-            f"  converged  {document['converged']}",
+            f"  converged  {document['converged']}{f'; not known of {unknown}' if unknown else ''}",
             f"  data sets  {counts(document['datasets'])}",
             f"  weights    {_span(lengths)} per snapshot",
             f"  size       {document['bytes'] / 1e9:.3f} GB",

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from weightprint import __version__
-from weightprint.cli import export_folder, export_graph, export_hub  # noqa: F401 - they register themselves
 from weightprint.cli.bench import bench
 from weightprint.cli.compare import compare
 from weightprint.cli.data import data_app

@@ -101,13 +101,3 @@ class Bar:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
-
-
-def run_numbers(text: str | None, there: list[int]) -> list[int] | None:
-    """Those of the numbers that lie in "A-B", both included; None without a text. Raises SetupError."""
-    if text is None:
-        return None
-    first, _, last = text.partition("-")
-    if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
-        raise SetupError(f"range must be two run numbers A-B with A ≤ B, not {text!r}", hint="for example --range 0-99")
-    return [number for number in there if int(first) <= number <= int(last)]

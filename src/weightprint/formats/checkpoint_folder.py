@@ -7,12 +7,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from weightprint.errors import ZooError
 from weightprint.files import canonical_json, sha256_hex
-from weightprint.formats.checkpoints import open_checkpoint
 from weightprint.formats.importing import (
     MOST_RUNS,
     ForeignRun,
@@ -21,8 +19,8 @@ from weightprint.formats.importing import (
     existing_folder,
     import_runs,
     inside,
+    snapshots_of,
 )
-from weightprint.formats.layout import layout_of, weight_vector
 from weightprint.formats.tables import read_table, typed
 
 FILE_COLUMNS = ("file", "filename", "checkpoint", "path", "id", "name")
@@ -79,21 +77,12 @@ _CELL = "\0file"
 
 def _read(rows: pl.DataFrame, paths: list[Path]) -> ForeignRun:
     """One run from its rows, in the order of its snapshots, and their files."""
-    layout, vectors = None, []
-    for path in paths:
-        checkpoint = open_checkpoint(path)
-        found = layout_of(checkpoint.tensors, graph=checkpoint.graph, flatten_order=checkpoint.flatten_order)
-        if layout is not None and found != layout:
-            raise ZooError(f"{path.name} has other tensors than the snapshots before it")
-        layout = found
-        vectors.append(weight_vector(checkpoint.tensors, layout))
-    if layout is None:
-        raise ZooError("it has no file")
+    layout, weights = snapshots_of(paths)
     measured = [n for n in rows.columns if _is_measured(n) and rows[n].dtype.is_numeric()]
     first = rows.row(0, named=True)
     return ForeignRun(
         layout=layout,
-        weights=np.concatenate(vectors),
+        weights=weights,
         properties={name: value for name, value in first.items() if name not in (*measured, _CELL)},
         measurements=rows.select(measured).to_dicts() if measured else (),
     )

@@ -26,7 +26,7 @@ _OF_THE_DISK = ("file_bytes", "file_mtime_ns")
 
 
 def export_folder(
-    zoo: Zoo,
+    zoo: str | os.PathLike[str] | Zoo,
     dest: str | os.PathLike[str],
     *,
     numbers: Sequence[int] | None = None,
@@ -37,6 +37,7 @@ def export_folder(
     `load_state_dict` takes them: names are those of the module that was trained, tensors float32. Of networks that came
     from other frameworks names are theirs and axes are in the order output, input, window.
 
+    zoo:     a folder, or a zoo whose selection is exported
     numbers: of the runs; all where None. Runs without a snapshot have a row in the list alone
     Returns {"runs", "files"}. Raises ZooError for a folder with other things in it, CorruptFile for a damaged run.
     """
@@ -58,7 +59,7 @@ def export_folder(
 
 
 def export_graph(
-    zoo: Zoo,
+    zoo: str | os.PathLike[str] | Zoo,
     dest: str | os.PathLike[str],
     *,
     numbers: Sequence[int] | None = None,
@@ -89,7 +90,7 @@ def export_graph(
 
 
 def export_hub(
-    zoo: Zoo,
+    zoo: str | os.PathLike[str] | Zoo,
     dest: str | os.PathLike[str],
     *,
     numbers: Sequence[int] | None = None,
@@ -105,7 +106,7 @@ def export_hub(
     chosen = _chosen(zoo, numbers)
     chosen = chosen.select(pl.col("status") != UNREADABLE)
     dest = _prepared(dest, ZOO_FILE)
-    write_atomic(dest / ZOO_FILE, (zoo.path / ZOO_FILE).read_bytes())
+    write_atomic(dest / ZOO_FILE, (chosen.path / ZOO_FILE).read_bytes())
     _write_index(chosen, dest)
     write_atomic(dest / "README.md", card(chosen).encode())
 
@@ -119,7 +120,8 @@ def export_hub(
     return _each(chosen, write, progress)
 
 
-def _chosen(zoo: Zoo, numbers: Sequence[int] | None) -> Zoo:
+def _chosen(zoo: str | os.PathLike[str] | Zoo, numbers: Sequence[int] | None) -> Zoo:
+    zoo = zoo if isinstance(zoo, Zoo) else Zoo(zoo)
     chosen = zoo if numbers is None else zoo.select(numbers=numbers)
     if not len(chosen):
         raise ZooError(f"{zoo.path} has no such runs to export", hint=f"it has {len(zoo)} runs")

@@ -14,6 +14,8 @@ import numpy as np
 
 from weightprint.errors import CheckpointError, WeightprintError, ZooError
 from weightprint.files import sha256_hex
+from weightprint.formats.checkpoints import open_checkpoint
+from weightprint.formats.layout import layout_of, weight_vector
 from weightprint.zoo import Zoo, write_run
 from weightprint.zoo.index import SCHEMA
 from weightprint.zoo.layout import Layout
@@ -152,6 +154,24 @@ def _record(number: int, name: str, form: str, run: ForeignRun) -> RunRecord:
         curve_columns=run.curve_columns,
         test_images=run.test_images,
     )
+
+
+def snapshots_of(paths: Sequence[Path]) -> tuple[Layout, np.ndarray]:
+    """The layout and the weights [T, P] of checkpoint files that are the snapshots of one network.
+
+    Raises ZooError for none, and for one with other tensors than those before it; CheckpointError.
+    """
+    layout, vectors = None, []
+    for path in paths:
+        checkpoint = open_checkpoint(path)
+        of_file = layout_of(checkpoint.tensors, graph=checkpoint.graph, flatten_order=checkpoint.flatten_order)
+        if layout is not None and of_file != layout:
+            raise ZooError(f"{path} has other tensors than the snapshots before it")
+        layout = of_file
+        vectors.append(weight_vector(checkpoint.tensors, layout))
+    if layout is None:
+        raise ZooError("it has no checkpoints")
+    return layout, np.concatenate(vectors)
 
 
 def clean_properties(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,9 +16,15 @@ from typing import Any
 import numpy as np
 
 from weightprint.errors import ZooError
-from weightprint.formats.checkpoints import open_checkpoint
-from weightprint.formats.importing import ForeignRun, Progress, Source, existing_folder, import_runs, numbers_of
-from weightprint.formats.layout import layout_of, weight_vector
+from weightprint.formats.importing import (
+    ForeignRun,
+    Progress,
+    Source,
+    existing_folder,
+    import_runs,
+    numbers_of,
+    snapshots_of,
+)
 
 RENAMED = {
     "model::nlin": "activation",
@@ -90,24 +96,14 @@ def _read(place: Path) -> ForeignRun:
         for path in place.iterdir()
         if (match := _CHECKPOINT.fullmatch(path.name)) and path.is_dir()
     )
-    layout, vectors, measurements = None, [], []
-    for epoch, path in epochs:
-        checkpoint = open_checkpoint(path)
-        found = layout_of(checkpoint.tensors, graph=checkpoint.graph, flatten_order=checkpoint.flatten_order)
-        if layout is not None and found != layout:
-            raise ZooError(f"{path.parent.name} has other tensors than the checkpoints before it")
-        layout = found
-        vectors.append(weight_vector(checkpoint.tensors, layout))
-        measurements.append({"epoch": epoch, **results.get(epoch, {})})
-    if layout is None:
-        raise ZooError("it has no checkpoints")
+    layout, weights = snapshots_of([path for _, path in epochs])
     columns = tuple(sorted({name for row in results.values() for name in row}))
     curve = [[epoch, *(row.get(name, np.nan) for name in columns)] for epoch, row in sorted(results.items())]
     return ForeignRun(
         layout=layout,
-        weights=np.concatenate(vectors),
+        weights=weights,
         properties={RENAMED.get(name, name.replace("::", "_")): v for name, v in settings.items() if _is_label(v)},
-        measurements=measurements,
+        measurements=[{"epoch": epoch, **results.get(epoch, {})} for epoch, _ in epochs],
         curve=np.array(curve, np.float64).reshape(len(curve), 1 + len(columns)),
         curve_columns=("epoch", *columns),
     )

@@ -8,14 +8,14 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from weightprint.errors import SetupError, WeightprintError, ZooError
+from weightprint.errors import WeightprintError, ZooError
 from weightprint.files import TEMPORARY_PREFIX, canonical_json, write_atomic, write_json
 from weightprint.formats.importing import Progress
 from weightprint.formats.nws import (
@@ -52,15 +52,15 @@ def export_nws(
     zoo: str | os.PathLike[str] | Zoo,
     dest: str | os.PathLike[str],
     *,
-    range_: str | None = None,
+    numbers: Sequence[int] | None = None,
     map_: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write a zoo's complete runs as the NWS release; memory does not grow with their number.
 
-    zoo:    a folder, or a zoo whose selection is exported
-    range_: "A-B": only the runs A to B, both included
-    map_:   value → the value to write for it, where the format has none: {"tiny_imagenet10": "stl10"}
+    zoo:     a folder, or a zoo whose selection is exported
+    numbers: of the runs; all where None
+    map_:    value → the value to write for it, where the format has none: {"tiny_imagenet10": "stl10"}
 
     Writes `nws_<space>/` with a folder for each run, `nws_<space>_train.csv` and `nws_<space>_test.csv`; paths in the
     lists are relative to `dest`. Runs known not to have learned get a folder and are left out of the lists. What was
@@ -72,7 +72,7 @@ def export_nws(
     started = time.perf_counter()
     opened = zoo if isinstance(zoo, Zoo) else Zoo(zoo)
     mapping = dict(map_ or {})
-    runs = opened.select(numbers=list(_numbers(range_))) if range_ is not None else opened
+    runs = opened if numbers is None else opened.select(numbers=numbers)
     complete = runs.select(status="complete")
     if not len(complete):
         raise ZooError(f"no complete run to export in {opened.path}", hint="weightprint info tells what the zoo holds")
@@ -118,15 +118,6 @@ def export_nws(
         "notes": notes,
         "seconds": round(time.perf_counter() - started, 3),
     }
-
-
-def _numbers(range_: str) -> range:
-    first, dash, last = range_.partition("-")
-    if not (dash and first.isdecimal() and last.isdecimal() and int(first) <= int(last) < 1 << 40):
-        raise SetupError(
-            f"range must be two run numbers A-B with A ≤ B, not {range_!r}", hint="for example --range 0-99"
-        )
-    return range(int(first), int(last) + 1)
 
 
 def _sayable(run: Run, mapping: Mapping[str, str], used: dict[str, str]) -> Setup:

@@ -34,12 +34,11 @@ from weightprint.inspection.cases import (
     Case,
     cases_of_runs,
     cases_of_strangers,
-    stacked,
     training_files,
     with_further,
 )
 from weightprint.inspection.judged import Reply, Shapes, markdown, replies, scores
-from weightprint.inspection.learning import Answers
+from weightprint.inspection.learning import Answers, joined
 from weightprint.inspection.shipped import Calibration, Shipped
 from weightprint.inspection.strangers import Stranger, read_strangers
 from weightprint.inspection.world import World
@@ -89,12 +88,12 @@ class Judge:
         answers = {k: self._answers(metas, _of_fold(self.cases, folds, k)) for k, metas in fits.items()}
         found: Replies = {name: [] for name in self.names}
         for k, metas in fits.items():
-            lab = {name: _joined(a[name] for other, a in answers.items() if other != k) for name in self.names}
+            lab = {name: joined(a[name] for other, a in answers.items() if other != k) for name in self.names}
             seen = _of_others(range(len(self.runs)), folds, k)
             shipped = Shipped(metas, self._world(seen), self._calibrate(lab, self._answers(metas, self.files)), {})
             shapes = Shapes.fit([self.cases[i] for i in seen], self.names)
             _extend(found, replies(shipped, shapes, _of_fold(self.cases, folds, k)))
-        return found, {name: _joined(a[name] for a in answers.values()) for name in self.names}
+        return found, {name: joined(a[name] for a in answers.values()) for name in self.names}
 
     @cached_property
     def everyday(self) -> tuple[Replies, dict[str, Answers]]:
@@ -128,11 +127,11 @@ class Judge:
         answers = {k: self._answers(metas, _of_fold(self.files, folds, k)) for k, metas in fits.items()}
         found: Replies = {name: [] for name in self.names}
         for k, metas in fits.items():
-            others = {name: _joined(a[name] for other, a in answers.items() if other != k) for name in self.names}
+            others = {name: joined(a[name] for other, a in answers.items() if other != k) for name in self.names}
             shipped = Shipped(metas, self.world, self._calibrate(self.everyday[1], others), {})
             shapes = Shapes.fit([*self.cases, *_of_others(self.files, folds, k) * COPIES], self.names)
             _extend(found, replies(shipped, shapes, _of_fold(self.files, folds, k)))
-        every = {name: _joined(a[name] for a in answers.values()) for name in self.names}
+        every = {name: joined(a[name] for a in answers.values()) for name in self.names}
         metas = self._fit(self.runs, self.seeds, self.strangers)
         last = Shipped(metas, self.world, self._calibrate(self.everyday[1], every), {})
         all_shapes = Shapes.fit([*self.cases, *self.files * COPIES], self.names)
@@ -167,20 +166,7 @@ class Judge:
 
     def _answers(self, metas: Metas, cases: Sequence[Case]) -> dict[str, Answers]:
         """Uncalibrated."""
-        found = {}
-        for name in self.names:
-            heads = [meta.heads_[name] for meta in metas]
-            truths = [heads[0].target.encode(case.labels.get(name)) for case in cases]
-            known = [i for i, truth in enumerate(truths) if truth is not None]
-            table = stacked([cases[i].table for i in known])
-            found[name] = Answers(
-                np.array([truths[i] for i in known], np.intp),
-                np.mean([head.outputs(table) for head in heads], axis=0)
-                if known
-                else np.zeros((0, len(heads[0].target.classes))),
-                np.array([cases[i].group for i in known], np.str_),
-            )
-        return found
+        return learning.answers_of(metas, cases, self.names)
 
     def _calibrate(self, lab: Mapping[str, Answers], files: Mapping[str, Answers]) -> dict[str, Calibration]:
         return {name: learning.calibrate(lab[name], files[name]) for name in self.names}
@@ -197,16 +183,6 @@ def _of_others(items: Iterable[T], folds: Sequence[Any], k: Any) -> list[T]:
 def _extend(found: Replies, more: Replies) -> None:
     for name, rows in more.items():
         found[name].extend(rows)
-
-
-def _joined(parts: Iterable[Answers]) -> Answers:
-    parts = list(parts)
-    full = [part for part in parts if len(part.truth)] or parts[:1]
-    return Answers(
-        np.concatenate([part.truth for part in full]),
-        np.concatenate([part.probabilities for part in full]),
-        np.concatenate([part.group for part in full]),
-    )
 
 
 def judge(

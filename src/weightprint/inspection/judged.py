@@ -106,9 +106,9 @@ def _reply(
 ) -> Reply:
     """As `verdicts.verdicts_of` answers."""
     best = classes[int(of.argmax())]
-    inside = [value for value, p in zip(classes, of, strict=True) if outside or 1 - p <= calibration.quantile] or [best]
-    silent = outside or bool(calibration.reason) or of.max() < calibration.threshold
-    return Reply(case, truth, best, None if silent else best, truth in inside, len(inside), baseline)
+    inside = list(classes) if outside else [classes[number] for number in calibration.inside(of)]
+    verdict = best if calibration.answers(of) and not outside else None
+    return Reply(case, truth, best, verdict, truth in inside, len(inside), baseline)
 
 
 def scores(rows: Sequence[Reply]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from scipy.optimize import minimize_scalar
 
 from weightprint.features import store
 from weightprint.features.table import Table, features_named
+from weightprint.inspection.cases import Case, cases_of_runs, cases_of_strangers, stacked
 from weightprint.inspection.shipped import Calibration, Shipped
 from weightprint.inspection.strangers import Stranger
 from weightprint.inspection.world import World
@@ -72,45 +73,41 @@ def deal(runs: Sequence[Readable], folds: int = FOLDS) -> list[int]:
     return deal_folds([0] * len(runs), folds, np.random.default_rng(0)).tolist()
 
 
-def answers_of_runs(
+def answers_of(metas: Sequence[MetaClassifier], cases: Sequence[Case], properties: Sequence[str]) -> dict[str, Answers]:
+    """Property → what the fits say, on average, of every case whose true value they know."""
+    answers = {}
+    for name in properties:
+        heads = [meta.heads_[name] for meta in metas]
+        truths = [heads[0].target.encode(case.labels.get(name)) for case in cases]
+        known = [i for i, truth in enumerate(truths) if truth is not None]
+        table = stacked([cases[i].table for i in known])
+        outputs = [head.outputs(table) for head in heads] if known else [np.zeros((0, len(heads[0].target.classes)))]
+        truth, group = np.array([truths[i] for i in known], np.intp), np.array([cases[i].group for i in known], np.str_)
+        answers[name] = Answers(truth, np.mean(outputs, axis=0), group)
+    return answers
+
+
+def joined(parts: Iterable[Answers]) -> Answers:
+    """Answers of several groups of networks as one."""
+    parts = list(parts)
+    full = [part for part in parts if len(part.truth)] or parts[:1]
+    return Answers(
+        np.concatenate([part.truth for part in full]),
+        np.concatenate([part.probabilities for part in full]),
+        np.concatenate([part.group for part in full]),
+    )
+
+
+def answers_of_folds(
     runs: Sequence[Readable], tables: Sequence[Table], folds: Sequence[int], properties: Sequence[str], **changes: Any
 ) -> dict[str, Answers]:
-    """Of every run what fits on the other folds say of its last snapshot."""
-    found: dict[str, list[tuple[int, npt.NDArray, str]]] = {name: [] for name in properties}
+    """Of every run what a fit on the other folds says of its last snapshot."""
+    cases = cases_of_runs(runs, tables)
+    parts = []
     for k in sorted(set(folds)):
         metas = fit_metas([r for r, f in zip(runs, folds, strict=True) if f != k], properties, SEEDS[:1], **changes)
-        for run, table, fold in zip(runs, tables, folds, strict=True):
-            if fold == k:
-                for name in properties:
-                    head = metas[0].heads_[name]
-                    truth = head.target.encode(run.properties.get(name))
-                    if truth is not None:
-                        found[name].append((int(truth), head.outputs(table)[0], run.identity))
-    return {name: _answers(rows) for name, rows in found.items()}
-
-
-def answers_of_strangers(
-    metas: Sequence[MetaClassifier], strangers: Sequence[Stranger], properties: Sequence[str]
-) -> dict[str, Answers]:
-    """Of every file that can be read, and whose label is documented and known, what the fits say."""
-    found: dict[str, list[tuple[int, npt.NDArray, str]]] = {name: [] for name in properties}
-    for stranger in strangers:
-        if stranger.network is None or stranger.embedded:
-            continue
-        for name in properties:
-            target = metas[0].heads_[name].target
-            truth = target.encode(stranger.labels.get(name))
-            if truth is not None:
-                table = stranger.network.anatomy
-                outputs = np.mean([meta.heads_[name].outputs(table)[0] for meta in metas], axis=0)
-                found[name].append((int(truth), outputs, stranger.repo))
-    return {name: _answers(rows) for name, rows in found.items()}
-
-
-def _answers(rows: Sequence[tuple[int, npt.NDArray, str]]) -> Answers:
-    truth = np.array([row[0] for row in rows], np.intp)
-    probabilities = np.array([row[1] for row in rows], np.float64)
-    return Answers(truth, probabilities, np.array([row[2] for row in rows], np.str_))
+        parts.append(answers_of(metas, [c for c, f in zip(cases, folds, strict=True) if f == k], properties))
+    return {name: joined(part[name] for part in parts) for name in properties}
 
 
 def calibrate(lab: Answers, strangers: Answers | None = None) -> Calibration:
@@ -171,9 +168,9 @@ def make(
     """Fit on complete, converged runs that have all properties, calibrate on the folds and on the strangers given."""
     runs = sorted(runs, key=lambda run: run.identity)
     tables, folds = last_rows(runs), deal(runs)
-    of_runs = answers_of_runs(runs, tables, folds, properties, **changes)
+    of_runs = answers_of_folds(runs, tables, folds, properties, **changes)
     metas = fit_metas(runs, properties, **changes)
-    of_strangers = answers_of_strangers(metas, strangers, properties)
+    of_strangers = answers_of(metas, cases_of_strangers(strangers), properties)
     calibrations = {name: calibrate(of_runs[name], of_strangers[name]) for name in properties}
     world = World.of(tables, [run.layout for run in runs], folds)
     known = {"runs": len(runs), "strangers": sum(s.network is not None for s in strangers), **(facts or {})}

@@ -56,6 +56,14 @@ class Calibration:
         raised = np.exp(logs - logs.max(axis=-1, keepdims=True))
         return raised / raised.sum(axis=-1, keepdims=True)
 
+    def answers(self, probabilities: npt.NDArray[np.float64]) -> bool:
+        """Whether calibrated probabilities [C] are sure enough for a verdict."""
+        return not self.reason and bool(probabilities.max() >= self.threshold)
+
+    def inside(self, probabilities: npt.NDArray[np.float64]) -> list[int]:
+        """The 90 % set of calibrated probabilities [C]: class numbers, the likeliest one at least."""
+        return np.flatnonzero(1 - probabilities <= self.quantile).tolist() or [int(probabilities.argmax())]
+
 
 @dataclass(frozen=True)
 class Shipped:

@@ -124,18 +124,17 @@ def _verdict(
     evidence: tuple[Evidence, ...],
 ) -> Verdict:
     best = int(probabilities.argmax())
-    if not reason and probabilities[best] < calibration.threshold:
+    if not reason and not calibration.answers(probabilities):
         second = int(np.argsort(probabilities)[-2])
         reason = (
             f"its features lie between {classes[best]} and {classes[second]}: the probability of {classes[best]} is "
             f"{probabilities[best]:.2f}, and an answer takes {calibration.threshold:.2f}"
         )
-    inside = [value for value, p in zip(classes, probabilities, strict=True) if 1 - p <= calibration.quantile]
     return Verdict(
         verdict=CANNOT_SAY if reason else classes[best],
         reason=reason,
         probabilities={value: float(p) for value, p in zip(classes, probabilities, strict=True)},
-        set=tuple(inside or [classes[best]]),
+        set=tuple(classes[number] for number in calibration.inside(probabilities)),
         evidence=evidence,
         judged_on=calibration.judged_on,
     )

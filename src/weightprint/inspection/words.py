@@ -115,16 +115,20 @@ def printable(text: str) -> str:
 
 
 def in_words(name: str) -> str:
+    """A name with spaces: "optimizer family"."""
     return name.replace("_", " ")
 
 
 def counted(number: int, noun: str) -> str:
+    """Such as "1 layer", "2,000 layers"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def in_bytes(size: int) -> str:
+    """A size in the largest unit that leaves a number of 1 or more: "8.2 MB"."""
+    amount = float(size)
     for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 10 else f"{size:.1f} {unit}"
-        size = size / 1000  # type: ignore[assignment]
-    return f"{size:.1f} GB"
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "bytes" or amount >= 10 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"

@@ -37,7 +37,7 @@ from weightprint.setups.recipe import PROCEDURE, WINDOW, Recipe, cohorts_of, ref
 from weightprint.setups.space import AnySpace, Space
 from weightprint.training.devices import refuse_absent_device
 from weightprint.training.loop import MAX_EPOCHS, SNAPSHOTS
-from weightprint.zoo import LOG_FILE, Zoo, write_run
+from weightprint.zoo import LOG_FILE, Zoo, run_range, write_run
 from weightprint.zoo.index import UNREADABLE, index_row, run_path
 from weightprint.zoo.layout import Layout
 from weightprint.zoo.locks import runs_locked
@@ -191,14 +191,7 @@ def plan(
 def _numbers(runs: int, range_: str | None) -> range:
     if runs < 1:
         raise SetupError(f"runs must be at least 1, not {runs}")
-    if range_ is None:
-        return range(runs)
-    first, dash, last = range_.partition("-")
-    if not (dash and first.isdecimal() and last.isdecimal() and int(first) <= int(last) < runs):
-        raise SetupError(
-            f"range must be two run numbers A-B with A ≤ B < {runs}, not {range_!r}", hint="for example --range 0-99"
-        )
-    return range(int(first), int(last) + 1)
+    return range(runs) if range_ is None else run_range(range_, runs=runs)
 
 
 def run_sampling(sampling: Sampling, *, progress: Progress | None = None, **options: Any) -> SamplingResult:

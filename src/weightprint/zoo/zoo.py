@@ -41,6 +41,8 @@ ZOO_FILE = "zoo.json"
 LOG_FILE = "log.jsonl"
 ZOO_FORMAT = 1
 TEST_FRACTION = 0.25
+MOST_RUNS = 1 << 40
+"""More than any zoo has."""
 _NO_CONTENT = (TEMPORARY_PREFIX, LOCK_FILE)
 
 FEATURES_FOLDER = "features"
@@ -276,7 +278,9 @@ class Zoo:
             properties["status"] = status
         if converged is not None:
             conditions.append(pl.col("converged").fill_null(True) == converged)
-        if numbers is not None:
+        if isinstance(numbers, range) and numbers.step == 1:  # may be as long as a user types
+            conditions.append(pl.col("number").is_between(numbers.start, numbers.stop, closed="left"))
+        elif numbers is not None:
             conditions.append(pl.col("number").is_in(list(numbers)))
         for name, value in properties.items():
             if name not in self.index.columns:
@@ -347,6 +351,7 @@ class Zoo:
             "snapshots": int(self.index["snapshots"].fill_null(0).sum()),
             "status": status,
             "converged": int(self.index["converged"].fill_null(False).sum()),
+            "convergence_unknown": self.index["converged"].null_count(),
             "datasets": dict(sorted(datasets)),
             "weights": sorted(self.index["weights"].drop_nulls().unique().to_list()),
             "bytes": int(self.index["file_bytes"].fill_null(0).sum()),
@@ -368,6 +373,17 @@ def write_run(zoo: Path, record: RunRecord) -> Path:
 def in_test_part(identity: str, test: float = TEST_FRACTION, *, split_seed: int = 0) -> bool:
     """Whether a run is a test run: the hash of its identity falls below the test fraction."""
     return split_value(identity, split_seed) < test
+
+
+def run_range(text: str, *, runs: int | None = None) -> range:
+    """The run numbers of "A-B", both included. Raises SetupError, also for a B that is not below `runs`."""
+    first, _, last = text.partition("-")
+    if first.isdecimal() and last.isdecimal() and int(first) <= int(last) < (MOST_RUNS if runs is None else runs):
+        return range(int(first), int(last) + 1)
+    limit = "" if runs is None else f" < {runs}"
+    raise SetupError(
+        f"range must be two run numbers A-B with A ≤ B{limit}, not {text!r}", hint="for example --range 0-99"
+    )
 
 
 def _read_zoo_file(path: Path) -> dict[str, Any]:

@@ -213,6 +213,7 @@ class _Loop:
 
 
 def element_type(dtype: types.Type) -> Any:
+    """LLVM's type of a float32 or float64."""
     return ir.FloatType() if dtype == types.float32 else ir.DoubleType()
 
 

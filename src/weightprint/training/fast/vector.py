@@ -119,6 +119,8 @@ def fma(typing_context, a, b, c):
 
 @intrinsic
 def floor(typing_context, a):
+    """The largest whole number up to each lane."""
+
     def codegen(context, builder, sig, args):
         return _emitter(context, builder, a).call("floor", *args)
 
@@ -127,6 +129,8 @@ def floor(typing_context, a):
 
 @intrinsic
 def sqrt(typing_context, a):
+    """The square root of each lane."""
+
     def codegen(context, builder, sig, args):
         return _emitter(context, builder, a).call("sqrt", *args)
 
@@ -135,6 +139,8 @@ def sqrt(typing_context, a):
 
 @intrinsic
 def copysign(typing_context, a, sign):
+    """Each lane of `a` with the sign of that lane of `sign`."""
+
     def codegen(context, builder, sig, args):
         return _emitter(context, builder, a).call("copysign", *args)
 
