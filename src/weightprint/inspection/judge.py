@@ -39,7 +39,7 @@ from weightprint.inspection.cases import (
 )
 from weightprint.inspection.judged import Reply, Shapes, markdown, replies, scores
 from weightprint.inspection.learning import Answers, joined
-from weightprint.inspection.shipped import Calibration, Shipped
+from weightprint.inspection.shipped import Shipped
 from weightprint.inspection.strangers import Stranger, read_strangers
 from weightprint.inspection.world import World
 from weightprint.meta.estimator import MetaClassifier
@@ -90,7 +90,9 @@ class Judge:
         for k, metas in fits.items():
             lab = {name: joined(a[name] for other, a in answers.items() if other != k) for name in self.names}
             seen = _of_others(range(len(self.runs)), folds, k)
-            shipped = Shipped(metas, self._world(seen), self._calibrate(lab, self._answers(metas, self.files)), {})
+            shipped = Shipped(
+                metas, self._world(seen), learning.calibrations_of(lab, self._answers(metas, self.files)), {}
+            )
             shapes = Shapes.fit([self.cases[i] for i in seen], self.names)
             _extend(found, replies(shipped, shapes, _of_fold(self.cases, folds, k)))
         return found, {name: joined(a[name] for a in answers.values()) for name in self.names}
@@ -103,7 +105,7 @@ class Judge:
     def column_a(self) -> Callable[[Sequence[Case]], Replies]:
         """How files that are not among the development files are answered, by trees that saw no real file."""
         metas = self.metas
-        calibrations = self._calibrate(self.everyday[1], self._answers(metas, self.files))
+        calibrations = learning.calibrations_of(self.everyday[1], self._answers(metas, self.files))
         shipped, shapes = Shipped(metas, self.world, calibrations, {}), self.shapes
         return lambda cases: replies(shipped, shapes, cases)
 
@@ -113,7 +115,7 @@ class Judge:
         found: Replies = {name: [] for name in self.names}
         for k in sorted(set(self.file_folds)):
             others = _of_others(self.files, self.file_folds, k)
-            calibrations = self._calibrate(self.everyday[1], self._answers(metas, others))
+            calibrations = learning.calibrations_of(self.everyday[1], self._answers(metas, others))
             shipped = Shipped(metas, self.world, calibrations, {})
             own = _of_fold(self.files, self.file_folds, k)
             _extend(found, replies(shipped, self.shapes, own))
@@ -128,12 +130,12 @@ class Judge:
         found: Replies = {name: [] for name in self.names}
         for k, metas in fits.items():
             others = {name: joined(a[name] for other, a in answers.items() if other != k) for name in self.names}
-            shipped = Shipped(metas, self.world, self._calibrate(self.everyday[1], others), {})
+            shipped = Shipped(metas, self.world, learning.calibrations_of(self.everyday[1], others), {})
             shapes = Shapes.fit([*self.cases, *_of_others(self.files, folds, k) * COPIES], self.names)
             _extend(found, replies(shipped, shapes, _of_fold(self.files, folds, k)))
         every = {name: joined(a[name] for a in answers.values()) for name in self.names}
         metas = self._fit(self.runs, self.seeds, self.strangers)
-        last = Shipped(metas, self.world, self._calibrate(self.everyday[1], every), {})
+        last = Shipped(metas, self.world, learning.calibrations_of(self.everyday[1], every), {})
         all_shapes = Shapes.fit([*self.cases, *self.files * COPIES], self.names)
         return found, lambda cases: replies(last, all_shapes, cases)
 
@@ -167,9 +169,6 @@ class Judge:
     def _answers(self, metas: Metas, cases: Sequence[Case]) -> dict[str, Answers]:
         """Uncalibrated."""
         return learning.answers_of(metas, cases, self.names)
-
-    def _calibrate(self, lab: Mapping[str, Answers], files: Mapping[str, Answers]) -> dict[str, Calibration]:
-        return {name: learning.calibrate(lab[name], files[name]) for name in self.names}
 
 
 def _of_fold(items: Iterable[T], folds: Sequence[Any], k: Any) -> list[T]:

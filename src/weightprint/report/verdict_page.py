@@ -14,6 +14,7 @@ from weightprint.inspection.verdicts import CANNOT_SAY, SHIPPED, Inspection, Ver
 from weightprint.inspection.words import (
     common_reason,
     flat,
+    grounds,
     in_words,
     kind_of,
     printable,
@@ -195,7 +196,7 @@ def _verdict(name: str, verdict: Verdict, common: str) -> dict[str, Any]:
             for one in (() if common else verdict.evidence)
         ],
         "about": printable(str(values[0][0])) if values else "",
-        "judged_on": verdict.judged_on,
+        "grounds": grounds(verdict),
         "by": "" if verdict.by == SHIPPED else printable(verdict.by),
     }
 
