@@ -116,7 +116,7 @@ def answers_of_folds(
 def calibrate(lab: Answers, strangers: Answers | None = None, *, conventional: bool = False) -> Calibration:
     """Temperature, threshold, quantile and prior.
 
-    The temperature minimises the log loss, the two sources weighing the same; it is at least 1, as the networks that are
+    The temperature minimises the log loss, the two sources weighing the same. It is at least 1: the networks that are
     asked about differ more from those fitted on than the runs held out do, so that nothing may be surer than the fits.
     The threshold is the least probability above which at least PRECISION of the verdicts are right in each source (an
     empty source forbids nothing). The quantile is the larger one of the sources'.

@@ -37,7 +37,7 @@ class Calibration:
     """When one property's verdict is given.
 
     temperature: by which the scores are divided
-    prior:       how frequent each value is taken to be [C], in the order of the classes; empty for equally frequent ones
+    prior:       how common each value is taken to be [C], in the order of the classes; empty: equally common
     threshold:   least probability at which a verdict is given; above 1 where none ever is
     quantile:    of 1 − the true class's probability, below which nine tenths of networks lie: what is at most so far
                  from 1 belongs to the 90 % set
