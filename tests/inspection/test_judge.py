@@ -2,12 +2,14 @@
 
 import csv
 
+import numpy as np
 import pytest
 
 from weightprint.inspection import learning
 from weightprint.inspection.cases import Case, further
 from weightprint.inspection.judge import Judge, judge
 from weightprint.inspection.judged import Reply, markdown, scores
+from weightprint.inspection.learning import Answers
 from weightprint.inspection.strangers import Stranger, read_strangers
 
 from .conftest import trained_networks
@@ -46,6 +48,40 @@ def test_further_properties_leave_out_what_lies_between_their_ranges():
         "batch_size_range": "at most 16",
         "learning_rate_range": "below 2e-3",
     }
+
+
+def lab_answers(rng, classes, n, sharpness):
+    """Probabilities of networks whose classes are equally common, each class's own score raised by `sharpness`."""
+    truth = np.arange(n) % classes
+    scores_ = rng.normal(size=(n, classes)) + sharpness * np.eye(classes)[truth]
+    return Answers(truth, np.exp(scores_) / np.exp(scores_).sum(axis=1, keepdims=True), np.arange(n).astype(str))
+
+
+def test_calibration_never_makes_probabilities_surer_than_the_fits():
+    lab = lab_answers(np.random.default_rng(0), 2, 400, 2.0)
+    # Scores of unit variance that the class raises by 2 have twice their differences as log odds: temperature a half.
+    bold = lab.probabilities**3 / (lab.probabilities**3).sum(axis=1, keepdims=True)
+    assert learning.calibrate(lab).temperature == pytest.approx(1, abs=1e-4)
+    assert learning.calibrate(Answers(lab.truth, bold, lab.group)).temperature == pytest.approx(1.5, rel=0.1)
+
+
+def test_a_default_that_most_people_take_starts_as_common_as_in_files_of_strangers():
+    rng = np.random.default_rng(1)
+    lab = lab_answers(rng, 3, 900, 2.0)
+    some = lab_answers(rng, 3, 300, 2.0)
+    files = Answers(*(of[some.truth == 0][:20] for of in (some.truth, some.probabilities, some.group)))
+    even, skewed = learning.calibrate(lab, files), learning.calibrate(lab, files, conventional=True)
+    assert even.prior == ()
+    assert skewed.prior == pytest.approx((20.5 / 21.5, 0.5 / 21.5, 0.5 / 21.5))
+    nothing_seen = np.full(3, 1 / 3)
+    assert even.apply(nothing_seen) == pytest.approx(nothing_seen)
+    assert skewed.apply(nothing_seen) == pytest.approx(skewed.prior)
+    # Of networks drawn as the files are, verdicts on runs are right as often as they must be.
+    p = skewed.apply(lab.probabilities)
+    spoken, right = p.max(axis=1) >= skewed.threshold, p.argmax(axis=1) == lab.truth
+    weights = np.array(skewed.prior)[lab.truth]
+    assert np.average(right[spoken], weights=weights[spoken]) >= learning.PRECISION
+    assert spoken[lab.truth == 0].mean() > 0.9
 
 
 @pytest.fixture(scope="module")
