@@ -2,19 +2,23 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHONS ?= 3.10 3.12 3.13
+TWO := -n 2 --dist worksteal
 FAST := -m "not slow and not long"
+
+# Installed for development, packages are compiled when first imported: most of their files never are.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo docs test test-fast test-all test-pythons lint format clean
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed-dev: EXTRAS := [dev]
+$(VENV)/installed-long: EXTRAS := [dev,long]
+$(VENV)/installed-dev $(VENV)/installed-long: PIP := --no-compile
+
+$(VENV)/installed $(VENV)/installed-dev $(VENV)/installed-long: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e .
+	$(BIN)/pip install -q $(PIP) -c constraints.txt -e '.$(EXTRAS)'
 	@$(BIN)/python -c 'import lightgbm' 2>/dev/null || { echo "LightGBM needs the system's OpenMP library:" \
 	  "apt install libgomp1, dnf install libgomp or brew install libomp, then make again" >&2; exit 1; }
-	touch $@
-
-$(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
 
 demo: $(VENV)/installed
@@ -26,13 +30,13 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not long"
+	$(BIN)/python -m pytest $(TWO) -m "not long"
 
 test-fast: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 $(FAST)
+	$(BIN)/python -m pytest $(TWO) $(FAST)
 
-test-all: lint
-	$(BIN)/python -m pytest -n 2
+test-all: lint $(VENV)/installed-long
+	$(BIN)/python -m pytest $(TWO)
 	$(MAKE) test-pythons PYTHONS="$(lastword $(PYTHONS))"
 
 # The fast tests on other Pythons, with torch, each in an environment of its own beside .venv. Looked for by name and
@@ -48,7 +52,7 @@ test-pythons:
 	  echo "== $$python: the fast tests"; \
 	  test -x $(VENV)-$$version/bin/python || $$python -m venv $(VENV)-$$version || exit 1; \
 	  $(VENV)-$$version/bin/pip install -q -c constraints.txt -e '.[dev]' || exit 1; \
-	  $(VENV)-$$version/bin/python -m pytest -n 2 -p no:cacheprovider $(FAST) || exit 1; \
+	  $(VENV)-$$version/bin/python -m pytest $(TWO) -p no:cacheprovider $(FAST) || exit 1; \
 	  tested="$$tested $$version"; \
 	done; \
 	echo "Pythons tested:$${tested:- none}; looked for and not found:$${missing:- none}"

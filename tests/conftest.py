@@ -5,7 +5,9 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["WEIGHTPRINT_DATA"] = os.devnull + "/none"  # no data set that the user has fetched
 
+import fcntl
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,12 +34,24 @@ def sample_tiny(path, runs=6, *, workers=2, **options):
     return run_sampling(plan(path, TINY_SPACE, runs, **{**TINY, **options}), workers=workers)
 
 
+def made_once(tmp_path_factory, name: str, make: Callable[[Path], object]) -> Path:
+    """What `make` writes to a path: by the first process of a run of tests that needs it, for all of them."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    path, done = shared / name, shared / f"{name}.done"
+    with open(shared / f"{name}.lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            make(path)
+            done.touch()
+    return path
+
+
 @pytest.fixture(scope="session")
 def sampled_zoo(tmp_path_factory) -> Path:
     """A zoo of six really trained runs. Not to be changed; see `zoo_copy`."""
-    path = tmp_path_factory.mktemp("zoos") / "tiny"
-    sample_tiny(path)
-    return path
+    return made_once(tmp_path_factory, "tiny", sample_tiny)
 
 
 @pytest.fixture

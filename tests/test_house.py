@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -36,6 +37,7 @@ FLOW = [
 RANK = {room: rank for rank, rooms in enumerate(FLOW) for room in rooms}
 
 
+@cache
 def modules():
     return sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
 
@@ -45,29 +47,41 @@ def module_name(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
+def nodes(path):
+    """All nodes of a file's syntax tree."""
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
+@cache
+def known_modules():
+    return frozenset(map(module_name, modules()))
+
+
+@cache
 def imports(path):
     """The modules of the package that a file imports, anywhere in it but under TYPE_CHECKING."""
-    tree = ast.parse(path.read_text())
     skipped = {
         id(inner)
-        for node in ast.walk(tree)
+        for node in nodes(path)
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         for inner in ast.walk(node)
     }
-    known = {module_name(p) for p in modules()}
-    for node in ast.walk(tree):
+    imported = set()
+    for node in nodes(path):
         if id(node) in skipped:
             continue
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("weightprint"):
             base = (node.module or "").removeprefix("weightprint").lstrip(".")
             for alias in node.names:
                 inner = f"{base}.{alias.name}".lstrip(".")
-                if inner in known:
-                    yield inner
+                if inner in known_modules():
+                    imported.add(inner)
                 elif base:
-                    yield base
+                    imported.add(base)
         elif isinstance(node, ast.Import):
-            yield from (a.name.removeprefix("weightprint.") for a in node.names if a.name.startswith("weightprint."))
+            imported |= {a.name.removeprefix("weightprint.") for a in node.names if a.name.startswith("weightprint.")}
+    return imported
 
 
 def room(module):
@@ -82,7 +96,7 @@ def test_a_room_imports_only_rooms_left_of_it(path):
 
 
 def test_no_imports_go_round_in_circles():
-    graph = {module_name(p): set(imports(p)) for p in modules()}
+    graph = {module_name(p): imports(p) for p in modules()}
     done, path = set(), []
 
     def visit(module):
@@ -109,11 +123,10 @@ FOREIGN = {"_BatchNorm"}
 
 @pytest.mark.parametrize("path", modules(), ids=module_name)
 def test_no_module_reaches_the_private_names_of_another(path):
-    tree = ast.parse(path.read_text())
-    own = {n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
-    own |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    own |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
-    for node in ast.walk(tree):
+    own = {n.name for n in nodes(path) if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+    own |= {n.id for n in nodes(path) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    own |= {n.attr for n in nodes(path) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+    for node in nodes(path):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("weightprint"):
             assert not [alias.name for alias in node.names if private(alias.name)]
         if isinstance(node, ast.Attribute) and private(node.attr) and node.attr not in FOREIGN:
@@ -139,7 +152,7 @@ def test_every_package_that_is_imported_is_declared():
     declared = {re.match(r"[\w.-]+", line)[0].lower() for line in [*project["dependencies"], *extras]}
     distributions = packages_distributions()
     for path in modules():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             found += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
             for name in {module.split(".")[0] for module in found} - {"weightprint", *sys.stdlib_module_names}:

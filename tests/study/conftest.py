@@ -1,13 +1,12 @@
 """A zoo on disk with planted signals: the optimizer grows into the second half of training, nothing tells the rest."""
 
-import fcntl
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.conftest import made_once
 from tests.meta.conftest import OPTIMIZERS, SMALL, draw_properties
 from weightprint import study
 from weightprint.report.study_page import run_study
@@ -64,17 +63,14 @@ def table(planted_path):
 @pytest.fixture(scope="session")
 def studied(planted_path, tmp_path_factory) -> tuple[Path, dict, dict]:
     """The folder of a small study's report, and what two calls that made it answered; made once for all processes."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    folder, done = shared / "studied", shared / "studied.json"
-    with open(shared / "studied.lock", "wb") as lock, pytest.MonkeyPatch.context() as patch:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            patch.setitem(
-                study.BUDGETS, "quick", study.Budget("quick", (0,), (0,), 2, (), (100,), 1.0, 1.0, False, 4, 1)
-            )
-            folder.mkdir()
+
+    def study_twice(folder: Path) -> None:
+        folder.mkdir()
+        small = study.Budget("quick", (0,), (0,), 2, (), (100,), 1.0, 1.0, False, 4, 1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(study.BUDGETS, "quick", small)
             answers = [run_study(planted_path, folder, budget="quick", workers=1) for _ in range(2)]
-            done.write_text(json.dumps(answers))
-    return folder, *json.loads(done.read_text())
+        (folder / "answers.json").write_text(json.dumps(answers))
+
+    folder = made_once(tmp_path_factory, "studied", study_twice)
+    return folder, *json.loads((folder / "answers.json").read_text())
