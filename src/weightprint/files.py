@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import secrets
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,16 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_atomic(path, (text + "\n").encode())
+
+
+def versions(*libraries: str) -> dict[str, str]:
+    """The versions of weightprint, of Python and of these libraries, by name."""
+    from importlib.metadata import version
+
+    from weightprint import __version__
+
+    found = {name: version(name) for name in libraries}
+    return {"weightprint": __version__, "python": platform.python_version(), **found}
 
 
 def sha256_hex(*chunks: bytes | bytearray | memoryview) -> str:

@@ -46,14 +46,14 @@ LARGEST = 1e9
 def anatomy(weights: npt.NDArray, layout: Layout) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
     """The columns that this network has: weights [T, P] finite → (float64 [T, F] finite, F names).
 
-    Networks of other architectures have other ones among the same names (`statistics.align`).
+    Networks of other architectures have other ones among the same names (`Table.aligned`).
     """
-    return anatomy_of(_vector_reader(weights, layout), len(weights), layout)
+    return anatomy_of(lambda t: weights[:, t.offset : t.stop].reshape(len(weights), *t.shape), len(weights), layout)
 
 
 def anatomy_of(read: Read, steps: int, layout: Layout) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
     """The same for weights that are read tensor by tensor: `read` gives values [T, *shape] of one of the layout's."""
-    return table(layer_anatomy_of(read, layout), layout, steps)
+    return table(layer_anatomy(read, layout), layout, steps)
 
 
 def table(
@@ -67,17 +67,12 @@ def table(
     return found.T.clip(-LARGEST, LARGEST), tuple(columns)
 
 
-def layer_anatomy(weights: npt.NDArray, layout: Layout) -> list[tuple[Layer, Features]]:
-    """The layers in forward order, each with its features by name: weights [T, P] finite → features [T].
+def layer_anatomy(read: Read, layout: Layout) -> list[tuple[Layer, Features]]:
+    """The layers in forward order, each with its features by name: float64 [T].
 
     A layer lacks features of what it does not have: a bias, windows, a layer that reads it. A layer's features depend
     on its own tensors and on the kernel of the first layer that reads it.
     """
-    return layer_anatomy_of(_vector_reader(weights, layout), layout)
-
-
-def layer_anatomy_of(read: Read, layout: Layout) -> list[tuple[Layer, Features]]:
-    """The same for weights that are read tensor by tensor."""
     layers = layers_of(layout)
     if len(layers) > MOST_LAYERS:
         kept = {*chosen(len(layers), MOST_LAYERS).tolist(), *roles(layers).values()}
@@ -207,7 +202,3 @@ def shapes(layout: Layout) -> dict[str, float]:
             f"{role}.fan_in": channels * area,
         }
     return found
-
-
-def _vector_reader(weights: npt.NDArray, layout: Layout) -> Read:
-    return lambda t: weights[:, t.offset : t.stop].reshape(len(weights), *t.shape)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.special import ndtr
 
 from weightprint.features.layers import MOST_UNITS, Kernel, chosen
-from weightprint.features.numbers import TINY, Features, dots, log10, places, rms, share_below
+from weightprint.features.numbers import TINY, Features, dots, log10, quantiles, rms, share_below
 
 UNIT_LEVELS = (0, 0.1, 0.5, 0.9, 1)
 """Quantiles over the units of a layer."""
@@ -49,7 +49,7 @@ def distribution(kernel: Kernel) -> Features:
     third, fourth = dots(x, squares) / x.shape[1], dots(squares, squares) / x.shape[1]
     skewness = (third - 3 * mean + 2 * mean**3) / deviation**3
     kurtosis = (fourth - 4 * mean * third + 6 * mean**2 - 3 * mean**4) / deviation**4
-    shape = (places(ordered, SHAPE_LEVELS) - mean[:, None]) / deviation[:, None]
+    shape = (quantiles(ordered, SHAPE_LEVELS) - mean[:, None]) / deviation[:, None]
     scaled = log10(kernel.scale * np.sqrt(kernel.fan_in))
     glorot = log10(kernel.scale * np.sqrt((kernel.fan_in + kernel.fan_out) / 2))
     largest = log10(np.maximum(-ordered[:, 0], ordered[:, -1]))
@@ -103,7 +103,7 @@ def _distances(ordered: npt.NDArray[np.float32], kernel: Kernel) -> Features:
     Kolmogorov's distance on a grid of levels, against a uniform and a normal distribution of the same root mean
     square, and against those of the schemes, scale included.
     """
-    levels = places(ordered, _GRID)
+    levels = quantiles(ordered, _GRID)
     widths = _widths(kernel)
     deviations = {
         "normal": np.ones(len(ordered)),
@@ -127,10 +127,10 @@ def units(kernel: Kernel) -> Features:
     inputs = kernel.input_powers.reshape(len(matrix), -1) / count
     for name, powers in (("norms", norms**2), ("columns", inputs)):
         sizes = np.sort(0.5 * log10(powers), axis=1)
-        quantiles = places(sizes, UNIT_LEVELS)
-        features |= {f"{name}.q{level}": quantiles[:, i] for i, level in enumerate(UNIT_LEVELS)}
+        at_levels = quantiles(sizes, UNIT_LEVELS)
+        features |= {f"{name}.q{level}": at_levels[:, i] for i, level in enumerate(UNIT_LEVELS)}
         features[f"{name}.deviation"] = sizes.std(axis=1)
-        features |= {f"{name}.scaled.{word}": quantiles[:, i] + scaled for word, i in (("least", 0), ("middle", 2))}
+        features |= {f"{name}.scaled.{word}": at_levels[:, i] + scaled for word, i in (("least", 0), ("middle", 2))}
         features[f"{name}.dead"] = (sizes < -1).mean(axis=1)  # units that compute next to nothing
     sums = kernel.unit_sums / (np.sqrt(fan) * (norms + TINY))  # 1 or so for independent weights
     column_sums = log10(rms(kernel.input_sums, (1, 2, 3)) / np.sqrt(count))

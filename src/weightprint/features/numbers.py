@@ -32,7 +32,7 @@ def rms(x: npt.NDArray, axis: int | tuple[int, ...]) -> npt.NDArray[np.float64]:
     return np.sqrt(summed * (summed.size / x.size))
 
 
-def places(ordered: npt.NDArray, levels: npt.ArrayLike) -> npt.NDArray:
+def quantiles(ordered: npt.NDArray, levels: npt.ArrayLike) -> npt.NDArray:
     """Quantiles of rows in ascending order: [T, n] → [T, levels], interpolated between neighbours."""
     place = np.asarray(levels) * (ordered.shape[1] - 1)
     below = place.astype(np.intp)

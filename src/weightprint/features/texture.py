@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
+from weightprint.features.numbers import TINY
+
 LEVELS = (0.002, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.998)
 """Quantiles of the weights and of their magnitudes."""
 
@@ -32,9 +34,6 @@ CHUNKS = (8, 25, 64, 256)
 
 SHORTEST = 50
 """Shorter slices have no texture to speak of."""
-
-TINY = 1e-12
-"""Added to magnitudes before the logarithm: far below every weight that training moves."""
 
 _WEIGHTS_AT_ONCE = 1 << 15
 """So that intermediate arrays stay in the processor's cache."""

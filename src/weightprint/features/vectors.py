@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from weightprint.features.kernels import FEW_CHANNELS, UNIT_LEVELS
 from weightprint.features.layers import Kernel
-from weightprint.features.numbers import TINY, Features, correlation, log10, places, rms, signed_log
+from weightprint.features.numbers import TINY, Features, correlation, log10, quantiles, rms, signed_log
 
 _GRID = np.linspace(0, 1, 33)[1:-1]
 
@@ -33,7 +33,7 @@ def _statistics(x: npt.NDArray[np.float64]) -> Features:
     """Scale and shape of rows [R, o]; what is said of all vectors of a layer at once costs as much as of one."""
     ordered = np.sort(x, axis=1)
     sizes = np.sort(log10(x), axis=1)
-    quantiles, of_size = places(ordered, (0, 0.5, 1)), places(sizes, (0.1, 0.5, 0.9))
+    at_levels, of_size = quantiles(ordered, (0, 0.5, 1)), quantiles(sizes, (0.1, 0.5, 0.9))
     mean = x.mean(axis=1)
     centred = x - mean[:, None]
     square = np.square(centred)
@@ -41,9 +41,9 @@ def _statistics(x: npt.NDArray[np.float64]) -> Features:
     deviation = np.sqrt(variance) + TINY
     size = np.sqrt(variance + mean**2)
     return {
-        **{f"absolute.q{level}": quantiles[:, i] for i, level in enumerate((0, 0.5, 1))},
+        **{f"absolute.q{level}": at_levels[:, i] for i, level in enumerate((0, 0.5, 1))},
         **{f"absolute.log.q{level}": of_size[:, i] for i, level in enumerate((0.1, 0.5, 0.9))},
-        **{f"q{level}": quantiles[:, i] / (size + TINY) for i, level in enumerate((0, 0.5, 1))},
+        **{f"q{level}": at_levels[:, i] / (size + TINY) for i, level in enumerate((0, 0.5, 1))},
         "absolute.mean": mean,
         "absolute.log_rms": log10(size),
         "absolute.log_deviation": log10(deviation),
@@ -59,7 +59,7 @@ def _statistics(x: npt.NDArray[np.float64]) -> Features:
 def _against_default(bias: npt.NDArray[np.float64], fan_in: int) -> Features:
     """A bias [T, o] in units of the bound between which PyTorch draws it."""
     ordered = np.sort(bias, axis=1) * np.sqrt(fan_in)
-    levels = places(ordered, _GRID)
+    levels = quantiles(ordered, _GRID)
     return {
         "scaled.mean": ordered.mean(axis=1),
         "scaled.rms": log10(rms(ordered, 1)),
@@ -167,9 +167,9 @@ def outgoing(
     size = rms(reading, 1)[:, None] + TINY
     logs = log10(reading / size)
     ordered = np.sort(logs, axis=1)
-    quantiles = places(ordered, UNIT_LEVELS)
+    at_levels = quantiles(ordered, UNIT_LEVELS)
     own = log10(norms)
-    features: Features = {f"outgoing.q{level}": quantiles[:, i] for i, level in enumerate(UNIT_LEVELS)}
+    features: Features = {f"outgoing.q{level}": at_levels[:, i] for i, level in enumerate(UNIT_LEVELS)}
     features |= {
         "outgoing.deviation": ordered.std(axis=1),
         "outgoing.dead": ((ordered < -1).mean(axis=1)),

@@ -72,6 +72,11 @@ class Setup:
         check_last_hidden_layer(self.width_fc, self.depth_fc)
 
     @classmethod
+    def describes(cls, properties: Mapping[str, Any]) -> bool:
+        """Whether a run's properties are those of such a set-up."""
+        return properties.keys() >= set(FIELDS)
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Setup:
         """A set-up from field names and values; an unknown name is refused with the nearest known one."""
         for name in values:
