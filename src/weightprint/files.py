@@ -13,7 +13,7 @@ from typing import Any
 TEMPORARY_PREFIX = ".tmp-"
 
 
-def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+def write_atomic(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     """Write `data` to `path` so that a reader sees the old content or the new, never a part.
 
     The bytes go to a temporary file in the same folder, are flushed to the disk and renamed.

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.conftest import sample_tiny
 from weightprint.errors import CorruptFile, RecipeMismatch, ZooError
 from weightprint.images import load, prepare
+from weightprint.setups import Setup
 from weightprint.setups.recipe import Recipe
 from weightprint.training.vectors import to_vector
-from weightprint.setups import Setup
 from weightprint.zoo import Zoo, in_test_part, write_run
 from weightprint.zoo.index import converged
 from weightprint.zoo.layout import Layout, Tensor

@@ -47,8 +47,11 @@ def _channels_first(a: int, b: int, c: int) -> bool:
     return a <= 4 < min(b, c) or a < b == c
 
 
-def to_labels(labels: np.ndarray, where: str) -> NDArray[np.int64]:
-    """Labels [N] or [N, 1] of any whole numbers in 0..9 as int64 [N]; DataError, naming `where`, for others."""
+def to_labels(labels: np.ndarray, images: int, where: str) -> NDArray[np.int64]:
+    """The labels of so many images, [N] or [N, 1] of any whole numbers, as int64 [N].
+
+    Raises DataError, naming `where`, unless there is one label in 0..9 for each image and no class is absent.
+    """
     if labels.dtype.kind not in "iu":
         raise DataError(
             f"{where} is {form_of(labels)}, expected whole numbers 0-9", hint="convert with astype('int64')"
@@ -63,25 +66,14 @@ def to_labels(labels: np.ndarray, where: str) -> NDArray[np.int64]:
             f"{where} has labels from {labels.min()} to {labels.max()}, expected 0 to {CLASSES - 1}",
             hint="number ten classes from 0; keep no others",
         )
-    return labels.astype(np.int64)
-
-
-def count_classes(labels: NDArray[np.int64], images: int, where: str) -> list[int]:
-    """The number of images of each class, from labels int64 [N].
-
-    Raises DataError, naming `where`, unless there is one label in 0..9 for each image and no class is absent.
-    """
     if len(labels) != images:
         raise DataError(f"{where} has {len(labels)} labels for {images} images", hint="one label per image")
-    if labels.size and (labels.min() < 0 or labels.max() >= CLASSES):
-        raise DataError(f"{where} has labels from {labels.min()} to {labels.max()}, expected 0 to {CLASSES - 1}")
-    counts = np.bincount(labels, minlength=CLASSES).tolist()
-    absent = [str(label) for label, count in enumerate(counts) if not count]
-    if absent:
+    if absent := sorted({*range(CLASSES)} - {*labels.tolist()}):
         raise DataError(
-            f"{where} has no image of class {', '.join(absent)}", hint=f"each of the classes 0-{CLASSES - 1} needs some"
+            f"{where} has no image of class {', '.join(map(str, absent))}",
+            hint=f"each of the classes 0-{CLASSES - 1} needs some",
         )
-    return counts
+    return labels.astype(np.int64)
 
 
 def form_of(array: np.ndarray) -> str:

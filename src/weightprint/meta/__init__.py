@@ -21,10 +21,10 @@ _HOMES = {
     "calibrate": "judging",
     "compare": "comparison",
     "compare_splits": "comparison",
-    "conformal_sets": "conformal",
-    "load_meta": "loading",
-    "pick": "selection",
-    "split_validation": "selection",
+    "conformal_sets": "judging",
+    "load_meta": "models",
+    "pick": "comparison",
+    "split_validation": "comparison",
 }
 
 _MODELS = {

@@ -12,19 +12,15 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import secrets
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weightprint import __version__
 from weightprint.errors import CorruptFile, MetaError
 from weightprint.features.table import features_named
-from weightprint.files import TEMPORARY_PREFIX, canonical_json, sha256_hex, write_atomic, write_json
-from weightprint.meta.learners.base import Learner
+from weightprint.files import TEMPORARY_PREFIX, canonical_json, sha256_hex, versions, write_atomic, write_json
 
 if TYPE_CHECKING:
     from weightprint.meta.estimator import MetaClassifier
@@ -57,6 +53,9 @@ def save_meta(meta: MetaClassifier, path: str | os.PathLike[str]) -> Path:
                 "facts": dict(head.fitted.facts),
             }
         )
+    learner = meta.learner
+    # Where unfinished fits are kept is this machine's alone.
+    settings = {name: None if name == "checkpoint" else value for name, value in vars(learner).items()}
     document = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
@@ -65,22 +64,14 @@ def save_meta(meta: MetaClassifier, path: str | os.PathLike[str]) -> Path:
         "together": list(meta.together),
         "view": meta.view.to_json(),
         "features": {"name": meta.features, "version": features_named(meta.features).version},
-        "learner": {
-            "name": meta.learner.name,
-            "version": meta.learner.version,
-            "settings": _kept_settings(meta.learner),
-        },
+        "learner": {"name": learner.name, "version": learner.version, "settings": settings},
         "seed": meta.seed,
         "heads": heads,
         "train_kin": list(meta.train_kin_),
         "excluded": meta.excluded_,
         "lengths": list(meta.lengths_),
         "seconds": meta.seconds_,
-        "made_with": {
-            "weightprint": __version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in _LIBRARIES},
-        },
+        "made_with": versions(*_LIBRARIES),
         "files": {name: sha256_hex(data) for name, data in files.items()},
     }
     document["sha256"] = own_sha256(document)
@@ -95,11 +86,6 @@ def save_meta(meta: MetaClassifier, path: str | os.PathLike[str]) -> Path:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return path
-
-
-def _kept_settings(learner: Learner) -> dict[str, Any]:
-    """A learner's settings without the place of its unfinished fits, which is this machine's alone."""
-    return {name: None if name == "checkpoint" else value for name, value in vars(learner).items()}
 
 
 def read_file(folder: Path, name: str, digest: Any) -> bytes:

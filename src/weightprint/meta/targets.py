@@ -95,15 +95,12 @@ class Target:
 
 
 def _is_spread_over_decades(values: Sequence[float]) -> bool:
+    from scipy.stats import skew
+
     x = np.array(values, np.float64)
     if x.min() <= 0 or x.max() <= DECADE * x.min():
         return False
-    return abs(_skewness(np.log(x))) < abs(_skewness(x))
-
-
-def _skewness(x: npt.NDArray[np.float64]) -> float:
-    deviation = x - x.mean()
-    return float((deviation**3).mean() / (deviation**2).mean() ** 1.5)
+    return bool(abs(skew(np.log(x))) < abs(skew(x)))
 
 
 def property_order(properties: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,16 +49,9 @@ class Workers:
     """
 
     def __init__(
-        self,
-        zoo: Path,
-        recipe: Recipe,
-        images: Mapping[str, TrainingImages],
-        *,
-        count: int,
-        device: str = "cpu",
+        self, zoo: Path, recipe: Recipe, images: Mapping[str, TrainingImages], *, count: int, device: str = "cpu"
     ) -> None:
-        self._recipe, self._device = recipe, device
-        self._zoo, self._images = zoo, images
+        self._zoo, self._recipe, self._images, self._device = zoo, recipe, images, device
         self._file: IO[bytes] | None = None
         self._specification = b""
         self.count = count
@@ -81,14 +75,15 @@ class Workers:
         """
         jobs = list(jobs)
         drawn = (self._recipe.draw(job["run"]) for job in jobs if "runs" not in job)
-        compile_ahead((setup for setup in drawn if isinstance(setup, Setup)), device=self._device, say=_say)
+        say = partial(print, file=sys.stderr, flush=True)
+        compile_ahead((setup for setup in drawn if isinstance(setup, Setup)), device=self._device, say=say)
         attempts = Attempts(jobs, give_up=give_up, recover=recover, note=note)
         dead_at_start = 0
         while len(self._workers) < min(self.count, len(attempts.waiting)):
             self._start()
         self._give_out(attempts)
         while attempts.open:
-            for worker in self._with_news():
+            for worker in [key.data for key, _ in self._selector.select()]:
                 job, answer = worker.job, worker.receive()
                 if answer is None:
                     dead_at_start = 0 if worker.ready else dead_at_start + 1
@@ -111,14 +106,8 @@ class Workers:
                 self._file, places = _share(self._images)
             except OSError as error:
                 raise cannot_write(Path(tempfile.gettempdir()), error, what="the images") from error
-            specification = {
-                "zoo": str(self._zoo),
-                "recipe": self._recipe.to_json(),
-                "device": self._device,
-                "file": self._file.fileno(),
-                "images": places,
-            }
-            self._specification = json.dumps(specification).encode()
+            fixed = {"zoo": str(self._zoo), "recipe": self._recipe.to_json(), "device": self._device}
+            self._specification = json.dumps({**fixed, "file": self._file.fileno(), "images": places}).encode()
         try:
             worker = _Worker(self._specification, self._file)
         except OSError as error:
@@ -127,9 +116,6 @@ class Workers:
             ) from error
         self._workers.append(worker)
         self._selector.register(worker.answers, selectors.EVENT_READ, worker)
-
-    def _with_news(self) -> list[_Worker]:
-        return [key.data for key, _ in self._selector.select()]
 
     def _replace(self, dead: _Worker, *, fatal: bool) -> str:
         """Start another worker in place of a dead one; says how that one ended."""
@@ -140,10 +126,6 @@ class Workers:
             raise ZooError(f"worker processes do not start: {end}", hint="what they printed above says why")
         self._start()
         return end
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 class _Worker:
@@ -212,9 +194,8 @@ def _share(images: Mapping[str, TrainingImages]) -> tuple[IO[bytes], list[dict[s
             start = -(-file.tell() // _LINE) * _LINE
             file.seek(start)
             file.write(np.ascontiguousarray(array).data)
-            places.append(
-                {"name": name, "field": field, "dtype": array.dtype.str, "shape": array.shape, "start": start}
-            )
+            form = {"dtype": array.dtype.str, "shape": array.shape}
+            places.append({"name": name, "field": field, "start": start, **form})
     file.flush()
     return file, places
 

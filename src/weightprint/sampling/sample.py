@@ -32,7 +32,7 @@ from weightprint.sampling.local import Workers
 from weightprint.sampling.options import EngineOptions, PlanOptions
 from weightprint.setups.everyday import EverydaySetup, EverydaySpace
 from weightprint.setups.everyday import space as everyday
-from weightprint.setups.everyday.work import run_work
+from weightprint.setups.everyday.layers import run_work
 from weightprint.setups.recipe import PROCEDURE, WINDOW, Recipe, cohorts_of, refuse_other_recipe
 from weightprint.setups.space import AnySpace, Space
 from weightprint.training.devices import refuse_absent_device
@@ -152,7 +152,9 @@ def plan(
     if datasets is not None:
         given = datasets.split(",") if isinstance(datasets, str) else datasets
         space = space.replace(dataset=[name.strip() for name in given])
-    numbers = _numbers(runs, asked.range)
+    if runs < 1:
+        raise SetupError(f"runs must be at least 1, not {runs}")
+    numbers = range(runs) if asked.range is None else run_range(asked.range, runs=runs)
     train_size, test_size = asked.train_size, asked.test_size
     max_epochs, snapshots = asked.max_epochs, asked.snapshots
     names = space.choices("dataset") or ()
@@ -186,12 +188,6 @@ def plan(
     for part in images.values():
         refuse_large_batch(part, largest)
     return Sampling(Path(path), recipe, images, numbers)
-
-
-def _numbers(runs: int, range_: str | None) -> range:
-    if runs < 1:
-        raise SetupError(f"runs must be at least 1, not {runs}")
-    return range(runs) if range_ is None else run_range(range_, runs=runs)
 
 
 def run_sampling(sampling: Sampling, *, progress: Progress | None = None, **options: Any) -> SamplingResult:
@@ -233,11 +229,8 @@ def _engine(sampling: Sampling, how: EngineOptions) -> Engine:
     if how.ray_address is not None:
         raise SetupError("a Ray address needs the engine ray", hint="--engine ray")
     refuse_absent_device(how.device)
-    return Workers(*work, count=how.workers or _cores(), device=how.device)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Workers(*work, count=how.workers or cores, device=how.device)
 
 
 @dataclass
@@ -351,11 +344,15 @@ def estimate(sampling: Sampling, **options: Any) -> dict[str, Any]:
     drawn = missing[:: max(1, len(missing) // 1000)]
     weights = [Layout.of(sampling.recipe.draw(number)).size for number in drawn]
     gigabytes = float(np.mean(weights)) * 4e-9 * sampling.recipe.snapshots * len(missing) if missing else 0.0
+
+    def refuse(number: int, reason: str) -> Answer:
+        raise ZooError(f"run {number} could not be timed: {reason}")
+
     with _engine(sampling, how) as pool:
         count = pool.count
         timed = missing[:: max(1, len(missing) // max(TIMED_RUNS, count))][: max(TIMED_RUNS, count)]
         jobs = ({"job": "time", "run": number} for number in timed)
-        answers = pool.map(jobs, give_up=_refuse_timing, recover=lambda _: None, note=lambda _: None)
+        answers = pool.map(jobs, give_up=refuse, recover=lambda _: None, note=lambda _: None)
         seconds = [answer["seconds"] for answer in answers]
     cohorts = cohorts_of(sampling.recipe, missing)
     to_train = sum(map(len, cohorts)) * _relative_work(sampling.recipe, drawn, timed)
@@ -383,10 +380,6 @@ def _relative_work(recipe: Recipe, drawn: Sequence[int], timed: Sequence[int]) -
     return mean_work(drawn) / mean_work(timed) if timed else 1.0
 
 
-def _refuse_timing(number: int, reason: str) -> dict[str, Any]:
-    raise ZooError(f"run {number} could not be timed: {reason}")
-
-
 def merge(path: str | os.PathLike[str], parts: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     """Copy the runs of zoos of one recipe, sampled apart, into one zoo.
 
@@ -397,7 +390,7 @@ def merge(path: str | os.PathLike[str], parts: Sequence[str | os.PathLike[str]])
     if not parts:
         raise ZooError("nothing to merge", hint="weightprint merge ZOO PART...")
     opened = [Zoo(part) for part in parts]
-    target = Zoo(path) if Path(path).exists() and (Path(path) / "zoo.json").exists() else None
+    target = Zoo(path) if (Path(path) / "zoo.json").exists() else None
     first = target or opened[0]
     for zoo in opened:
         refuse_other_recipe(first.recipe, zoo.recipe, where=str(first.path))

@@ -134,7 +134,8 @@ def read(path: str | os.PathLike[str]) -> RunRecord:
         layout=layout_of(metadata),
         curve_columns=tuple(metadata["curve_columns"]),
         test_classes=metadata.get("test_classes"),
-        **arrays,
+        weights=arrays["weights"],
+        curve=arrays["curve"],
     )
 
 

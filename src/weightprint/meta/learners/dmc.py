@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from weightprint.errors import MetaError, did_you_mean
 from weightprint.meta.learners.base import Clock, Vectors, check_limit, check_whole
@@ -127,7 +127,10 @@ class DMCLearner:
                 training.optimizer.zero_grad()
                 loss.backward()
                 training.optimizer.step()
-                progress.count(_number(loss, progress.steps), len(batch))
+                if not math.isfinite(value := loss.item()):
+                    problem = f"the training loss is no number any more after {progress.steps} steps"
+                    raise MetaError(problem, hint="a lower learning_rate")
+                progress.count(value, len(batch))
                 progress.seconds = before + clock.spent
                 if checkpoint is not None:
                     checkpoint.keep(training, epoch_ended=progress.batch == len(batches))
@@ -136,7 +139,8 @@ class DMCLearner:
             progress.end_epoch()
 
         slices = draws.cut(places[:SETTLING_SLICES])
-        whole = settle(network, slices, self.batch_size, time_is_up=lambda: self._is_late(before + clock.spent))
+        limit = math.inf if self.max_seconds is None else self.max_seconds
+        whole = settle(network, slices, self.batch_size, time_is_up=lambda: before + clock.spent > limit)
         if checkpoint is not None:
             checkpoint.remove()
         losses = [*progress.losses, *([float(np.mean(progress.running))] if progress.running else [])]
@@ -178,9 +182,6 @@ class DMCLearner:
         of_steps = progress.steps / self.max_steps if self.max_steps else 0.0
         of_seconds = progress.seconds / (TRAINING_SHARE * self.max_seconds) if self.max_seconds else 0.0
         return max(of_steps, of_seconds)
-
-    def _is_late(self, seconds: float) -> bool:
-        return self.max_seconds is not None and seconds > self.max_seconds
 
 
 class FittedDMC:
@@ -254,13 +255,6 @@ def chance_loss(goals: npt.NDArray, classes: int) -> float:
     if classes:
         return math.log(classes)
     return float(np.abs(goals - np.median(goals)).mean())
-
-
-def _number(loss: Tensor, steps: int) -> float:
-    found = loss.item()
-    if not math.isfinite(found):
-        raise MetaError(f"the training loss is no number any more after {steps} steps", hint="a lower learning_rate")
-    return found
 
 
 def _device(name: str) -> torch.device:

@@ -38,13 +38,15 @@ IMAGE_KINDS = {
 }
 """Data set → what its pictures show; "other" for all that are not here."""
 
-_TUTORIALS = {
+_Scale = tuple[tuple[float, ...], tuple[float, ...]]
+_SCALES: dict[str, _Scale] = {"unit": ((0.0,), (1.0,)), "symmetric": ((0.5,), (0.5,))}
+_TUTORIALS: dict[str, _Scale] = {
     "mnist": ((0.1307,), (0.3081,)),
     "fashion_mnist": ((0.2860,), (0.3530,)),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "svhn": ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
 }
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_IMAGENET: _Scale = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Means and standard deviations per channel with which tutorials standardise pictures; ImageNet's for all others."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -158,14 +160,7 @@ class EverydaySetup:
 
     def input_scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """(mean, deviation) per channel: inputs are (pixels in [0, 1] - mean) / deviation."""
-        mean: tuple[float, ...]
-        deviation: tuple[float, ...]
-        if self.scaling == "unit":
-            mean, deviation = (0.0,), (1.0,)
-        elif self.scaling == "symmetric":
-            mean, deviation = (0.5,), (0.5,)
-        else:
-            mean, deviation = _TUTORIALS.get(self.dataset, _IMAGENET)
+        mean, deviation = _SCALES.get(self.scaling) or _TUTORIALS.get(self.dataset, _IMAGENET)
         if self.image_form == "28x28x1":  # green stands for the luma
             return mean[1 % len(mean) :][:1], deviation[1 % len(deviation) :][:1]
         return (mean * 3)[:3], (deviation * 3)[:3]

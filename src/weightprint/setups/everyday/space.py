@@ -13,10 +13,11 @@ from weightprint.setups.everyday.architectures import (
     LARGEST_MULTIPLY_ADDS,
     LARGEST_WEIGHTS,
     draw_architecture,
+    fitted,
 )
 from weightprint.setups.everyday.draws import Draws
+from weightprint.setups.everyday.layers import step_work
 from weightprint.setups.everyday.setup import IMAGE_KINDS, EverydaySetup
-from weightprint.setups.everyday.work import cut_steps
 from weightprint.setups.setup import IMAGE_FORMS
 
 FAMILY = "everyday"
@@ -100,18 +101,20 @@ class EverydaySpace:
         dataset = draws.dealt("dataset", self._dataset_percents)
         grey = GREY_PERCENTS[IMAGE_KINDS.get(dataset, "other")]
         optimizer = draws.dealt("optimizer", OPTIMIZER_PERCENTS)
+        initialization = draws.dealt("initialization", INITIALIZATION_PERCENTS)
+        torch_biases = initialization == "torch_default" or draws.uniform("bias_initialization", 0, 1) < 0.2
         setup = EverydaySetup(
             dataset=dataset,
             image_form=draws.weighted("image_form", {"28x28x1": grey, "32x32x3": 100 - grey}),
             scaling=draws.weighted("scaling", {"unit": 40, "symmetric": 30, "standardized": 30}),
             augmentation=draws.weighted("augmentation", {"none": 78, "crops": 16, "paper": 6}),
-            **_UNDRAWN_NETWORK,
+            **draw_architecture(draws),
             dropout_conv=draws.weighted("dropout_conv", {0.0: 88, 0.25: 8, 0.1: 4}),
             dropout=draws.weighted("dropout", {0.0: 64, 0.5: 14, 0.25: 8, 0.2: 8, 0.3: 4, 0.1: 2}),
             activation=draws.dealt("activation", ACTIVATION_PERCENTS),
-            initialization=draws.dealt("initialization", INITIALIZATION_PERCENTS),
+            initialization=initialization,
             truncated=draws.pick("truncated", (False, True)),
-            bias_initialization="zeros",
+            bias_initialization="torch_default" if torch_biases else "zeros",
             optimizer=optimizer,
             momentum=_momentum(draws, optimizer),
             learning_rate=draws.log_uniform("learning_rate", *LEARNING_RATES[optimizer]),
@@ -121,10 +124,8 @@ class EverydaySpace:
             label_smoothing=draws.weighted("label_smoothing", {0.0: 94, 0.1: 6}),
             steps=round(draws.log_uniform("steps", *self.steps)),
         )
-        if setup.initialization == "torch_default" or draws.uniform("bias_initialization", 0, 1) < 0.2:
-            setup = dataclasses.replace(setup, bias_initialization="torch_default")
-        setup = draw_architecture(draws, setup)
-        steps = min(cut_steps(setup, work=self.work), MOST_IMAGES // setup.batch_size)
+        setup = fitted(setup)
+        steps = min(setup.steps, self.work // step_work(setup), MOST_IMAGES // setup.batch_size)
         return dataclasses.replace(setup, steps=max(steps, self.least_steps))
 
     @property
@@ -181,20 +182,6 @@ class EverydaySpace:
                 hint="use the weightprint version named in zoo.json",
             )
         return space
-
-
-_UNDRAWN_NETWORK: dict[str, Any] = {
-    "architecture": "mlp",
-    "stages": (),
-    "filter_size": 1,
-    "padding": "same",
-    "pooling": "max",
-    "units": (),
-    "flatten": "chw",
-    "norm": "none",
-    "biases": "all",
-}
-"""In place of the network until it is drawn."""
 
 
 def _momentum(draws: Draws, optimizer: str) -> float:
