@@ -25,18 +25,8 @@ import numpy as np
 
 from weightprint.errors import ZooError
 from weightprint.images import TrainingImages
-from weightprint.sampling.engine import (
-    DEATHS_UNTIL_FAILED,
-    Answer,
-    Attempts,
-    GiveUp,
-    Job,
-    Note,
-    Recover,
-    cannot_write,
-    do,
-    prepare_process,
-)
+from weightprint.sampling import engine
+from weightprint.sampling.engine import Answer, Attempts, GiveUp, Job, Note, Recover
 from weightprint.setups import Setup
 from weightprint.setups.recipe import Recipe
 from weightprint.training.fast.ahead import compile_ahead
@@ -87,7 +77,7 @@ class Workers:
                 job, answer = worker.job, worker.receive()
                 if answer is None:
                     dead_at_start = 0 if worker.ready else dead_at_start + 1
-                    end = self._replace(worker, fatal=dead_at_start >= DEATHS_UNTIL_FAILED)
+                    end = self._replace(worker, fatal=dead_at_start >= engine.DEATHS_UNTIL_FAILED)
                     answer = {"failure": end, "died": True}
                 elif job is None:  # it has just started
                     dead_at_start = 0
@@ -105,7 +95,7 @@ class Workers:
             try:
                 self._file, places = _share(self._images)
             except OSError as error:
-                raise cannot_write(Path(tempfile.gettempdir()), error, what="the images") from error
+                raise engine.cannot_write(Path(tempfile.gettempdir()), error, what="the images") from error
             fixed = {"zoo": str(self._zoo), "recipe": self._recipe.to_json(), "device": self._device}
             self._specification = json.dumps({**fixed, "file": self._file.fileno(), "images": places}).encode()
         try:
@@ -218,7 +208,7 @@ def main(parent: int) -> None:
     os.dup2(2, 1)  # whatever a library prints must not end up among the answers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent(parent)
-    prepare_process()
+    engine.prepare_process()
     commands = sys.stdin.buffer
     specification = json.loads(commands.readline())
     with os.fdopen(specification["file"], "rb") as file:
@@ -231,7 +221,7 @@ def main(parent: int) -> None:
 
     answer({"ready": True})
     for line in commands:
-        answer(do(json.loads(line), zoo=Path(specification["zoo"]), recipe=recipe, images=images, device=device))
+        answer(engine.do(json.loads(line), zoo=Path(specification["zoo"]), recipe=recipe, images=images, device=device))
 
 
 def _die_with_parent(parent: int) -> None:

@@ -16,16 +16,7 @@ import numpy as np
 
 from weightprint.errors import CorruptFile, SetupError, ZooError, did_you_mean
 from weightprint.files import TEMPORARY_PREFIX
-from weightprint.images import (
-    TrainingImages,
-    largest_test_size,
-    largest_train_size,
-    load,
-    part_name,
-    prepare,
-    refuse_absent_sets,
-    refuse_large_batch,
-)
+from weightprint.images import TrainingImages, sets
 from weightprint.sampling.cluster import RayCluster
 from weightprint.sampling.engine import Answer, Engine, Job, writing_to
 from weightprint.sampling.local import Workers
@@ -158,14 +149,18 @@ def plan(
     train_size, test_size = asked.train_size, asked.test_size
     max_epochs, snapshots = asked.max_epochs, asked.snapshots
     names = space.choices("dataset") or ()
-    refuse_absent_sets(names, asked.data)
-    loaded = {part_name(name, form): load(name, asked.data, form=form) for name in names for form in space.image_forms}
+    sets.refuse_absent_sets(names, asked.data)
+    loaded = {
+        sets.part_name(name, form): sets.load(name, asked.data, form=form)
+        for name in names
+        for form in space.image_forms
+    }
     if test_size is None:
-        test_size = min(map(largest_test_size, loaded.values()))
+        test_size = min(map(sets.largest_test_size, loaded.values()))
         if isinstance(space, EverydaySpace):
             test_size = min(test_size, everyday.TEST_SIZE)
     if not isinstance(space, EverydaySpace):
-        train_size = train_size if train_size is not None else min(map(largest_train_size, loaded.values()))
+        train_size = train_size if train_size is not None else min(map(sets.largest_train_size, loaded.values()))
         max_epochs = max_epochs if max_epochs is not None else MAX_EPOCHS
     if snapshots is None:
         snapshots = everyday.SNAPSHOTS if isinstance(space, EverydaySpace) else SNAPSHOTS
@@ -181,12 +176,12 @@ def plan(
         window=WINDOW * asked.cohort if asked.cohort > 1 else 1,
     )
     images = {
-        name: prepare(images, train_size=train_size, test_size=test_size, seed=asked.seed)
+        name: sets.prepare(images, train_size=train_size, test_size=test_size, seed=asked.seed)
         for name, images in loaded.items()
     }
     largest = max(space.choices("batch_size") or ())
     for part in images.values():
-        refuse_large_batch(part, largest)
+        sets.refuse_large_batch(part, largest)
     return Sampling(Path(path), recipe, images, numbers)
 
 

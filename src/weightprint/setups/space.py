@@ -11,14 +11,7 @@ from weightprint.errors import SetupError, did_you_mean
 from weightprint.seeds import uniform_from_hash
 from weightprint.setups.everyday import EverydaySpace
 from weightprint.setups.everyday.draws import between
-from weightprint.setups.setup import (
-    FIELDS,
-    INITIALIZATIONS,
-    Setup,
-    check_field,
-    check_field_name,
-    check_last_hidden_layer,
-)
+from weightprint.setups.setup import FIELDS, INITIALIZATIONS, Setup, check_field, check_field_name, check_hidden_units
 
 
 @dataclass(frozen=True)
@@ -65,7 +58,7 @@ class Space:
             check_field_name(field)
         spelled_out = {**_MAIN, **fields}
         self.fields: dict[str, Choice | Range] = {f: _distribution(f, spelled_out[f]) for f in FIELDS}
-        check_last_hidden_layer(min(self.choices("width_fc") or ()), max(self.choices("depth_fc") or ()))
+        check_hidden_units(min(self.choices("width_fc") or ()), max(self.choices("depth_fc") or ()))
 
     def draw(self, seed: int, run: int) -> Setup:
         """The set-up of one run. Each field has a random stream of its own, keyed by (seed, run, field name)."""

@@ -11,7 +11,7 @@ from weightprint.setups.everyday.draws import Draws
 from weightprint.setups.everyday.layers import layers, multiply_adds, weight_count
 from weightprint.setups.everyday.setup import EverydaySetup
 
-ARCHITECTURE_PERCENTS = {"lenet": 27, "plain_cnn": 33, "mlp": 20, "vgg": 10, "residual": 10}
+PERCENTS = {"lenet": 27, "plain_cnn": 33, "mlp": 20, "vgg": 10, "residual": 10}
 
 LARGEST_MULTIPLY_ADDS = 3_000_000
 """Of one image's forward pass; networks above have their channels halved until they fit."""
@@ -28,9 +28,9 @@ _PLAIN_UNITS = (32, 50, 64, 84, 100, 120, 128, 128, 256, 512)
 _MLP_UNITS = (32, 64, 100, 128, 128, 200, 256, 256, 300, 400, 512)
 
 
-def draw_architecture(draws: Draws) -> dict[str, Any]:
+def draw(draws: Draws) -> dict[str, Any]:
     """The fields of a set-up that define its network, drawn; `fitted` comes next."""
-    architecture = draws.dealt("architecture", ARCHITECTURE_PERCENTS)
+    architecture = draws.dealt("architecture", PERCENTS)
     small = architecture in ("lenet", "plain_cnn", "mlp")
     norms = {"none": 82, "batch": 12, "layer": 6} if small else {"none": 42, "batch": 46, "layer": 12}
     norm = draws.weighted("norm", norms)

@@ -8,13 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightprint.errors import SetupError
-from weightprint.setups.everyday.architectures import (
-    ARCHITECTURE_PERCENTS,
-    LARGEST_MULTIPLY_ADDS,
-    LARGEST_WEIGHTS,
-    draw_architecture,
-    fitted,
-)
+from weightprint.setups.everyday import architectures
 from weightprint.setups.everyday.draws import Draws
 from weightprint.setups.everyday.layers import step_work
 from weightprint.setups.everyday.setup import IMAGE_KINDS, EverydaySetup
@@ -108,7 +102,7 @@ class EverydaySpace:
             image_form=draws.weighted("image_form", {"28x28x1": grey, "32x32x3": 100 - grey}),
             scaling=draws.weighted("scaling", {"unit": 40, "symmetric": 30, "standardized": 30}),
             augmentation=draws.weighted("augmentation", {"none": 78, "crops": 16, "paper": 6}),
-            **draw_architecture(draws),
+            **architectures.draw(draws),
             dropout_conv=draws.weighted("dropout_conv", {0.0: 88, 0.25: 8, 0.1: 4}),
             dropout=draws.weighted("dropout", {0.0: 64, 0.5: 14, 0.25: 8, 0.2: 8, 0.3: 4, 0.1: 2}),
             activation=draws.dealt("activation", ACTIVATION_PERCENTS),
@@ -124,7 +118,7 @@ class EverydaySpace:
             label_smoothing=draws.weighted("label_smoothing", {0.0: 94, 0.1: 6}),
             steps=round(draws.log_uniform("steps", *self.steps)),
         )
-        setup = fitted(setup)
+        setup = architectures.fitted(setup)
         steps = min(setup.steps, self.work // step_work(setup), MOST_IMAGES // setup.batch_size)
         return dataclasses.replace(setup, steps=max(steps, self.least_steps))
 
@@ -159,7 +153,7 @@ class EverydaySpace:
             "steps": list(self.steps),
             "work": self.work,
             "dataset": self._dataset_percents,
-            "architecture": ARCHITECTURE_PERCENTS,
+            "architecture": architectures.PERCENTS,
             "optimizer": OPTIMIZER_PERCENTS,
             "activation": ACTIVATION_PERCENTS,
             "initialization": INITIALIZATION_PERCENTS,
@@ -168,7 +162,7 @@ class EverydaySpace:
             "batch_size": {str(size): percent for size, percent in BATCH_PERCENTS.items()},
             "most_images": MOST_IMAGES,
             "least_steps": self.least_steps,
-            "largest": {"multiply_adds": LARGEST_MULTIPLY_ADDS, "weights": LARGEST_WEIGHTS},
+            "largest": {"multiply_adds": architectures.LARGEST_MULTIPLY_ADDS, "weights": architectures.LARGEST_WEIGHTS},
         }
 
     @classmethod
