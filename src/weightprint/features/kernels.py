@@ -165,10 +165,8 @@ def _cosines(gram: npt.NDArray[np.float32], fan: int) -> Features:
     cosines[:, place, place] = 0
     pairs, root = count * (count - 1), np.sqrt(fan)
     flat = cosines.reshape(steps, -1)
-    features = {
-        "cosines.mean": flat.sum(axis=1, dtype=np.float64) / pairs * root,
-        "cosines.rms": log10(np.sqrt(dots(flat, flat) / pairs) * root),
-    }
+    mean, power = flat.sum(axis=1, dtype=np.float64) / pairs * root, dots(flat, flat) / pairs
+    features = {"cosines.mean": mean, "cosines.rms": log10(np.sqrt(power) * root)}
     cosines[:, place, place] = cosines[:, place, place - 1]
     least, largest = flat.min(axis=1).astype(np.float64), flat.max(axis=1).astype(np.float64)
     return features | {"cosines.least": least, "cosines.largest": largest}

@@ -190,9 +190,7 @@ def _fetch_file(file: RemoteFile, parts: Path, progress: Progress | None) -> Non
             said.append(f"{url}: its MD5 is not {file.md5}")
             if download.resumed:
                 waiting.insert(0, url)  # the part that lay there may have been another file's
-    raise DataError(
-        f"{file.name} could not be fetched: {'; '.join(said)}", hint="try again later: it goes on from here"
-    )
+    raise DataError(f"{file.name} could not be fetched: {'; '.join(said)}", hint="try again later: it goes on there")
 
 
 class _Download:

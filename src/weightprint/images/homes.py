@@ -119,9 +119,8 @@ def _members(path: Path, names: list[str]) -> dict[str, bytes]:
 
 def _idx_files(md5s: tuple[str, ...], *homes: str) -> tuple[RemoteFile, ...]:
     names = [f"{prefix}-{kind}-ubyte.gz" for prefix in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
-    return tuple(
-        RemoteFile(name, md5, tuple(home + name for home in homes)) for name, md5 in zip(names, md5s, strict=True)
-    )
+    named = zip(names, md5s, strict=True)
+    return tuple(RemoteFile(name, md5, tuple(home + name for home in homes)) for name, md5 in named)
 
 
 HOMES = {

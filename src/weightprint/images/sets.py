@@ -58,10 +58,8 @@ class ImageSet:
                     hint="ImageSet.from_arrays takes images of other sizes",
                 )
             if labels.dtype != np.int64 or labels.ndim != 1:
-                raise DataError(
-                    f"{self.name}: expected y_{part} as int64 [N], found {form_of(labels)}",
-                    hint="ImageSet.from_arrays takes other integers",
-                )
+                problem = f"{self.name}: expected y_{part} as int64 [N], found {form_of(labels)}"
+                raise DataError(problem, hint="ImageSet.from_arrays takes other integers")
             to_labels(labels, len(images), f"{self.name}: y_{part}")
 
     @classmethod
@@ -167,10 +165,8 @@ def prepare(images: ImageSet, *, train_size: int | None, test_size: int | None, 
     _check_size(train_size, images.name, "train", largest_train_size(images), smallest=2 * CLASSES)
     _check_size(test_size, images.name, "test", largest_test_size(images), smallest=CLASSES)
     if largest_train_size(images) < 2 * CLASSES:
-        raise DataError(
-            f"{images.name} has a class with a single training image, expected at least two in each",
-            hint="one is held out for validation; add images",
-        )
+        problem = f"{images.name} has a class with a single training image, expected at least two in each"
+        raise DataError(problem, hint="one is held out for validation; add images")
     chosen, ranks = _deal(y_train, train_size, "images", seed, images.name, "train")
     held_out = _validation_count(ranks + 1) > _validation_count(ranks)
     train, validation = chosen[~held_out], chosen[held_out]
@@ -220,10 +216,8 @@ def refuse_other_form(images: TrainingImages, form: str) -> None:
     """Raise DataError unless the images have the side and the channels of a form."""
     side, channels = IMAGE_FORMS[form]
     if images.x_train.shape[1:] != (side, side, channels):
-        raise DataError(
-            f"{images.name} has images of {list(images.x_train.shape[1:])}, expected {[side, side, channels]}",
-            hint=f"load them with form={form!r}",
-        )
+        problem = f"{images.name} has images of {list(images.x_train.shape[1:])}, expected {[side, side, channels]}"
+        raise DataError(problem, hint=f"load them with form={form!r}")
 
 
 def refuse_large_batch(images: TrainingImages, batch_size: int) -> None:
@@ -265,19 +259,15 @@ def _check_size(size: int | None, name: str, part: str, largest: int, *, smalles
     except TypeError:
         raise DataError(f"{part} size must be a whole number, not {size!r}") from None
     if size > largest:
-        raise DataError(
-            f"{name} has no {size} class-balanced {part} images",
-            hint=f"the largest {part} size that fits is {largest}",
-        )
+        hint = f"the largest {part} size that fits is {largest}"
+        raise DataError(f"{name} has no {size} class-balanced {part} images", hint=hint)
     if size < smallest:
         raise DataError(f"{part} size must be at least {smallest}, not {size}", hint=f"at most {largest} fit {name}")
     if size % CLASSES:
         below = size - size % CLASSES
         near = f"{below} or {below + CLASSES}" if below + CLASSES <= largest else f"{below}"
-        raise DataError(
-            f"{part} size must be a multiple of {CLASSES}, so that classes are equally large, not {size}",
-            hint=f"nearest: {near}",
-        )
+        problem = f"{part} size must be a multiple of {CLASSES}, so that classes are equally large, not {size}"
+        raise DataError(problem, hint=f"nearest: {near}")
 
 
 def _sizes(train: list[int], test: list[int]) -> dict[str, Any]:
@@ -431,10 +421,8 @@ def _read_npz(path: Path, *, pixels: bool) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise nearly anything
         reason = (str(error).splitlines() or [""])[0]
-        raise DataError(
-            f"{path} is damaged or does not hold plain arrays: {type(error).__name__}: {reason}",
-            hint="write it with numpy.savez and arrays of integers, or copy it again",
-        ) from error
+        problem = f"{path} is damaged or does not hold plain arrays: {type(error).__name__}: {reason}"
+        raise DataError(problem, hint="write it with numpy.savez and arrays of integers, or copy it again") from error
 
 
 def _listing(names: list[str]) -> str:

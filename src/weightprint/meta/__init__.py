@@ -27,13 +27,7 @@ _HOMES = {
     "split_validation": "comparison",
 }
 
-_MODELS = {
-    "DMC": "dmc",
-    "LayerTrees": "layer_trees",
-    "SVM": "svm",
-    "SliceTrees": "slice_trees",
-    "Trees": "trees",
-}
+_MODELS = {"DMC": "dmc", "LayerTrees": "layer_trees", "SVM": "svm", "SliceTrees": "slice_trees", "Trees": "trees"}
 """Public functions that build a model of this name: `SVM("optimizer", slice_length=200)`."""
 
 __all__ = ["fit", *_HOMES, *_MODELS]

@@ -133,12 +133,8 @@ def answers_of(meta: MetaClassifier, readings: Sequence[Reading], *, split: int 
     """The answers in readings at hand, which are of one target, as `MetaClassifier.read_unseen` gives them."""
     target = readings[0].target
     runs = [reading.run.identity for reading in readings]
-    known = {
-        "property": target.name,
-        "model": meta.model,
-        "view": view_text(meta.view),
-        "reads": SLICE if meta.local else SNAPSHOT,
-    }
+    reads = SLICE if meta.local else SNAPSHOT
+    known = {"property": target.name, "model": meta.model, "view": view_text(meta.view), "reads": reads}
     if target.kind != CLASSIFICATION:
         truth = [float(np.mean(reading.labels)) for reading in readings]
         return table(runs, truth, [reading.mean[0] for reading in readings], split=split, zoo=zoo, **known)

@@ -219,7 +219,7 @@ def pick(
     targets = {meta.target for meta in candidates.values()}
     if len(targets) != 1:
         raise MetaError(
-            f"candidates of one target are needed, not of {len(targets)}: {', '.join(sorted(targets)) or 'none given'}"
+            f"candidates must have one target, not {len(targets)}: {', '.join(sorted(targets)) or 'none given'}"
         )
     (target,) = targets
     runs = list(train)

@@ -113,17 +113,13 @@ class MetaClassifier(BaseEstimator):
         reads = features_named(self.features)
         self.learner.check()
         if self.local and not reads.slices:
-            raise MetaError(
-                f"{self.model} reads whole vectors, not slices of {self.view.slice_length} weights",
-                hint="--slice-length all",
-            )
+            problem = f"{self.model} reads whole vectors, not slices of {self.view.slice_length} weights"
+            raise MetaError(problem, hint="--slice-length all")
         if not self.local and not reads.whole:
             raise MetaError(f"{self.model} reads slices, not whole vectors", hint="--slice-length 5000")
         if self.view.length is not None and self.view.length < reads.shortest:
-            raise MetaError(
-                f"{self.model} reads slices of {reads.shortest} weights or more, not {self.view.slice_length}",
-                hint="--slice-length 5000",
-            )
+            problem = f"{self.model} reads slices of {reads.shortest} weights or more, not {self.view.slice_length}"
+            raise MetaError(problem, hint="--slice-length 5000")
         check_whole("seed", self.seed, 0)
         names = self.together
         if not isinstance(names, (tuple, list)) or not all(isinstance(name, str) for name in names):
@@ -165,12 +161,7 @@ class MetaClassifier(BaseEstimator):
         return self
 
     def _fit_head(
-        self,
-        name: str,
-        measured: bool,
-        members: Sequence[Member],
-        tables: Sequence[Table],
-        runs: Sequence[Readable],
+        self, name: str, measured: bool, members: Sequence[Member], tables: Sequence[Table], runs: Sequence[Readable]
     ) -> Head:
         labelled = [i for i, member in enumerate(members) if member.labels[name]]
         labelled_members = [members[i] for i in labelled]
@@ -290,10 +281,8 @@ class MetaClassifier(BaseEstimator):
         if not known:
             seen = set(self._trained().runs)
             trained = sum(run.identity in seen for run in runs)
-            raise MetaError(
-                f"no run is left to evaluate on: {trained} of {len(runs)} were trained on, {describe(excluded)}",
-                hint="evaluate on runs that were not trained on, such as the test part of a split",
-            )
+            problem = f"no run is left to evaluate on: {trained} of {len(runs)} were trained on, {describe(excluded)}"
+            raise MetaError(problem, hint="evaluate on runs that were not trained on, such as the test part of a split")
         return known, excluded
 
     def predict_proba(self, runs: Iterable[Readable], *, slices: int = 10) -> npt.NDArray[np.float64]:

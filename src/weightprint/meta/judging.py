@@ -90,10 +90,8 @@ def calibrate(
     test = list(test)
     apart = [run for run in test if run.kin not in kin]
     if test and not apart:
-        raise MetaError(
-            f"no test run is left: all {len(test)} are validation runs or share random streams with one",
-            hint="give other runs to test, such as the test part of a split",
-        )
+        problem = f"no test run is left: all {len(test)} are validation runs or share random streams with one"
+        raise MetaError(problem, hint="give other runs to test, such as the test part of a split")
 
     def read(runs: Iterable[Readable]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp], dict[str, int]]:
         readings, excluded = meta.read_unseen(runs, slices=slices)

@@ -108,9 +108,8 @@ def read_document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads((path / META_FILE).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise MetaError(
-            f"{path} is no meta-classifier: it has no {META_FILE}", hint="make one with `weightprint fit`"
-        ) from None
+        problem = f"{path} is no meta-classifier: it has no {META_FILE}"
+        raise MetaError(problem, hint="make one with `weightprint fit`") from None
     except OSError as error:
         raise MetaError(f"cannot read {path / META_FILE}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -120,10 +119,8 @@ def read_document(path: Path) -> dict[str, Any]:
     if document.get("version") != FORMAT_VERSION:
         found = document.get("version")
         older = isinstance(found, int) and found < FORMAT_VERSION
-        raise MetaError(
-            f"{path} has format {found}, this version reads {FORMAT_VERSION}",
-            hint="fit it again" if older else "load it with a newer weightprint",
-        )
+        hint = "fit it again" if older else "load it with a newer weightprint"
+        raise MetaError(f"{path} has format {found}, this version reads {FORMAT_VERSION}", hint=hint)
     if document.get("sha256") != own_sha256(document) or not isinstance(document.get("files"), dict):
         raise CorruptFile(f"{path / META_FILE} is not what was written: its checksum differs", hint="fit again")
     return document

@@ -67,10 +67,8 @@ class Target:
             raise MetaError(f"{name} has labels of mixed types: {kinds}", hint="give all runs labels of one type")
         if len(values) < 2:
             only = f", all {next(iter(values))!r}" if values else ""
-            raise MetaError(
-                f"{name} needs at least 2 classes among the training runs, found {len(values)}{only}",
-                hint="choose a property that varies in this zoo",
-            )
+            problem = f"{name} needs at least 2 classes among the training runs, found {len(values)}{only}"
+            raise MetaError(problem, hint="choose a property that varies in this zoo")
         return cls(name, CLASSIFICATION, tuple(sorted(values)))
 
     def encode(self, label: Any) -> float | int | None:

@@ -65,10 +65,8 @@ class View:
             if not is_whole(self.slice_length, 1):
                 raise MetaError(f"slice_length must be a whole number from 1 up or 'all', not {self.slice_length!r}")
         elif self.part != WHOLE:
-            raise MetaError(
-                f"slice length 'all' reads the whole vector, not its {self.part} part",
-                hint="--part all, or a --slice-length in weights",
-            )
+            problem = f"slice length 'all' reads the whole vector, not its {self.part} part"
+            raise MetaError(problem, hint="--part all, or a --slice-length in weights")
         if self.snapshots not in (LATER_HALF, LAST, WHOLE):
             pair = self.snapshots if isinstance(self.snapshots, (tuple, list)) else ()
             if len(pair) != 2 or not all(is_whole(s, 1) for s in pair) or pair[0] > pair[1]:
@@ -212,16 +210,12 @@ def _refuse_impossible(
 ) -> None:
     if most_snapshots and not isinstance(view.snapshots, str) and view.snapshots[1] > most_snapshots:
         first, last = view.snapshots
-        raise MetaError(
-            f"snapshots {first}-{last} were asked for, the runs have 1-{most_snapshots}",
-            hint=f"--snapshots 1-{most_snapshots}",
-        )
+        has = f"1-{most_snapshots}"
+        raise MetaError(f"snapshots {first}-{last} were asked for, the runs have {has}", hint=f"--snapshots {has}")
     if not members and excluded["too_short"]:
         where = "vector" if view.part == WHOLE else f"{view.part} part"
-        raise MetaError(
-            f"slices of {view.slice_length} weights fit in no run: the longest {where} has {longest}",
-            hint="choose a smaller --slice-length" if longest else "choose another --part",
-        )
+        problem = f"slices of {view.slice_length} weights fit in no run: the longest {where} has {longest}"
+        raise MetaError(problem, hint="choose a smaller --slice-length" if longest else "choose another --part")
 
 
 def _status_reason(run: Readable, view: View, filtered: bool) -> str:

@@ -101,9 +101,8 @@ class Workers:
         try:
             worker = _Worker(self._specification, self._file)
         except OSError as error:
-            raise ZooError(
-                f"worker processes do not start: {error.strerror}", hint="fewer --workers, or more memory"
-            ) from error
+            problem = f"worker processes do not start: {error.strerror}"
+            raise ZooError(problem, hint="fewer --workers, or more memory") from error
         self._workers.append(worker)
         self._selector.register(worker.answers, selectors.EVENT_READ, worker)
 

@@ -150,11 +150,8 @@ def plan(
     max_epochs, snapshots = asked.max_epochs, asked.snapshots
     names = space.choices("dataset") or ()
     sets.refuse_absent_sets(names, asked.data)
-    loaded = {
-        sets.part_name(name, form): sets.load(name, asked.data, form=form)
-        for name in names
-        for form in space.image_forms
-    }
+    forms = [(name, form) for name in names for form in space.image_forms]
+    loaded = {sets.part_name(name, form): sets.load(name, asked.data, form=form) for name, form in forms}
     if test_size is None:
         test_size = min(map(sets.largest_test_size, loaded.values()))
         if isinstance(space, EverydaySpace):
@@ -164,21 +161,17 @@ def plan(
         max_epochs = max_epochs if max_epochs is not None else MAX_EPOCHS
     if snapshots is None:
         snapshots = everyday.SNAPSHOTS if isinstance(space, EverydaySpace) else SNAPSHOTS
+    sizes: dict[str, Any] = {"train_size": train_size, "test_size": test_size, "seed": asked.seed}
     recipe = Recipe(
         space=space,
-        seed=asked.seed,
-        train_size=train_size,
-        test_size=test_size,
+        **sizes,
         max_epochs=max_epochs,
         snapshots=snapshots,
         datasets={name: images.sha256 for name, images in loaded.items()},
         cohort=asked.cohort,
         window=WINDOW * asked.cohort if asked.cohort > 1 else 1,
     )
-    images = {
-        name: sets.prepare(images, train_size=train_size, test_size=test_size, seed=asked.seed)
-        for name, images in loaded.items()
-    }
+    images = {name: sets.prepare(images, **sizes) for name, images in loaded.items()}
     largest = max(space.choices("batch_size") or ())
     for part in images.values():
         sets.refuse_large_batch(part, largest)
@@ -208,9 +201,8 @@ def run_sampling(sampling: Sampling, *, progress: Progress | None = None, **opti
                 trained = _train_missing(sampling, zoo.refresh(), pool, progress, retry_failed=how.retry_failed)
             zoo = zoo.refresh()
     asked = zoo.select(numbers=list(sampling.numbers)).index["status"].value_counts()
-    return SamplingResult(
-        zoo, dict(asked.iter_rows()), trained.runs, trained.samples, time.perf_counter() - started, trained.peak_mb
-    )
+    counts, seconds = dict(asked.iter_rows()), time.perf_counter() - started
+    return SamplingResult(zoo, counts, trained.runs, trained.samples, seconds, trained.peak_mb)
 
 
 def _engine(sampling: Sampling, how: EngineOptions) -> Engine:
@@ -406,13 +398,8 @@ def merge(path: str | os.PathLike[str], parts: Sequence[str | os.PathLike[str]])
             except CorruptFile as error:
                 damaged.append({"zoo": str(zoo.path), "run": run.number, "problem": error.message})
     target = target.refresh()
-    return {
-        "zoo": str(target.path),
-        "runs": len(target),
-        "copied": copied,
-        "different": sorted(set(different)),
-        "damaged": damaged,
-    }
+    counts = {"runs": len(target), "copied": copied, "different": sorted(set(different))}
+    return {"zoo": str(target.path), **counts, "damaged": damaged}
 
 
 def _checksums(zoo: Zoo) -> dict[int, str]:

@@ -19,16 +19,8 @@ noise, shear has two angles, the order of sums and of dropout's random numbers i
 EARLIEST_STOP = 20
 """Evaluations that must exist before a run may stop early (paper section 3.2: 20 snapshots are kept)."""
 
-SHAPE_FIELDS = (
-    "batch_size",
-    "filter_size",
-    "depth_conv",
-    "depth_fc",
-    "width_conv",
-    "width_fc",
-    "batch_norm",
-    "outputs",
-)
+_ARCHITECTURE = ("filter_size", "depth_conv", "depth_fc", "width_conv", "width_fc", "batch_norm", "outputs")
+SHAPE_FIELDS = ("batch_size", *_ARCHITECTURE)
 """What the members of a cohort have in common: these fix which tensor operations a training consists of."""
 
 WINDOW = 16
@@ -68,20 +60,16 @@ class Recipe:
         if isinstance(self.space, EverydaySpace):
             self._check_everyday(self.space)
         elif self.max_epochs is None or self.snapshots < 1 or self.max_epochs < 1:
-            raise SetupError(
-                f"snapshots and max-epochs must be at least 1, not {self.snapshots} and {self.max_epochs}",
-                hint="the defaults are 20 and 1000",
-            )
+            problem = f"snapshots and max-epochs must be at least 1, not {self.snapshots} and {self.max_epochs}"
+            raise SetupError(problem, hint="the defaults are 20 and 1000")
         elif self.snapshots > self.max_epochs + 1:
             raise SetupError(
                 f"{self.snapshots} snapshots need at least {self.snapshots - 1} epochs, not {self.max_epochs}",
                 hint=f"--max-epochs {self.snapshots - 1} or more, or --snapshots {self.max_epochs + 1} or fewer",
             )
         if not 1 <= self.cohort <= self.window:
-            raise SetupError(
-                f"a cohort must have from 1 run to as many as its window, {self.window}, not {self.cohort}",
-                hint="1 trains runs one by one",
-            )
+            problem = f"a cohort must have from 1 run to as many as its window, {self.window}, not {self.cohort}"
+            raise SetupError(problem, hint="1 trains runs one by one")
 
     def _check_everyday(self, space: EverydaySpace) -> None:
         if self.max_epochs is not None:
@@ -91,14 +79,11 @@ class Recipe:
                 hint="leave --max-epochs out",
             )
         if not 1 <= self.snapshots <= space.least_steps + 1:
-            raise SetupError(
-                f"snapshots must be from 1 to {space.least_steps + 1}, not {self.snapshots}", hint="the default is 8"
-            )
+            problem = f"snapshots must be from 1 to {space.least_steps + 1}, not {self.snapshots}"
+            raise SetupError(problem, hint="the default is 8")
         if self.cohort != 1:
-            raise SetupError(
-                f"runs of the space everyday are trained one by one, not in cohorts of {self.cohort}",
-                hint="leave --cohort out",
-            )
+            problem = f"runs of the space everyday are trained one by one, not in cohorts of {self.cohort}"
+            raise SetupError(problem, hint="leave --cohort out")
 
     def draw(self, run: int) -> Setup | EverydaySetup:
         """The set-up of a run."""

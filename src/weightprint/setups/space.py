@@ -129,9 +129,8 @@ def _distribution(field: str, value: Any) -> Choice | Range:
         raise SetupError(f"{field} has an empty list of choices", hint="give at least one value")
     checked = tuple(check_field(field, v) for v in values)
     if len(set(checked)) < len(checked):
-        raise SetupError(
-            f"{field} lists a choice twice: {values}", hint="every choice is drawn equally often; list each once"
-        )
+        hint = "every choice is drawn equally often; list each once"
+        raise SetupError(f"{field} lists a choice twice: {values}", hint=hint)
     return Choice(checked)
 
 

@@ -37,9 +37,8 @@ class Flatten:
         return {"order": self.order, "size": list(self.size)}
 
 
-IMAGE_SIZES = {784: (1, 28, 28), 1024: (1, 32, 32)} | {
-    3 * side * side: (3, side, side) for side in (24, 28, 32, 48, 64, 96, 224)
-}
+_SIDES = {1: (28, 32), 3: (24, 28, 32, 48, 64, 96, 224)}
+IMAGE_SIZES = {c * side * side: (c, side, side) for c, sides in _SIDES.items() for side in sides}
 """Number of inputs → channels, height and width of the image that a first fully connected layer reads."""
 
 

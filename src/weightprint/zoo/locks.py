@@ -37,10 +37,8 @@ def runs_locked(zoo: Path, numbers: range) -> Iterator[None]:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not _take(file, numbers):
             if time.monotonic() > deadline:
-                raise ZooError(
-                    f"runs {numbers[0]} to {numbers[-1]} of {zoo} are being sampled{_by_whom(file, numbers)}",
-                    hint="wait for it to end, or give each its own runs with --range",
-                )
+                problem = f"runs {numbers[0]} to {numbers[-1]} of {zoo} are being sampled{_by_whom(file, numbers)}"
+                raise ZooError(problem, hint="wait for it to end, or give each its own runs with --range")
             time.sleep(0.05)
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "first": numbers[0], "last": numbers[-1]}
         file.write(json.dumps(holder).encode() + b"\n")

@@ -70,10 +70,8 @@ def encode(record: RunRecord) -> bytes:
     from safetensors.numpy import save
 
     _check(record)
-    arrays = {
-        "weights": np.ascontiguousarray(record.weights, dtype="<f4"),
-        "curve": np.ascontiguousarray(record.curve, dtype="<f8"),
-    }
+    weights = np.ascontiguousarray(record.weights, dtype="<f4")
+    arrays = {"weights": weights, "curve": np.ascontiguousarray(record.curve, dtype="<f8")}
     metadata = {
         "format": RUN_FORMAT,
         **{name: getattr(record, name) for name in _AS_THEY_ARE},
@@ -226,29 +224,23 @@ def _parse_header(
         if {name: entry["dtype"] for name, entry in header.items()} != {"weights": "F32", "curve": "F64"}:
             raise ValueError("other tensors than weights in F32 and curve in F64")
         for entry in header.values():
-            begin, stop = entry["data_offsets"]
-            if not (_are_counts(entry["shape"]) and len(entry["shape"]) == 2):
-                raise ValueError(f"a tensor of shape {entry['shape']}")
-            if (
-                not _are_counts([begin, stop])
-                or stop - begin != math.prod(entry["shape"]) * int(entry["dtype"][1:]) // 8
-            ):
+            (begin, stop), shape, bits = entry["data_offsets"], entry["shape"], int(entry["dtype"][1:])
+            if not (_are_counts(shape) and len(shape) == 2):
+                raise ValueError(f"a tensor of shape {shape}")
+            if not _are_counts([begin, stop]) or stop - begin != math.prod(shape) * bits // 8:
                 raise ValueError("a tensor's bytes do not fit its shape")
         if metadata["format"] != RUN_FORMAT:
-            raise ZooError(
-                f"{path} has format {metadata['format']}, this version reads {RUN_FORMAT}",
-                hint="read it with a newer weightprint",
-            )
+            problem = f"{path} has format {metadata['format']}, this version reads {RUN_FORMAT}"
+            raise ZooError(problem, hint="read it with a newer weightprint")
         if shapes != metadata["tensors"]:
             raise ValueError(f"tensors {shapes} where {metadata['tensors']} were written")
         wrong = [name for name in _FORMS if name in metadata and not _FORMS[name](metadata[name])]
         wrong += sorted(_FORMS.keys() - metadata.keys() - {"test_classes"})
         if wrong:
             raise ValueError(f"no {', '.join(wrong)} of the right form")
-        if len(metadata["measurements"]) != shapes["weights"][0]:
-            raise ValueError(
-                f"{len(metadata['measurements'])} rows of measurements for {shapes['weights'][0]} snapshots"
-            )
+        rows, snapshots = len(metadata["measurements"]), shapes["weights"][0]
+        if rows != snapshots:
+            raise ValueError(f"{rows} rows of measurements for {snapshots} snapshots")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _corrupt(path, f"its header cannot be read: {error}") from error
     if size != 8 + length + end:
@@ -261,6 +253,5 @@ def _refuse_constant(name: str) -> None:
 
 
 def _corrupt(path: Path, what: str) -> CorruptFile:
-    return CorruptFile(
-        f"{path.name} is damaged: {what}", hint=f"delete {path} and repeat the same sample command to make it again"
-    )
+    hint = f"delete {path} and repeat the same sample command to make it again"
+    return CorruptFile(f"{path.name} is damaged: {what}", hint=hint)

@@ -375,9 +375,8 @@ def run_range(text: str, *, runs: int | None = None) -> range:
     if first.isdecimal() and last.isdecimal() and int(first) <= int(last) < (MOST_RUNS if runs is None else runs):
         return range(int(first), int(last) + 1)
     limit = "" if runs is None else f" < {runs}"
-    raise SetupError(
-        f"range must be two run numbers A-B with A ≤ B{limit}, not {text!r}", hint="for example --range 0-99"
-    )
+    problem = f"range must be two run numbers A-B with A ≤ B{limit}, not {text!r}"
+    raise SetupError(problem, hint="for example --range 0-99")
 
 
 def _read_zoo_file(path: Path) -> dict[str, Any]:
@@ -385,24 +384,19 @@ def _read_zoo_file(path: Path) -> dict[str, Any]:
         header = json.loads((path / ZOO_FILE).read_text(encoding="utf-8"))
         canonical_json(header).encode()  # refuses what JSON and text do not have: NaN, half a surrogate pair
     except (FileNotFoundError, NotADirectoryError):
-        raise ZooError(
-            f"{path} is not a zoo: it has no {ZOO_FILE}", hint="make one with `weightprint sample`"
-        ) from None
+        problem = f"{path} is not a zoo: it has no {ZOO_FILE}"
+        raise ZooError(problem, hint="make one with `weightprint sample`") from None
     except OSError as error:
         raise ZooError(f"cannot read {path / ZOO_FILE}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise CorruptFile(
-            f"{path / ZOO_FILE} is not valid JSON: {error}", hint="restore it; runs are untouched"
-        ) from error
+        problem = f"{path / ZOO_FILE} is not valid JSON: {error}"
+        raise CorruptFile(problem, hint="restore it; runs are untouched") from error
     if not isinstance(header, dict) or header.get("format") != "weightprint-zoo":
         raise ZooError(f"{path / ZOO_FILE} does not describe a weightprint zoo")
     if header.get("version") != ZOO_FORMAT:
-        raise ZooError(
-            f"{path} has zoo format {header.get('version')}, this version reads {ZOO_FORMAT}",
-            hint="read it with a newer weightprint",
-        )
+        problem = f"{path} has zoo format {header.get('version')}, this version reads {ZOO_FORMAT}"
+        raise ZooError(problem, hint="read it with a newer weightprint")
     if not isinstance(header.get("recipe"), dict) or recipe_sha256(header["recipe"]) != header.get("recipe_sha256"):
-        raise CorruptFile(
-            f"{path / ZOO_FILE}: the recipe does not match its checksum", hint="restore the file; runs are untouched"
-        )
+        problem = f"{path / ZOO_FILE}: the recipe does not match its checksum"
+        raise CorruptFile(problem, hint="restore it; runs are untouched")
     return header

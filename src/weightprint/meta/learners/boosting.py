@@ -122,11 +122,7 @@ class FittedTrees:
     """
 
     def __init__(
-        self,
-        booster: Any,
-        names: tuple[str, ...],
-        constant: npt.NDArray[np.float64] | None,
-        facts: Mapping[str, Any],
+        self, booster: Any, names: tuple[str, ...], constant: npt.NDArray | None, facts: Mapping[str, Any]
     ) -> None:
         self.booster, self.names, self._constant = booster, names, constant
         self._facts = dict(facts)

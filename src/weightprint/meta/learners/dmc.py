@@ -216,13 +216,9 @@ class FittedDMC:
 
 
 def settle(
-    network: nn.Module,
-    slices: npt.NDArray[np.float32],
-    batch_size: int,
-    *,
-    time_is_up: Callable[[], bool] = lambda: False,
+    network: nn.Module, slices: npt.NDArray, batch_size: int, *, time_is_up: Callable[[], bool] = lambda: False
 ) -> bool:
-    """Measure batch norm's moving statistics for the final weights: plain means over batches of `slices` [n, L].
+    """Measure batch norm's moving statistics for the final weights: plain means over batches of slices, float32 [n, L].
 
     time_is_up: asked before each batch once FEWEST_SETTLING_SLICES are seen
 

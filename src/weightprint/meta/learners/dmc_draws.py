@@ -121,10 +121,8 @@ def check_whole_vectors(lengths: Iterable[int]) -> None:
     first, *others = dict.fromkeys(lengths)
     if others or first < SHORTEST:
         found = f"{first} and {others[0]}" if others else f"{first}"
-        raise MetaError(
-            f"dmc reads whole vectors of one length, at least {SHORTEST} weights; these have {found}",
-            hint="read slices of them: --slice-length 5000",
-        )
+        problem = f"dmc reads whole vectors of one length, at least {SHORTEST} weights; these have {found}"
+        raise MetaError(problem, hint="read slices of them: --slice-length 5000")
 
 
 def _turns(groups: list[npt.NDArray], total: int, generator: np.random.Generator) -> Iterator[npt.NDArray]:

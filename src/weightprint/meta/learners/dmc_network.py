@@ -38,21 +38,15 @@ class DeepMetaClassifier(nn.Module):
             self.features, self.head = nn.Sequential(), nn.Sequential()
             inputs = 1
             for channels, pooled in layers(length):
-                self.features.extend(
-                    [
-                        nn.Conv2d(inputs, channels, (1, KERNEL), padding=(0, KERNEL // 2)),
-                        nn.ReLU(inplace=True),
-                        nn.BatchNorm2d(channels),
-                    ]
-                )
+                convolution = nn.Conv2d(inputs, channels, (1, KERNEL), padding=(0, KERNEL // 2))
+                self.features.extend([convolution, nn.ReLU(inplace=True), nn.BatchNorm2d(channels)])
                 self.features.extend(nn.MaxPool2d((1, 2)) for _ in range(pooled))
                 inputs = channels
                 length >>= pooled
             inputs *= length
             for units in UNITS:
-                self.head.extend(
-                    [nn.Linear(inputs, units), nn.ReLU(), nn.BatchNorm1d(units), Dropout(dropout, generator)]
-                )
+                dropped = Dropout(dropout, generator)
+                self.head.extend([nn.Linear(inputs, units), nn.ReLU(), nn.BatchNorm1d(units), dropped])
                 inputs = units
             self.head.append(nn.Linear(inputs, outputs))
         self.to_empty(device=generator.device)

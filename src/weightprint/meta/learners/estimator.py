@@ -34,10 +34,8 @@ class Estimator:
     def check(self) -> None:
         methods = (getattr(self.estimator, name, None) for name in ("fit", "predict"))
         if isinstance(self.estimator, type) or not all(map(callable, methods)):
-            raise MetaError(
-                f"an estimator is an object with fit(X, y) and predict(X), not {self.estimator!r}",
-                hint="such as LogisticRegression()",
-            )
+            problem = f"an estimator is an object with fit(X, y) and predict(X), not {self.estimator!r}"
+            raise MetaError(problem, hint="such as LogisticRegression()")
 
     def fit(self, examples: Examples, *, seed: int) -> FittedEstimator:
         from sklearn.base import clone

@@ -190,10 +190,8 @@ def fit_sigmoid(
         return float(weights @ (np.logaddexp(0, z) - goal * z)), x.T @ (weights * (expit(z) - goal))
 
     without_margin = np.array([0.0, logit(weights @ goal)])
-    tolerances = {"ftol": 0.0, "gtol": 1e-9, "maxiter": 1000}
-    a, b = minimize(
-        loss, without_margin, jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)], options=tolerances
-    ).x
+    how = {"method": "L-BFGS-B", "jac": True, "options": {"ftol": 0.0, "gtol": 1e-9, "maxiter": 1000}}
+    a, b = minimize(loss, without_margin, bounds=[(0, None), (None, None)], **how).x
     return float(a / size), float(b)
 
 

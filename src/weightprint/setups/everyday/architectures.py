@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 from weightprint.errors import SetupError
@@ -105,13 +104,7 @@ def _residual(draws: Draws) -> dict[str, Any]:
     return {"stages": tuple((base << i,) * blocks for i in range(depth))}
 
 
-_FAMILIES: dict[str, Callable[[Draws], dict[str, Any]]] = {
-    "lenet": _lenet,
-    "plain_cnn": _plain_cnn,
-    "mlp": _mlp,
-    "vgg": _vgg,
-    "residual": _residual,
-}
+_FAMILIES = {"lenet": _lenet, "plain_cnn": _plain_cnn, "mlp": _mlp, "vgg": _vgg, "residual": _residual}
 
 
 def _falling(draws: Draws, widths: tuple[int, ...], depth: int) -> tuple[int, ...]:

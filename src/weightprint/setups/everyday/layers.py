@@ -139,9 +139,8 @@ def is_pooled(side: int) -> bool:
 def weight_count(setup: EverydaySetup) -> int:
     """P: trainable weights and, of batch normalisation, moving statistics."""
     per_channel = {"none": 0, "batch": 4, "layer": 2}[setup.norm]
-    return sum(
-        math.prod(layer.shape) + layer.shape[0] * (layer.bias + per_channel * layer.normed) for layer in layers(setup)
-    )
+    kernels = sum(math.prod(layer.shape) for layer in layers(setup))
+    return kernels + sum(layer.shape[0] * (layer.bias + per_channel * layer.normed) for layer in layers(setup))
 
 
 def multiply_adds(setup: EverydaySetup) -> int:

@@ -171,10 +171,8 @@ class EverydaySpace:
         space = cls(tuple(value["datasets"]), (value["steps"][0], value["steps"][1]), value["work"])
         mine = space.to_json()
         if other := sorted(name for name in {*mine, *value} if mine.get(name) != value.get(name)):
-            raise SetupError(
-                f"the space everyday was another one: {', '.join(other)}",
-                hint="use the weightprint version named in zoo.json",
-            )
+            hint = "use the weightprint version named in zoo.json"
+            raise SetupError(f"the space everyday was another one: {', '.join(other)}", hint=hint)
         return space
 
 
@@ -187,9 +185,8 @@ def _momentum(draws: Draws, optimizer: str) -> float:
 
 
 def _weight_decay(draws: Draws, optimizer: str) -> float:
-    kind = draws.weighted(
-        "decays", {"usual": 40, "drawn": 30, "none": 30} if optimizer == "adamw" else {"drawn": 24, "none": 76}
-    )
+    percents = {"usual": 40, "drawn": 30, "none": 30} if optimizer == "adamw" else {"drawn": 24, "none": 76}
+    kind = draws.weighted("decays", percents)
     if kind == "usual":
         return 0.01
     return draws.log_uniform("weight_decay", 1e-5, 1e-2) if kind == "drawn" else 0.0
