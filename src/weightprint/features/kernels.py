@@ -76,8 +76,8 @@ def _shares(ordered: npt.NDArray[np.float32], kernel: Kernel) -> Features:
     bounds = [np.full(steps, bound) for bound in NEAR]
     bounds += [1.0005 * widths[name] for name in BOUNDED]
     above = np.stack([*bounds, np.full(steps, np.finfo(np.float32).smallest_subnormal)], axis=1)
-    found = share_below(ordered, np.concatenate([above, -above[:, :-1], np.zeros((steps, 1))], axis=1))
-    inside = found[:, : above.shape[1]] - found[:, above.shape[1] :]
+    shares = share_below(ordered, np.concatenate([above, -above[:, :-1], np.zeros((steps, 1))], axis=1))
+    inside = shares[:, : above.shape[1]] - shares[:, above.shape[1] :]
     features: Features = {}
     for i, near in enumerate(NEAR):  # 0 where the density there is that of a normal distribution
         features[f"near.{near:g}"] = np.log10(inside[:, i] / (np.sqrt(2 / np.pi) * near) + 1e-3)
@@ -113,8 +113,8 @@ def _distances(ordered: npt.NDArray[np.float32], kernel: Kernel) -> Features:
     uniform = (levels / np.stack(list(widths.values()))[..., None] + 1) / 2  # [k, T, levels]
     normal = ndtr(levels / np.stack(list(deviations.values()))[..., None])
     distance = np.abs(np.concatenate([uniform.clip(0, 1), normal]) - _GRID).max(axis=2)
-    found = np.log10(distance + 1e-3)
-    return {f"from.{name}": found[i] for i, name in enumerate((*widths, *deviations))}
+    distances = np.log10(distance + 1e-3)
+    return {f"from.{name}": distances[i] for i, name in enumerate((*widths, *deviations))}
 
 
 def units(kernel: Kernel) -> Features:

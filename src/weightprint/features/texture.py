@@ -48,13 +48,13 @@ def texture(x: npt.NDArray) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
     All rows of one length have the same features; shorter ones lack distances and chunks beyond a half of them.
     """
     rows = max(1, _WEIGHTS_AT_ONCE // x.shape[1])
-    found: list[npt.NDArray] = []
+    parts: list[npt.NDArray] = []
     names: tuple[str, ...] = ()
     for first in range(0, len(x), rows):
         blocks = _blocks(x[first : first + rows])
         names = tuple(blocks)
-        found.append(np.column_stack(list(blocks.values())))
-    return np.concatenate(found), names
+        parts.append(np.column_stack(list(blocks.values())))
+    return np.concatenate(parts), names
 
 
 def _blocks(x: npt.NDArray) -> dict[str, npt.NDArray]:

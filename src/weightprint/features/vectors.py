@@ -20,10 +20,10 @@ def vectors(others: dict[str, npt.NDArray[np.float64]], fan_in: int | None) -> F
     features: Features = {}
     for length in dict.fromkeys(values.shape[1] for values in others.values()):
         kinds = [kind for kind, values in others.items() if values.shape[1] == length]
-        found = _statistics(np.concatenate([others[kind] for kind in kinds]))
+        columns = _statistics(np.concatenate([others[kind] for kind in kinds]))
         for i, kind in enumerate(kinds):
             rows = slice(i * len(others[kind]), (i + 1) * len(others[kind]))
-            features |= {f"{kind}.{name}": value[rows] for name, value in found.items()}
+            features |= {f"{kind}.{name}": value[rows] for name, value in columns.items()}
     if "bias" in others and fan_in is not None:
         features |= {f"bias.{name}": value for name, value in _against_default(others["bias"], fan_in).items()}
     return features
@@ -138,8 +138,8 @@ def _input_moments(
     left = design.transpose(0, 2, 1) @ design
     right = design.transpose(0, 2, 1) @ (variance * weight)[..., None]
     left = left + 1e-6 * (np.trace(left, axis1=1, axis2=2) + TINY)[:, None, None] * np.eye(2)
-    found = np.linalg.solve(left, right)[..., 0]
-    return {"variance.common": signed_log(found[:, 0]), "variance.own": signed_log(found[:, 1])}
+    solution = np.linalg.solve(left, right)[..., 0]
+    return {"variance.common": signed_log(solution[:, 0]), "variance.own": signed_log(solution[:, 1])}
 
 
 def _channel_means(mean: npt.NDArray[np.float64], sums: npt.NDArray[np.float64]) -> Features:
@@ -147,8 +147,8 @@ def _channel_means(mean: npt.NDArray[np.float64], sums: npt.NDArray[np.float64])
     left = sums.transpose(0, 2, 1) @ sums
     scale = np.trace(left, axis1=1, axis2=2)[:, None, None] / left.shape[1]
     left = left + (1e-3 * scale + TINY) * np.eye(left.shape[1])
-    found = np.linalg.solve(left, sums.transpose(0, 2, 1) @ mean[..., None])[..., 0]  # [T, i]
-    return {"channels.mean": found.mean(axis=1), "channels.deviation": found.std(axis=1)}
+    means = np.linalg.solve(left, sums.transpose(0, 2, 1) @ mean[..., None])[..., 0]  # [T, i]
+    return {"channels.mean": means.mean(axis=1), "channels.deviation": means.std(axis=1)}
 
 
 def outgoing(
@@ -168,15 +168,15 @@ def outgoing(
     logs = log10(reading / size)
     ordered = np.sort(logs, axis=1)
     at_levels = quantiles(ordered, UNIT_LEVELS)
-    own = log10(norms)
+    log_norms = log10(norms)
     features: Features = {f"outgoing.q{level}": at_levels[:, i] for i, level in enumerate(UNIT_LEVELS)}
     features |= {
         "outgoing.deviation": ordered.std(axis=1),
         "outgoing.dead": ((ordered < -1).mean(axis=1)),
         "outgoing~norms": correlation(reading, norms),
-        "outgoing.log~norms": correlation(logs, own),
+        "outgoing.log~norms": correlation(logs, log_norms),
         # Of layers that a gradient flow trained from little, both sides of a unit weigh the same.
-        "outgoing.by_norms.deviation": (logs - own).std(axis=1),
+        "outgoing.by_norms.deviation": (logs - log_norms).std(axis=1),
         "outgoing.sums~norms": correlation(summed, norms),
     }
     if "gamma" in others:

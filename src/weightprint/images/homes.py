@@ -104,17 +104,17 @@ def read_stl10(folder: Path) -> Four:
 
 def _members(path: Path, names: list[str]) -> dict[str, bytes]:
     """Bytes of an archive's files by their last names; nothing is written anywhere."""
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     with tarfile.open(path, "r|gz") as archive:
         for member in archive:
             name = member.name.rpartition("/")[2]
             file = archive.extractfile(member) if name in names else None
             if file is not None:
-                found[name] = file.read()
-    missing = [name for name in names if name not in found]
+                contents[name] = file.read()
+    missing = [name for name in names if name not in contents]
     if missing:
         raise DataError(f"{path.name} lacks {', '.join(missing)}", hint="fetch it again")
-    return found
+    return contents
 
 
 def _idx_files(md5s: tuple[str, ...], *homes: str) -> tuple[RemoteFile, ...]:

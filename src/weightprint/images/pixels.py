@@ -25,16 +25,16 @@ def check_images(images: np.ndarray, where: str) -> None:
 
 def check_form(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
     """Raise DataError unless the shape is [N, H, W] or [N, H, W, C] without zeros and the type a whole number."""
-    found = f"{where} is {dtype} {list(shape)}"
+    form = f"{where} is {dtype} {list(shape)}"
     if dtype.kind not in "iu":
-        problem = f"{found}, expected whole numbers from 0 to 255"
+        problem = f"{form}, expected whole numbers from 0 to 255"
         raise DataError(problem, hint="images with values in [0, 1] become such by (255 * x).round().astype('uint8')")
     if len(shape) not in (3, 4):
-        raise DataError(f"{found}, expected [N, H, W] or [N, H, W, C]", hint="reshape the images")
+        raise DataError(f"{form}, expected [N, H, W] or [N, H, W, C]", hint="reshape the images")
     if 0 in shape:
-        raise DataError(f"{found}, expected at least one image", hint="the file holds no pixels; write it again")
+        raise DataError(f"{form}, expected at least one image", hint="the file holds no pixels; write it again")
     if len(shape) == 4 and _channels_first(*shape[1:]):
-        problem = f"{found}, which looks like channels first; expected [N, H, W, C]"
+        problem = f"{form}, which looks like channels first; expected [N, H, W, C]"
         raise DataError(problem, hint="transpose by (0, 2, 3, 1)")
 
 

@@ -366,11 +366,11 @@ def _npz_files(data_dir: str | os.PathLike[str] | None) -> dict[str, Path]:
 def _summary(name: str, path: Path) -> dict[str, Any]:
     entry = {"name": name, "source": str(path)}
     try:
-        found = _read_npz(path, pixels=False)
+        arrays = _read_npz(path, pixels=False)
         counts = []
         for part in ("train", "test"):
-            count, *shape = found[f"x_{part}"].tolist()
-            labels = to_labels(found[f"y_{part}"], count, f"{path}: y_{part}")
+            count, *shape = arrays[f"x_{part}"].tolist()
+            labels = to_labels(arrays[f"y_{part}"], count, f"{path}: y_{part}")
             counts.append(np.bincount(labels).tolist())
     except DataError as error:
         return {**entry, "description": "cannot be used", "problem": str(error)}

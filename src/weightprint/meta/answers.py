@@ -46,10 +46,10 @@ class Head:
 
     def outputs(self, table: Table) -> npt.NDArray[np.float64]:
         """Class probabilities [n, C], or values [n, 1]."""
-        found = self.fitted.outputs(table.rows, table.names)
+        predicted = self.fitted.outputs(table.rows, table.names)
         if self.target.kind == CLASSIFICATION:
-            return found
-        return self.target.decode(found * self.scale[1] + self.scale[0])
+            return predicted
+        return self.target.decode(predicted * self.scale[1] + self.scale[0])
 
 
 @dataclass(frozen=True)

@@ -215,8 +215,8 @@ class MetaClassifier(BaseEstimator):
             table = store.read(member.run, reads, member.snapshots, without=without, starts=starts, length=length)
             return table, starts
 
-        found = list(_readable(members, excluded, read))
-        return [m for m, _ in found], [table for _, (table, _) in found], [starts for _, (_, starts) in found]
+        readable = list(_readable(members, excluded, read))
+        return [m for m, _ in readable], [table for _, (table, _) in readable], [starts for _, (_, starts) in readable]
 
     def read(
         self,

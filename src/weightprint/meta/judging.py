@@ -255,15 +255,15 @@ class _SnapshotReader(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: npt.NDArray) -> npt.NDArray[np.float64]:
-        found = []
+        probabilities = []
         for i in X[:, 0]:
             member = self.members[i]
             number = draw_snapshot(member.run.identity, member.snapshots, self.seed)
             readings, excluded = self.meta_.read([member.run], slices=self.slices, snapshots=(number, number))
             if not readings:
                 raise MetaError(f"{member.run.name} cannot be read: {describe(excluded)}")
-            found.append(readings[0].mean)
-        return np.array(found)
+            probabilities.append(readings[0].mean)
+        return np.array(probabilities)
 
     def predict(self, X: npt.NDArray) -> npt.NDArray[np.intp]:
         return self.classes_[self.predict_proba(X).argmax(axis=1)]

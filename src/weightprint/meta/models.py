@@ -142,8 +142,8 @@ def _refuse_unknown_settings(model: str, settings: Iterable[str], known: Sequenc
 def _composed(model: str, features: str, learner: Learner, settings: Mapping[str, Any]) -> MetaClassifier:
     """The meta-classifier with these settings, which are those of a view and its own."""
     view = View(**{name: value for name, value in settings.items() if name in _VIEW_FIELDS})
-    own = {name: value for name, value in settings.items() if name not in _VIEW_FIELDS}
-    meta = MetaClassifier(view=view, features=features, learner=learner, model=model, **own)
+    further = {name: value for name, value in settings.items() if name not in _VIEW_FIELDS}
+    meta = MetaClassifier(view=view, features=features, learner=learner, model=model, **further)
     meta.check()
     return meta
 

@@ -117,10 +117,10 @@ def read_document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise MetaError(f"{path / META_FILE} does not describe a meta-classifier")
     if document.get("version") != FORMAT_VERSION:
-        found = document.get("version")
-        older = isinstance(found, int) and found < FORMAT_VERSION
+        stored = document.get("version")
+        older = isinstance(stored, int) and stored < FORMAT_VERSION
         hint = "fit it again" if older else "load it with a newer weightprint"
-        raise MetaError(f"{path} has format {found}, this version reads {FORMAT_VERSION}", hint=hint)
+        raise MetaError(f"{path} has format {stored}, this version reads {FORMAT_VERSION}", hint=hint)
     if document.get("sha256") != own_sha256(document) or not isinstance(document.get("files"), dict):
         raise CorruptFile(f"{path / META_FILE} is not what was written: its checksum differs", hint="fit again")
     return document
@@ -140,11 +140,11 @@ def _refuse_other_content(path: Path) -> None:
         return
     try:
         document = json.loads((path / META_FILE).read_text(encoding="utf-8"))
-        own = {META_FILE, "arrays.safetensors", *document.get("files", ())}
-        theirs = document.get("format") != FORMAT or any(entry.name not in own for entry in path.iterdir())
+        written = {META_FILE, "arrays.safetensors", *document.get("files", ())}
+        is_other = document.get("format") != FORMAT or any(entry.name not in written for entry in path.iterdir())
     except (OSError, ValueError, AttributeError, TypeError):
-        theirs = True
-    if theirs:
+        is_other = True
+    if is_other:
         raise MetaError(f"{path} exists and is not a meta-classifier", hint="choose another path")
 
 

@@ -116,9 +116,9 @@ class Attempts:
             final += answer.get("answers", [answer])
         else:
             if answer.get("died"):
-                final += [found for run in _runs(job) if (found := self._recover(run))]
+                final += [recovered for run in _runs(job) if (recovered := self._recover(run))]
                 answer = self._blamed(answer)
-            there = {found["run"] for found in final}
+            there = {recovered["run"] for recovered in final}
             if left := [run for run in _runs(job) if run not in there]:
                 self._failed({**job, "runs": left} if there else job, answer)
         self._done += len(final)
@@ -154,12 +154,12 @@ def _runs(job: Job) -> list[int]:
 
 def oom_kills() -> int:
     """How many processes the system has killed for memory, as far as it says."""
-    found = 0
+    kills = 0
     for path in _OOM_COUNTERS:
         with contextlib.suppress(OSError):
             text = Path(path).read_text(encoding="ascii", errors="replace")
-            found += sum(int(count) for count in re.findall(r"^oom_kill (\d+)$", text, re.MULTILINE))
-    return found
+            kills += sum(int(count) for count in re.findall(r"^oom_kill (\d+)$", text, re.MULTILINE))
+    return kills
 
 
 def cannot_write(folder: Path, error: OSError, *, what: str = "") -> ZooError:

@@ -138,20 +138,20 @@ def plan(
 
     Raises SetupError, DataError, or RecipeMismatch when the folder holds a zoo of another recipe.
     """
-    asked = PlanOptions(**options)
+    chosen = PlanOptions(**options)
     space = Space.named(space)
     if datasets is not None:
         given = datasets.split(",") if isinstance(datasets, str) else datasets
         space = space.replace(dataset=[name.strip() for name in given])
     if runs < 1:
         raise SetupError(f"runs must be at least 1, not {runs}")
-    numbers = range(runs) if asked.range is None else run_range(asked.range, runs=runs)
-    train_size, test_size = asked.train_size, asked.test_size
-    max_epochs, snapshots = asked.max_epochs, asked.snapshots
+    numbers = range(runs) if chosen.range is None else run_range(chosen.range, runs=runs)
+    train_size, test_size = chosen.train_size, chosen.test_size
+    max_epochs, snapshots = chosen.max_epochs, chosen.snapshots
     names = space.choices("dataset") or ()
-    sets.refuse_absent_sets(names, asked.data)
+    sets.refuse_absent_sets(names, chosen.data)
     forms = [(name, form) for name in names for form in space.image_forms]
-    loaded = {sets.part_name(name, form): sets.load(name, asked.data, form=form) for name, form in forms}
+    loaded = {sets.part_name(name, form): sets.load(name, chosen.data, form=form) for name, form in forms}
     if test_size is None:
         test_size = min(map(sets.largest_test_size, loaded.values()))
         if isinstance(space, EverydaySpace):
@@ -161,15 +161,15 @@ def plan(
         max_epochs = max_epochs if max_epochs is not None else MAX_EPOCHS
     if snapshots is None:
         snapshots = everyday.SNAPSHOTS if isinstance(space, EverydaySpace) else SNAPSHOTS
-    sizes: dict[str, Any] = {"train_size": train_size, "test_size": test_size, "seed": asked.seed}
+    sizes: dict[str, Any] = {"train_size": train_size, "test_size": test_size, "seed": chosen.seed}
     recipe = Recipe(
         space=space,
         **sizes,
         max_epochs=max_epochs,
         snapshots=snapshots,
         datasets={name: images.sha256 for name, images in loaded.items()},
-        cohort=asked.cohort,
-        window=WINDOW * asked.cohort if asked.cohort > 1 else 1,
+        cohort=chosen.cohort,
+        window=WINDOW * chosen.cohort if chosen.cohort > 1 else 1,
     )
     images = {name: sets.prepare(images, **sizes) for name, images in loaded.items()}
     largest = max(space.choices("batch_size") or ())
@@ -200,8 +200,8 @@ def run_sampling(sampling: Sampling, *, progress: Progress | None = None, **opti
             with runs_locked(zoo.path, sampling.numbers):
                 trained = _train_missing(sampling, zoo.refresh(), pool, progress, retry_failed=how.retry_failed)
             zoo = zoo.refresh()
-    asked = zoo.select(numbers=list(sampling.numbers)).index["status"].value_counts()
-    counts, seconds = dict(asked.iter_rows()), time.perf_counter() - started
+    statuses = zoo.select(numbers=list(sampling.numbers)).index["status"].value_counts()
+    counts, seconds = dict(statuses.iter_rows()), time.perf_counter() - started
     return SamplingResult(zoo, counts, trained.runs, trained.samples, seconds, trained.peak_mb)
 
 

@@ -135,12 +135,12 @@ def cohorts_of(recipe: Recipe, runs: Iterable[int]) -> list[tuple[int, ...]]:
     In every window of consecutive run numbers, runs whose set-ups agree in SHAPE_FIELDS form cohorts in their order.
     What a run's cohort is depends on the recipe and the run's number alone.
     """
-    asked = set(runs)
+    wanted = set(runs)
     if recipe.cohort == 1:
-        return [(run,) for run in sorted(asked)]
-    windows = {run // recipe.window for run in asked}
+        return [(run,) for run in sorted(wanted)]
+    windows = {run // recipe.window for run in wanted}
     cohorts = [cohort for window in windows for cohort in _cohorts_in(recipe, window)]
-    return sorted(cohort for cohort in cohorts if not asked.isdisjoint(cohort))
+    return sorted(cohort for cohort in cohorts if not wanted.isdisjoint(cohort))
 
 
 def _cohorts_in(recipe: Recipe, window: int) -> Iterator[tuple[int, ...]]:
@@ -158,16 +158,16 @@ def recipe_sha256(recipe: Mapping[str, Any]) -> str:
     return sha256_hex(canonical_json(recipe).encode())
 
 
-def refuse_other_recipe(found: Mapping[str, Any], asked: Mapping[str, Any], *, where: str) -> None:
+def refuse_other_recipe(there: Mapping[str, Any], here: Mapping[str, Any], *, where: str) -> None:
     """Raise RecipeMismatch that names every difference; do nothing when there is none."""
-    procedures = found.get("procedure"), asked.get("procedure")
+    procedures = there.get("procedure"), here.get("procedure")
     if procedures[0] != procedures[1]:
         raise RecipeMismatch(
             f"{where} was made by training procedure {procedures[0]}, not {procedures[1]}",
             hint="it can be read like any other, but only the weightprint that its zoo.json names under made_with can "
             "extend it; sample into a new folder",
         )
-    differences = list(_differences(found, asked, ""))
+    differences = list(_differences(there, here, ""))
     if differences:
         raise RecipeMismatch(
             f"{where} was made by another recipe: {'; '.join(differences)}",
@@ -175,9 +175,9 @@ def refuse_other_recipe(found: Mapping[str, Any], asked: Mapping[str, Any], *, w
         )
 
 
-def _differences(found: Any, asked: Any, path: str):
-    if isinstance(found, Mapping) and isinstance(asked, Mapping):
-        for key in sorted({*found, *asked}):
-            yield from _differences(found.get(key), asked.get(key), f"{path}.{key}" if path else str(key))
-    elif canonical_json(found) != canonical_json(asked):
-        yield f"{path} is {canonical_json(found)} there and {canonical_json(asked)} here"
+def _differences(there: Any, here: Any, path: str):
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for key in sorted({*there, *here}):
+            yield from _differences(there.get(key), here.get(key), f"{path}.{key}" if path else str(key))
+    elif canonical_json(there) != canonical_json(here):
+        yield f"{path} is {canonical_json(there)} there and {canonical_json(here)} here"

@@ -86,10 +86,10 @@ def _folders(zoo: Path) -> list[tuple[int, os.DirEntry[str]]]:
     """(folder number, directory entry), in order."""
     try:
         with os.scandir(zoo / RUNS_FOLDER) as entries:
-            found = [(int(e.name), e) for e in entries if e.name.isdecimal() and len(e.name) < 16 and e.is_dir()]
+            folders = [(int(e.name), e) for e in entries if e.name.isdecimal() and len(e.name) < 16 and e.is_dir()]
     except FileNotFoundError:
         return []
-    return sorted((pair for pair in found if pair[1].name == f"{pair[0]:04d}"), key=lambda pair: pair[0])
+    return sorted((pair for pair in folders if pair[1].name == f"{pair[0]:04d}"), key=lambda pair: pair[0])
 
 
 def _run_number(name: str, block: int) -> int | None:
@@ -174,18 +174,18 @@ def _look(zoo: Path, stored: pl.DataFrame, *, thorough: bool) -> _Look:
         if not thorough and stamp and last > first and stamps[first] == stamp:
             look.kept[rows] = True
             continue
-        found, before = _list_folder(entry.path, block), len(look.to_read)
-        if len(found):
-            at = np.minimum(np.searchsorted(found[:, 0], numbers[rows]), len(found) - 1)
-            look.kept[rows] = holds[rows] & (found[at] == files[rows]).all(axis=1)
-            new = found[~np.isin(found[:, 0], numbers[rows][look.kept[rows]])]
+        on_disk, before = _list_folder(entry.path, block), len(look.to_read)
+        if len(on_disk):
+            at = np.minimum(np.searchsorted(on_disk[:, 0], numbers[rows]), len(on_disk) - 1)
+            look.kept[rows] = holds[rows] & (on_disk[at] == files[rows]).all(axis=1)
+            new = on_disk[~np.isin(on_disk[:, 0], numbers[rows][look.kept[rows]])]
             if len(new):
                 look.to_read.append(np.column_stack([new, np.full(len(new), stamp)]))
         if stamp and (stamps[rows] == stamp).any():
             look.hidden |= not look.kept[rows].all() or len(look.to_read) > before
         if (stamps[rows] != stamp).any():
             look.stamps[rows] = stamp
-            look.listed += len(found)
+            look.listed += len(on_disk)
     return look
 
 
@@ -201,15 +201,15 @@ def _stamp(entry: os.DirEntry[str]) -> int:
 
 def _list_folder(path: str, block: int) -> np.ndarray:
     """[F, 3] int64: number, size and time of change of each run file, in order."""
-    found = []
+    files = []
     with os.scandir(path) as entries:
         for entry in entries:
             number = _run_number(entry.name, block)
             if number is not None:
                 with contextlib.suppress(FileNotFoundError):  # removed since it was listed
                     status = entry.stat()
-                    found.append((number, status.st_size, status.st_mtime_ns))
-    return np.array(sorted(found), dtype=np.int64).reshape(-1, 3)
+                    files.append((number, status.st_size, status.st_mtime_ns))
+    return np.array(sorted(files), dtype=np.int64).reshape(-1, 3)
 
 
 def _read_runs(zoo: Path, files: np.ndarray) -> pl.DataFrame:
@@ -309,10 +309,7 @@ def index_row(path: Path, number: int) -> dict[str, Any]:
     return {
         **{name: _cell(value) for name, value in metadata["properties"].items()},
         **row,
-        "number": number,
-        "identity": metadata["identity"],
-        "status": metadata["status"],
-        "reason": metadata["reason"],
+        **{name: metadata[name] for name in ("number", "identity", "status", "reason", "sha256")},
         "snapshots": metadata["tensors"]["weights"][0],
         "weights": weights,
         "weights_conv": weights_conv,
@@ -321,7 +318,6 @@ def index_row(path: Path, number: int) -> dict[str, Any]:
         "final_train_accuracy": train,
         "final_validation_accuracy": validation,
         "final_test_accuracy": test,
-        "sha256": metadata["sha256"],
         "split_value": split_value(metadata["identity"]),
     }
 

@@ -192,15 +192,15 @@ class Layout:
             raise ZooError(f"unknown part {part!r}", hint=did_you_mean(part, ("all", *PARTS)))
         if part == "all":
             return ((0, self.size),) if self.size else ()
-        found: list[tuple[int, int]] = []
+        stretches: list[tuple[int, int]] = []
         for tensor in self.tensors:
             if tensor.part != part or not tensor.size:
                 continue
-            if found and found[-1][1] == tensor.offset:
-                found[-1] = (found[-1][0], tensor.stop)
+            if stretches and stretches[-1][1] == tensor.offset:
+                stretches[-1] = (stretches[-1][0], tensor.stop)
             else:
-                found.append((tensor.offset, tensor.stop))
-        return tuple(found)
+                stretches.append((tensor.offset, tensor.stop))
+        return tuple(stretches)
 
     def length(self, part: str = "all") -> int:
         """Number of weights in a part; `weightn_conv` and `weightn_fc` of the paper's release."""

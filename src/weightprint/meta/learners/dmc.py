@@ -121,9 +121,9 @@ class DMCLearner:
                 for group in training.optimizer.param_groups:
                     group["lr"] = self.learning_rate * DECAY ** math.floor(DECAYS * progress.share)
                 with rounded:
-                    found = network(torch.from_numpy(slices).to(device)).float()  # [B, C]
-                wanted = torch.from_numpy(goals[batch]).to(device)
-                loss = F.cross_entropy(found, wanted) if examples.classes else F.l1_loss(found[:, 0], wanted)
+                    predicted = network(torch.from_numpy(slices).to(device)).float()  # [B, C]
+                truth = torch.from_numpy(goals[batch]).to(device)
+                loss = F.cross_entropy(predicted, truth) if examples.classes else F.l1_loss(predicted[:, 0], truth)
                 training.optimizer.zero_grad()
                 loss.backward()
                 training.optimizer.step()
@@ -204,10 +204,10 @@ class FittedDMC:
         slices = torch.from_numpy(np.ascontiguousarray(rows, np.float32))
         with torch.inference_mode():
             at_once = max(1, SCORED_WEIGHTS // length)
-            found = torch.cat([self.network(batch.to(device)).double() for batch in slices.split(at_once)])
+            scores = torch.cat([self.network(batch.to(device)).double() for batch in slices.split(at_once)])
             if self.facts["classes"]:
-                found = found.softmax(dim=1)
-        return found.cpu().numpy()
+                scores = scores.softmax(dim=1)
+        return scores.cpu().numpy()
 
     def files(self) -> dict[str, bytes]:
         from safetensors.torch import save

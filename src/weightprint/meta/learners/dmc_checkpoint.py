@@ -136,14 +136,14 @@ class Checkpoint:
             with safe_open(self.path, "pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            found = digest(metadata.get(FORMAT, ""), tensors)
+            checksum = digest(metadata.get(FORMAT, ""), tensors)
         except OSError as error:
             raise MetaError(f"cannot read the unfinished fit {self.path}: {error.strerror or error}") from error
         except (SafetensorError, TypeError, ValueError, RuntimeError) as error:
             raise CorruptFile(f"{self.path} is no whole unfinished fit: {error}", hint=anew) from error
         if FORMAT not in metadata:
             raise MetaError(f"{self.path} exists and is no unfinished fit of the dmc", hint="choose another path")
-        if metadata.get("sha256") != found:
+        if metadata.get("sha256") != checksum:
             raise CorruptFile(f"{self.path} is not what was written: its checksum differs", hint=anew)
         document = json.loads(metadata[FORMAT])
         self._refuse_another_fit(document["settings"], document["examples"], anew)

@@ -120,8 +120,8 @@ def check_whole_vectors(lengths: Iterable[int]) -> None:
     """Raise MetaError for whole vectors that no one network can read."""
     first, *others = dict.fromkeys(lengths)
     if others or first < SHORTEST:
-        found = f"{first} and {others[0]}" if others else f"{first}"
-        problem = f"dmc reads whole vectors of one length, at least {SHORTEST} weights; these have {found}"
+        listed = f"{first} and {others[0]}" if others else f"{first}"
+        problem = f"dmc reads whole vectors of one length, at least {SHORTEST} weights; these have {listed}"
         raise MetaError(problem, hint="read slices of them: --slice-length 5000")
 
 

@@ -70,16 +70,16 @@ class DeepMetaClassifier(nn.Module):
 def layers(length: int) -> list[tuple[int, int]]:
     """The convolutions for slices of `length` weights: of each its channels and the max pools that follow it."""
     blocks = BLOCKS if length <= LONGEST else LARGE_BLOCKS
-    found = [(channels, int(i == len(block) - 1)) for block in blocks for i, channels in enumerate(block)]
+    convolutions = [(channels, int(i == len(block) - 1)) for block in blocks for i, channels in enumerate(block)]
     if length > LONGEST:
-        return found
+        return convolutions
     length >>= len(BLOCKS) - 1
     pools = []  # before each deep convolution
     for _ in range(DEEP_LAYERS):
         pools.append(int(length > LONGEST_DEEP))
         length >>= pools[-1]
-    found[-1] = BLOCKS[-1][-1], pools[0]
-    return [*found, *((DEEP_CHANNELS, pooled) for pooled in (*pools[1:], 1))]
+    convolutions[-1] = BLOCKS[-1][-1], pools[0]
+    return [*convolutions, *((DEEP_CHANNELS, pooled) for pooled in (*pools[1:], 1))]
 
 
 class Dropout(nn.Module):

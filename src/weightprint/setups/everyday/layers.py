@@ -65,53 +65,53 @@ def layers(setup: EverydaySetup) -> tuple[Layer, ...]:
     Raises SetupError where a window does not fit on its map.
     """
     if setup.architecture == "residual":
-        found, channels, reads = _residual(setup)
+        result, channels, reads = _residual(setup)
         inputs, flattened = channels, None
     else:
-        found, channels, side = _plain(setup)
-        reads = (found[-1].name,) if found else ()
+        result, channels, side = _plain(setup)
+        reads = (result[-1].name,) if result else ()
         inputs, flattened = channels * side**2, (channels, side, side)
     for i, units in enumerate(setup.units):
-        found.append(_hidden(setup, f"fc{i + 1}", (units, inputs), reads, flattened=flattened))
+        result.append(_hidden(setup, f"fc{i + 1}", (units, inputs), reads, flattened=flattened))
         inputs, reads, flattened = units, (f"fc{i + 1}",), None
     shape = setup.outputs, inputs
-    found.append(Layer("output", shape, reads, False, setup.biases != "none", flattened=flattened))
-    return tuple(found)
+    result.append(Layer("output", shape, reads, False, setup.biases != "none", flattened=flattened))
+    return tuple(result)
 
 
 def _plain(setup: EverydaySetup) -> tuple[list[Layer], int, int]:
     """Stages of convolutions that end in a pool: layers, channels and side of the last map."""
-    found: list[Layer] = []
+    result: list[Layer] = []
     side, channels = IMAGE_FORMS[setup.image_form]
     reads: tuple[str, ...] = ()
     for stage in setup.stages:
         for width in stage:
-            name = f"conv{len(found) + 1}"
-            padded = setup.padding == "same" or (setup.padding == "first" and not found)
+            name = f"conv{len(result) + 1}"
+            padded = setup.padding == "same" or (setup.padding == "first" and not result)
             padding = setup.filter_size // 2 if padded else 0
             side += 2 * padding - setup.filter_size + 1
             if side < 1:
                 problem = f"{name} has a window that does not fit on its map"
                 raise SetupError(problem, hint="padding same, or fewer layers")
             shape = width, channels, setup.filter_size, setup.filter_size
-            found.append(_hidden(setup, name, shape, reads, side=side, padding=padding))
+            result.append(_hidden(setup, name, shape, reads, side=side, padding=padding))
             channels, reads = width, (name,)
         if is_pooled(side):
             side //= 2
-    return found, channels, side
+    return result, channels, side
 
 
 def _residual(setup: EverydaySetup) -> tuple[list[Layer], int, tuple[str, ...]]:
     """A convolution and stages of residual blocks, each but the first halving the map: layers, channels of the last
     map, and the layers whose results it is the sum of."""
-    found: list[Layer] = []
+    result: list[Layer] = []
     side, channels = IMAGE_FORMS[setup.image_form]
     window = setup.filter_size
 
     def add(width: int, inputs: int, size: int, stride: int, reads: tuple[str, ...]) -> tuple[str, ...]:
-        name = f"conv{len(found) + 1}"
+        name = f"conv{len(result) + 1}"
         shape = width, inputs, size, size
-        found.append(_hidden(setup, name, shape, reads, side=side, stride=stride, padding=size // 2))
+        result.append(_hidden(setup, name, shape, reads, side=side, stride=stride, padding=size // 2))
         return (name,)
 
     reads = add(setup.stages[0][0], channels, window, 1, ())
@@ -123,7 +123,7 @@ def _residual(setup: EverydaySetup) -> tuple[list[Layer], int, tuple[str, ...]]:
             second = add(width, width, window, 1, add(width, channels, window, stride, reads))
             reads = second + (add(width, channels, 1, stride, reads) if (width, stride) != (channels, 1) else reads)
             channels = width
-    return found, channels, reads
+    return result, channels, reads
 
 
 def _hidden(setup: EverydaySetup, name: str, shape: tuple[int, ...], reads: tuple[str, ...], **geometry: Any) -> Layer:
