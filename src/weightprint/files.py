@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import secrets
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 TEMPORARY_PREFIX = ".tmp-"
 
 
-def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+def write_atomic(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     """Write `data` to `path` so that a reader sees the old content or the new, never a part.
 
     The bytes go to a temporary file in the same folder, are flushed to the disk and renamed.
@@ -42,6 +43,16 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_atomic(path, (text + "\n").encode())
+
+
+def versions(*libraries: str) -> dict[str, str]:
+    """The versions of weightprint, of Python and of these libraries, by name."""
+    from importlib.metadata import version
+
+    from weightprint import __version__
+
+    found = {name: version(name) for name in libraries}
+    return {"weightprint": __version__, "python": platform.python_version(), **found}
 
 
 def sha256_hex(*chunks: bytes | bytearray | memoryview) -> str:

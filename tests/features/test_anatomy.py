@@ -3,11 +3,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.features.permutation import permute_units
 from tests.formats.architectures import LeNet
 from weightprint.errors import MetaError
 from weightprint.features.anatomy import anatomy, layer_anatomy
 from weightprint.features.layers import layers_of
-from weightprint.features.permutation import permute_units
 from weightprint.setups import Setup
 from weightprint.training.networks import from_vector
 from weightprint.zoo.layout import KERNEL_AXES, Flatten, Layout, Tensor
@@ -25,6 +25,11 @@ def draw(setup, snapshots=2, seed=0):
         if tensor.kind in ("gamma", "moving_variance"):
             weights[:, tensor.offset : tensor.stop] = 1 + np.abs(weights[:, tensor.offset : tensor.stop])
     return weights, layout
+
+
+def reader(weights):
+    """Gives the values of one tensor of a layout."""
+    return lambda t: weights[:, t.offset : t.stop].reshape(len(weights), *t.shape)
 
 
 @pytest.mark.parametrize("setup", SETUPS)
@@ -140,7 +145,7 @@ def test_tensors_of_other_networks_are_read_as_far_as_they_can_be():
         ("none/kernel", "kernel", "other", (0, 4), {}),
     )
     weights = np.random.default_rng(0).normal(size=(2, layout.size)).astype(np.float32)
-    found = layer_anatomy(weights, layout)
+    found = layer_anatomy(reader(weights), layout)
     assert [layer.name for layer, _ in found] == ["stem", "norm", "mix", "mix/again"]
     assert all(np.isfinite(value).all() for _, features in found for value in features.values())
     assert any(name.startswith("norm: gamma.") for name in anatomy(weights, layout)[1])
@@ -265,7 +270,8 @@ FREE_OF_SIZE = (
 
 def test_of_thousands_of_tiny_layers_some_are_read():
     layout = stack(*((f"{i}/kernel", "kernel", "fc", (2, 2), {}) for i in range(3000)))
-    found = layer_anatomy(np.random.default_rng(0).normal(size=(1, layout.size)).astype(np.float32), layout)
+    weights = np.random.default_rng(0).normal(size=(1, layout.size)).astype(np.float32)
+    found = layer_anatomy(reader(weights), layout)
     names = [layer.name for layer, _ in found]
     assert len(names) <= 262
     assert (names[0], names[-1]) == ("0", "2999")

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from weightprint.features.statistics import FEATURES, QUANTILES, align, statistics, tensor_statistics, union_names
+from weightprint.features.statistics import FEATURES, QUANTILES, statistics, tensor_statistics
+from weightprint.features.table import Table
 from weightprint.setups import Setup
 from weightprint.zoo.layout import Layout
 
@@ -81,13 +82,12 @@ def test_tensor_statistics_are_those_of_each_tensor():
 
 def test_features_of_different_architectures_share_columns():
     shallow, deep = Layout.of(Setup(depth_fc=1)), Layout.of(Setup(depth_fc=2))
-    of_shallow, shallow_names = tensor_statistics(np.ones((2, shallow.size), np.float32), shallow)
-    of_deep, deep_names = tensor_statistics(np.ones((2, deep.size), np.float32), deep)
-    columns = union_names([shallow_names, deep_names])
-    assert set(columns) == set(deep_names)
-    aligned = align(of_shallow, shallow_names, columns)
+    of_shallow = Table(*tensor_statistics(np.ones((2, shallow.size), np.float32), shallow))
+    of_deep = Table(*tensor_statistics(np.ones((2, deep.size), np.float32), deep))
+    assert set(of_shallow.names) < set(of_deep.names)
+    aligned = of_shallow.aligned(of_deep.names)
     missing = np.isnan(aligned[0])
-    assert {columns[i].split("/")[0] for i in np.flatnonzero(missing)} == {"fc2"}
-    assert aligned[0, columns.index("output/bias.mean")] == 1
-    assert align(of_deep, deep_names, shallow_names).shape == (2, len(shallow_names))  # unknown tensors are dropped
-    assert np.isnan(align(of_deep, deep_names, ["nowhere.mean"])).all()
+    assert {of_deep.names[i].split("/")[0] for i in np.flatnonzero(missing)} == {"fc2"}
+    assert aligned[0, of_deep.names.index("output/bias.mean")] == 1
+    assert of_deep.aligned(of_shallow.names).shape == (2, len(of_shallow.names))  # unknown tensors are dropped
+    assert np.isnan(of_deep.aligned(("nowhere.mean",))).all()

@@ -116,6 +116,15 @@ def test_metrics_get_their_standard_names_and_what_is_no_number_is_refused(tmp_p
     ]
 
 
+def test_learning_is_judged_against_guessing_among_the_classes_that_were_told(tmp_path):
+    for classes in (None, 100):  # a network of one output tells two classes apart
+        with wp.Recorder(tmp_path / "zoo", test_images=1000, classes=classes) as recorder:
+            recorder.record(filled(0), test_accuracy=0.2)
+    assert [run.converged for run in wp.Zoo(tmp_path / "zoo")] == [False, True]
+    with pytest.raises(ZooError, match="classes must be at least 2, not 1"):
+        wp.Recorder(tmp_path / "zoo", classes=1)
+
+
 def test_a_diverged_training_keeps_what_was_finite(tmp_path):
     with wp.Recorder(tmp_path / "zoo") as recorder:
         for value in (0.0, 1.0, float("nan"), 2.0):

@@ -471,7 +471,7 @@ def test_an_epoch_of_no_images_is_empty():
 
 @pytest.fixture(scope="module")
 def bundled():
-    return {name: wi.load(name) for name in wi.BUNDLED}
+    return {name: wi.load(name) for name in SETS}
 
 
 def test_the_listing_tells_the_sizes_of_bundled_sets(bundled):
@@ -481,7 +481,7 @@ def test_the_listing_tells_the_sizes_of_bundled_sets(bundled):
         facts = images.describe()
         assert {**listed[name], **facts} == {**facts, **listed[name]}
         assert listed[name]["source"] == "bundled"
-        assert "\n" not in wi.BUNDLED[name]
+        assert "\n" not in SETS[name].description
 
 
 def test_bundled_sets_are_large_enough_to_be_used_together(bundled):
@@ -556,11 +556,11 @@ def test_the_listing_reads_no_pixels(tmp_path):
 def test_an_unknown_name_is_refused_with_the_nearest_and_the_way_to_add_it(tmp_path):
     with pytest.raises(
         DataError,
-        match=r"no data set 'digit' fetched, added or bundled .*did you mean 'digits'.*--data DIR with digit.npz",
+        match=r"no data set digit fetched, added or bundled .*did you mean 'digits'.*--data DIR with digit.npz",
     ):
         wi.load("digit")
     write_npz(tmp_path / "mine.npz")
-    with pytest.raises(DataError, match=r"no data set 'mnist' in .*allowed: digits, mine, photo_patches, shapes"):
+    with pytest.raises(DataError, match=r"no data set mnist in .*allowed: digits, mine, photo_patches, shapes"):
         wi.load("mnist", tmp_path)
     with pytest.raises(DataError, match="no data set"):
         wi.load("../mine", tmp_path / "..")

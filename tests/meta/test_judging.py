@@ -5,8 +5,8 @@ import pytest
 
 from weightprint.errors import MetaError
 from weightprint.meta import build, by_slices, calibrate, conformal_sets, split_validation
+from weightprint.meta.comparison import folds
 from weightprint.meta.judging import draw_snapshot
-from weightprint.meta.selection import folds
 
 OPTIMIZERS = ["adam", "momentum", "rmsprop"]
 

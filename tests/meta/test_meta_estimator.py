@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from weightprint.errors import MetaError
 from weightprint.meta import MODELS, build, fit
-from weightprint.meta.learners.base import balanced_weights, deal_folds
+from weightprint.meta.learners.base import Examples, deal_folds
 from weightprint.meta.targets import Target
 
 QUICK = {
@@ -323,8 +323,8 @@ def test_folds_are_stratified_by_run():
 
 
 def test_balanced_weights_make_classes_weigh_the_same():
-    classes = np.array([0, 0, 0, 1])
-    weights = balanced_weights(classes)
+    goals = np.array([0, 0, 0, 1])
+    weights = Examples(np.zeros((4, 1), np.float32), ("x",), goals, np.arange(4), 2).balanced
     assert weights[:3].sum() == pytest.approx(weights[3])
     assert weights.mean() == pytest.approx(1)
 

@@ -5,7 +5,7 @@ import pytest
 
 from weightprint.errors import MetaError
 from weightprint.meta import build, compare_splits, pick, split_validation
-from weightprint.meta.selection import folds
+from weightprint.meta.comparison import folds
 
 
 def svm(**params):

@@ -9,9 +9,8 @@ from scipy.stats import chi2_contingency
 from weightprint import EverydaySetup, EverydaySpace, Space
 from weightprint.errors import SetupError, ZooError
 from weightprint.setups import Recipe
-from weightprint.setups.everyday.layers import layers, multiply_adds, weight_count
+from weightprint.setups.everyday.layers import layers, multiply_adds, step_work, weight_count
 from weightprint.setups.everyday.space import LEAST_STEPS, MOST_IMAGES, WORK
-from weightprint.setups.everyday.work import step_work
 
 TOLD = ("optimizer_family", "activation", "initialization", "image_kind")
 OTHERS = ("architecture", "flatten", "norm", "biases", "pooling", "filter_size", "batch_size", "schedule")

@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from tests.conftest import sample_tiny
 from weightprint.errors import CorruptFile, RecipeMismatch, ZooError
 from weightprint.images import load, prepare
+from weightprint.setups import Setup
 from weightprint.setups.recipe import Recipe
 from weightprint.training.vectors import to_vector
-from weightprint.zoo import Zoo, in_test_part
+from weightprint.zoo import Zoo, in_test_part, write_run
 from weightprint.zoo.index import converged
+from weightprint.zoo.layout import Layout, Tensor
+from weightprint.zoo.runfile import RunRecord
 
 
 def run_file(zoo, number):
@@ -105,13 +108,28 @@ def test_a_run_of_which_it_is_not_known_has_neither_learned_nor_failed_to(sample
     assert zoo.select(converged=True).numbers == [0, 2, 4, 5]
 
 
-@pytest.mark.parametrize("images", [100, 500, 2000])
-def test_a_run_has_converged_when_a_binomial_test_says_so(images):
-    for correct in range(images // 20, images // 4):
-        p = scipy.stats.binomtest(correct, images, 0.1, alternative="greater").pvalue
-        assert converged("complete", correct / images, images) == (p < 0.001)
-    assert converged("complete", None, images) is None
-    assert converged("diverged", 1.0, images) is False
+@pytest.mark.parametrize(("images", "classes"), [(100, 10), (500, 10), (2000, 2), (5000, 100)])
+def test_a_run_has_converged_when_a_binomial_test_says_so(images, classes):
+    for correct in range(images // classes // 2, images // classes * 3 // 2):
+        p = scipy.stats.binomtest(correct, images, 1 / classes, alternative="greater").pvalue
+        assert converged("complete", correct / images, images, classes) == (p < 0.001)
+    assert converged("complete", None, images, classes) is None
+    assert converged("complete", 1.0, images, None) is None
+    assert converged("diverged", 1.0, images, classes) is False
+
+
+def test_chance_is_that_of_each_runs_own_classes(tmp_path):
+    tensors = [Tensor("output/kernel", "kernel", "fc", (3, 4), 0, "w", "oi")]
+    run = {"status": "complete", "reason": "", "layout": Layout(tensors), "weights": np.ones((1, 12), np.float32)}
+    zoo = Zoo.create(tmp_path / "zoo", {"imported": "somewhere"})
+    for number, known in enumerate(({}, {"test_classes": 2}, {"test_classes": 100}, {"properties": Setup().to_dict()})):
+        # 16 of 100 right are far above guessing among 100, near guessing among ten, below it among three
+        kept = {"properties": {}, "test_images": 100, "measurements": [{"snapshot": 1, "test_accuracy": 0.16}], **known}
+        write_run(zoo.path, RunRecord(number=number, identity=str(number), **run, **kept))
+    zoo = zoo.refresh()
+    assert zoo.index["converged"].to_list() == [False, False, True, False]
+    assert zoo[2].load().test_classes == 100
+    assert zoo[0].load().test_classes is None
 
 
 def test_an_untouched_zoo_verifies(sampled_zoo):

@@ -46,14 +46,14 @@ LARGEST = 1e9
 def anatomy(weights: npt.NDArray, layout: Layout) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
     """The columns that this network has: weights [T, P] finite → (float64 [T, F] finite, F names).
 
-    Networks of other architectures have other ones among the same names (`statistics.align`).
+    Networks of other architectures have other ones among the same names (`Table.aligned`).
     """
-    return anatomy_of(_vector_reader(weights, layout), len(weights), layout)
+    return anatomy_of(lambda t: weights[:, t.offset : t.stop].reshape(len(weights), *t.shape), len(weights), layout)
 
 
 def anatomy_of(read: Read, steps: int, layout: Layout) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
     """The same for weights that are read tensor by tensor: `read` gives values [T, *shape] of one of the layout's."""
-    return table(layer_anatomy_of(read, layout), layout, steps)
+    return table(layer_anatomy(read, layout), layout, steps)
 
 
 def table(
@@ -61,34 +61,29 @@ def table(
 ) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
     """What `anatomy` returns, of layers whose features are known already: their values [T = steps]."""
     columns = by_role(layers) | {f"shape/{name}": np.full(steps, value) for name, value in shapes(layout).items()}
-    found = np.empty((len(columns), steps))
-    for row, value in zip(found, columns.values(), strict=True):
+    values = np.empty((len(columns), steps))
+    for row, value in zip(values, columns.values(), strict=True):
         row[:] = value
-    return found.T.clip(-LARGEST, LARGEST), tuple(columns)
+    return values.T.clip(-LARGEST, LARGEST), tuple(columns)
 
 
-def layer_anatomy(weights: npt.NDArray, layout: Layout) -> list[tuple[Layer, Features]]:
-    """The layers in forward order, each with its features by name: weights [T, P] finite → features [T].
+def layer_anatomy(read: Read, layout: Layout) -> list[tuple[Layer, Features]]:
+    """The layers in forward order, each with its features by name: float64 [T].
 
     A layer lacks features of what it does not have: a bias, windows, a layer that reads it. A layer's features depend
     on its own tensors and on the kernel of the first layer that reads it.
     """
-    return layer_anatomy_of(_vector_reader(weights, layout), layout)
-
-
-def layer_anatomy_of(read: Read, layout: Layout) -> list[tuple[Layer, Features]]:
-    """The same for weights that are read tensor by tensor."""
     layers = layers_of(layout)
     if len(layers) > MOST_LAYERS:
         kept = {*chosen(len(layers), MOST_LAYERS).tolist(), *roles(layers).values()}
         layers = tuple(layers[i] for i in sorted(kept))
-    found: list[tuple[Layer, Features]] = []
+    anatomies: list[tuple[Layer, Features]] = []
     waiting: dict[str, _Units] = {}
     for layer in layers:
         others = {kind: read(t).reshape(-1, t.size).astype(np.float64) for kind, t in layer.others.items()}
         kernel = None if layer.kernel is None else kernel_of(layer, read)
         features = vectors.vectors(others, None if kernel is None else kernel.fan_in)
-        found.append((layer, features))
+        anatomies.append((layer, features))
         if kernel is None:
             continue
         features |= _kernel(kernel, "window" if layer.is_conv else "places")
@@ -98,7 +93,7 @@ def layer_anatomy_of(read: Read, layout: Layout) -> list[tuple[Layer, Features]]
             if name in waiting:
                 _read_by(waiting.pop(name), kernel)
         waiting[layer.name] = _Units(kernel, same_units, features)
-    return found
+    return anatomies
 
 
 class _Units:
@@ -157,33 +152,33 @@ def _summed_up(layers: Sequence[Features]) -> Features:
     has = ~np.isnan(table[..., 0])
     means = np.where(has[..., None], table, 0).sum(axis=0) / has.sum(axis=0)[:, None]
     least, largest = np.fmin.reduce(table, axis=0), np.fmax.reduce(table, axis=0)
-    found = {f"mean: {name}": means[i] for i, name in enumerate(names)}
+    summary = {f"mean: {name}": means[i] for i, name in enumerate(names)}
     for i, name in enumerate(names):
         if ".q" not in name and "absolute" not in name:
-            found |= {f"least: {name}": least[i], f"largest: {name}": largest[i]}
-    return found
+            summary |= {f"least: {name}": least[i], f"largest: {name}": largest[i]}
+    return summary
 
 
 def roles(layers: Sequence[Layer]) -> dict[str, int]:
     """Role → number of the layer that has it. One layer may have several; a role that no layer has is left out."""
     convs = [i for i, layer in enumerate(layers) if layer.is_conv]
     others = [i for i, layer in enumerate(layers) if layer.kernel is not None and not layer.is_conv]
-    found: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     if convs:
-        found |= {"conv first": convs[0], "conv last": convs[-1]}
+        numbers |= {"conv first": convs[0], "conv last": convs[-1]}
     if len(convs) > 2:
-        found["conv second"] = convs[1]
+        numbers["conv second"] = convs[1]
     output = others.pop() if others and not any(i > others[-1] for i in convs) else None
     if others:
-        found |= {"hidden first": others[0], "hidden last": others[-1]}
-    return found | ({} if output is None else {"output": output})
+        numbers |= {"hidden first": others[0], "hidden last": others[-1]}
+    return numbers | ({} if output is None else {"output": output})
 
 
 def shapes(layout: Layout) -> dict[str, float]:
     """What shapes alone tell: the columns `shape/…`, by the rest of their names."""
     layers = layers_of(layout)
     with_kernel = [layer for layer in layers if layer.kernel is not None]
-    found: dict[str, float] = {
+    facts: dict[str, float] = {
         "tensors": len(layout),
         "layers": len(with_kernel),
         "convolutions": sum(layer.is_conv for layer in layers),
@@ -198,7 +193,7 @@ def shapes(layout: Layout) -> dict[str, float]:
         units, channels = layer.kernel.shape[:2]
         area = layer.kernel.size // (units * channels)
         mapped = layer.flatten.size if layer.flatten else (channels, 1, 1)
-        found |= {
+        facts |= {
             f"{role}.units": units,
             f"{role}.channels": mapped[0],
             f"{role}.places": mapped[1] * mapped[2],
@@ -206,8 +201,4 @@ def shapes(layout: Layout) -> dict[str, float]:
             f"{role}.groups": layer.kernel.groups,
             f"{role}.fan_in": channels * area,
         }
-    return found
-
-
-def _vector_reader(weights: npt.NDArray, layout: Layout) -> Read:
-    return lambda t: weights[:, t.offset : t.stop].reshape(len(weights), *t.shape)
+    return facts

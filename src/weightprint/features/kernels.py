@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.special import ndtr
 
 from weightprint.features.layers import MOST_UNITS, Kernel, chosen
-from weightprint.features.numbers import TINY, Features, dots, log10, places, rms, share_below
+from weightprint.features.numbers import TINY, Features, dots, log10, quantiles, rms, share_below
 
 UNIT_LEVELS = (0, 0.1, 0.5, 0.9, 1)
 """Quantiles over the units of a layer."""
@@ -49,7 +49,7 @@ def distribution(kernel: Kernel) -> Features:
     third, fourth = dots(x, squares) / x.shape[1], dots(squares, squares) / x.shape[1]
     skewness = (third - 3 * mean + 2 * mean**3) / deviation**3
     kurtosis = (fourth - 4 * mean * third + 6 * mean**2 - 3 * mean**4) / deviation**4
-    shape = (places(ordered, SHAPE_LEVELS) - mean[:, None]) / deviation[:, None]
+    shape = (quantiles(ordered, SHAPE_LEVELS) - mean[:, None]) / deviation[:, None]
     scaled = log10(kernel.scale * np.sqrt(kernel.fan_in))
     glorot = log10(kernel.scale * np.sqrt((kernel.fan_in + kernel.fan_out) / 2))
     largest = log10(np.maximum(-ordered[:, 0], ordered[:, -1]))
@@ -76,8 +76,8 @@ def _shares(ordered: npt.NDArray[np.float32], kernel: Kernel) -> Features:
     bounds = [np.full(steps, bound) for bound in NEAR]
     bounds += [1.0005 * widths[name] for name in BOUNDED]
     above = np.stack([*bounds, np.full(steps, np.finfo(np.float32).smallest_subnormal)], axis=1)
-    found = share_below(ordered, np.concatenate([above, -above[:, :-1], np.zeros((steps, 1))], axis=1))
-    inside = found[:, : above.shape[1]] - found[:, above.shape[1] :]
+    shares = share_below(ordered, np.concatenate([above, -above[:, :-1], np.zeros((steps, 1))], axis=1))
+    inside = shares[:, : above.shape[1]] - shares[:, above.shape[1] :]
     features: Features = {}
     for i, near in enumerate(NEAR):  # 0 where the density there is that of a normal distribution
         features[f"near.{near:g}"] = np.log10(inside[:, i] / (np.sqrt(2 / np.pi) * near) + 1e-3)
@@ -103,7 +103,7 @@ def _distances(ordered: npt.NDArray[np.float32], kernel: Kernel) -> Features:
     Kolmogorov's distance on a grid of levels, against a uniform and a normal distribution of the same root mean
     square, and against those of the schemes, scale included.
     """
-    levels = places(ordered, _GRID)
+    levels = quantiles(ordered, _GRID)
     widths = _widths(kernel)
     deviations = {
         "normal": np.ones(len(ordered)),
@@ -113,8 +113,8 @@ def _distances(ordered: npt.NDArray[np.float32], kernel: Kernel) -> Features:
     uniform = (levels / np.stack(list(widths.values()))[..., None] + 1) / 2  # [k, T, levels]
     normal = ndtr(levels / np.stack(list(deviations.values()))[..., None])
     distance = np.abs(np.concatenate([uniform.clip(0, 1), normal]) - _GRID).max(axis=2)
-    found = np.log10(distance + 1e-3)
-    return {f"from.{name}": found[i] for i, name in enumerate((*widths, *deviations))}
+    distances = np.log10(distance + 1e-3)
+    return {f"from.{name}": distances[i] for i, name in enumerate((*widths, *deviations))}
 
 
 def units(kernel: Kernel) -> Features:
@@ -127,10 +127,10 @@ def units(kernel: Kernel) -> Features:
     inputs = kernel.input_powers.reshape(len(matrix), -1) / count
     for name, powers in (("norms", norms**2), ("columns", inputs)):
         sizes = np.sort(0.5 * log10(powers), axis=1)
-        quantiles = places(sizes, UNIT_LEVELS)
-        features |= {f"{name}.q{level}": quantiles[:, i] for i, level in enumerate(UNIT_LEVELS)}
+        at_levels = quantiles(sizes, UNIT_LEVELS)
+        features |= {f"{name}.q{level}": at_levels[:, i] for i, level in enumerate(UNIT_LEVELS)}
         features[f"{name}.deviation"] = sizes.std(axis=1)
-        features |= {f"{name}.scaled.{word}": quantiles[:, i] + scaled for word, i in (("least", 0), ("middle", 2))}
+        features |= {f"{name}.scaled.{word}": at_levels[:, i] + scaled for word, i in (("least", 0), ("middle", 2))}
         features[f"{name}.dead"] = (sizes < -1).mean(axis=1)  # units that compute next to nothing
     sums = kernel.unit_sums / (np.sqrt(fan) * (norms + TINY))  # 1 or so for independent weights
     column_sums = log10(rms(kernel.input_sums, (1, 2, 3)) / np.sqrt(count))
@@ -165,10 +165,8 @@ def _cosines(gram: npt.NDArray[np.float32], fan: int) -> Features:
     cosines[:, place, place] = 0
     pairs, root = count * (count - 1), np.sqrt(fan)
     flat = cosines.reshape(steps, -1)
-    features = {
-        "cosines.mean": flat.sum(axis=1, dtype=np.float64) / pairs * root,
-        "cosines.rms": log10(np.sqrt(dots(flat, flat) / pairs) * root),
-    }
+    mean, power = flat.sum(axis=1, dtype=np.float64) / pairs * root, dots(flat, flat) / pairs
+    features = {"cosines.mean": mean, "cosines.rms": log10(np.sqrt(power) * root)}
     cosines[:, place, place] = cosines[:, place, place - 1]
     least, largest = flat.min(axis=1).astype(np.float64), flat.max(axis=1).astype(np.float64)
     return features | {"cosines.least": least, "cosines.largest": largest}

@@ -222,6 +222,6 @@ def chosen(count: int, most: int) -> npt.NDArray[np.intp]:
     """`most` of the numbers below `count` in ascending order, always the same ones; all where there are no more."""
     if count <= most:
         return np.arange(count)
-    found = np.sort(np.random.default_rng([count, most]).choice(count, most, replace=False))
-    found.setflags(write=False)
-    return found
+    numbers = np.sort(np.random.default_rng([count, most]).choice(count, most, replace=False))
+    numbers.setflags(write=False)
+    return numbers

@@ -32,7 +32,7 @@ def rms(x: npt.NDArray, axis: int | tuple[int, ...]) -> npt.NDArray[np.float64]:
     return np.sqrt(summed * (summed.size / x.size))
 
 
-def places(ordered: npt.NDArray, levels: npt.ArrayLike) -> npt.NDArray:
+def quantiles(ordered: npt.NDArray, levels: npt.ArrayLike) -> npt.NDArray:
     """Quantiles of rows in ascending order: [T, n] → [T, levels], interpolated between neighbours."""
     place = np.asarray(levels) * (ordered.shape[1] - 1)
     below = place.astype(np.intp)
@@ -44,13 +44,13 @@ def places(ordered: npt.NDArray, levels: npt.ArrayLike) -> npt.NDArray:
 def share_below(ordered: npt.NDArray, bounds: npt.NDArray) -> npt.NDArray[np.float64]:
     """Share of each ascending row [T, n] below each of its bounds [T, k]: float64 [T, k]."""
     bounds = bounds.astype(ordered.dtype)
-    found = [row.searchsorted(bound) for row, bound in zip(ordered, bounds, strict=True)]
-    return np.array(found, dtype=np.float64) / ordered.shape[1]
+    counts = [row.searchsorted(bound) for row, bound in zip(ordered, bounds, strict=True)]
+    return np.array(counts, dtype=np.float64) / ordered.shape[1]
 
 
 def correlation(x: npt.NDArray, y: npt.NDArray) -> npt.NDArray[np.float64]:
     """Pearson's correlation of rows [T, n]; 0 where one of them is constant."""
     x, y = x - x.sum(axis=1, keepdims=True) / x.shape[1], y - y.sum(axis=1, keepdims=True) / y.shape[1]
-    own = np.sqrt(np.einsum("tn,tn->t", x, x)) * np.sqrt(np.einsum("tn,tn->t", y, y))
-    varies = own > TINY
-    return np.where(varies, np.einsum("tn,tn->t", x, y) / np.where(varies, own, 1), 0.0)
+    scale = np.sqrt(np.einsum("tn,tn->t", x, x)) * np.sqrt(np.einsum("tn,tn->t", y, y))
+    varies = scale > TINY
+    return np.where(varies, np.einsum("tn,tn->t", x, y) / np.where(varies, scale, 1), 0.0)

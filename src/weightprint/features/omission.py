@@ -54,8 +54,8 @@ def reduced(layout: Layout, without: tuple[str, ...]) -> Layout:
 @lru_cache(maxsize=1024)
 def places(layout: Layout, without: tuple[str, ...]) -> npt.NDArray[np.int64]:
     """Where in the whole vector each weight of the reduced one is: int64 [P]."""
-    found = [np.arange(tensor.offset, tensor.stop) for tensor in _kept(layout, without)]
-    return np.concatenate(found) if found else np.zeros(0, np.int64)
+    stretches = [np.arange(tensor.offset, tensor.stop) for tensor in _kept(layout, without)]
+    return np.concatenate(stretches) if stretches else np.zeros(0, np.int64)
 
 
 def _kept(layout: Layout, without: tuple[str, ...]) -> list[Tensor]:

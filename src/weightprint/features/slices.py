@@ -52,9 +52,8 @@ def cut(weights: npt.NDArray, starts: npt.NDArray[np.integer], length: int) -> n
     """
     starts = np.asarray(starts)
     if starts.size and (starts.min() < 0 or starts.max() + length > weights.shape[-1]):
-        raise MetaError(
-            f"slices of {length} weights from {starts.min()} to {starts.max()} leave a vector of {weights.shape[-1]}"
-        )
+        first, last = starts.min(), starts.max()
+        raise MetaError(f"slices of {length} weights from {first} to {last} leave a vector of {weights.shape[-1]}")
     if not starts.size:
         return np.zeros((*weights.shape[: weights.ndim - 1], starts.shape[-1], length), weights.dtype)
     windows = np.lib.stride_tricks.sliding_window_view(weights, length, axis=-1)

@@ -6,11 +6,10 @@ finite differences: sixteen features.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 import numpy as np
 import numpy.typing as npt
 
+from weightprint.features.numbers import quantiles
 from weightprint.zoo.layout import Layout
 
 QUANTILES = (0.01, 0.25, 0.50, 0.75, 0.99)
@@ -34,7 +33,7 @@ def statistics(x: npt.NDArray) -> npt.NDArray[np.float64]:
     for first in range(0, len(x), rows):
         some = x[first : first + rows]
         exact = some.astype(np.float64)
-        features[first : first + rows, : len(STATISTICS)] = _eight(exact, np.sort(some, axis=1))
+        features[first : first + rows, : len(STATISTICS)] = _eight(exact, np.sort(some, axis=1).astype(np.float64))
         if x.shape[1] > 1:
             differences = np.diff(exact, axis=1)
             features[first : first + rows, len(STATISTICS) :] = _eight(differences, np.sort(differences, axis=1))
@@ -53,28 +52,7 @@ def tensor_statistics(weights: npt.NDArray, layout: Layout) -> tuple[npt.NDArray
     return np.concatenate(features, axis=1), tuple(f"{t.name}.{name}" for t in tensors for name in FEATURES)
 
 
-def union_names(names: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """All names seen, each once, in the order of their first appearance."""
-    return tuple(dict.fromkeys(name for sequence in names for name in sequence))
-
-
-def align(features: npt.NDArray[np.float64], names: Sequence[str], columns: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Features [B, F] named `names`, brought into the order of `columns`: float64 [B, len(columns)].
-
-    A column that these networks do not have is NaN; a feature that is not among the columns is dropped.
-    """
-    if tuple(names) == tuple(columns):
-        return features
-    place = {name: i for i, name in enumerate(columns)}
-    kept = [(place[name], i) for i, name in enumerate(names) if name in place]
-    aligned = np.full((len(features), len(columns)), np.nan)
-    if kept:
-        to, of = np.array(kept).T
-        aligned[:, to] = features[:, of]
-    return aligned
-
-
-def _eight(x: npt.NDArray[np.float64], ordered: npt.NDArray) -> npt.NDArray[np.float64]:
+def _eight(x: npt.NDArray[np.float64], ordered: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Mean, variance, skewness and quantiles of each row: float64 [B, L] and its rows in ascending order → [B, 8]."""
     mean = x.mean(axis=1)
     largest = np.maximum(mean - ordered[:, 0], ordered[:, -1] - mean)
@@ -86,13 +64,4 @@ def _eight(x: npt.NDArray[np.float64], ordered: npt.NDArray) -> npt.NDArray[np.f
     m2 = np.where(varies, squared.mean(axis=1), 1.0)
     m3 = np.where(varies, np.einsum("ij,ij->i", squared, centred) / x.shape[1], 0.0)
     variance = np.where(varies, m2 * scale**2, 0.0)
-    return np.column_stack([mean, variance, m3 / m2**1.5, _quantiles(ordered)])
-
-
-def _quantiles(ordered: npt.NDArray) -> npt.NDArray[np.float64]:
-    """QUANTILES of rows in ascending order, with linear interpolation: [B, L] → float64 [B, 5]."""
-    place = np.array(QUANTILES) * (ordered.shape[1] - 1)
-    below = np.floor(place).astype(np.intp)
-    above = np.minimum(below + 1, ordered.shape[1] - 1)
-    low, high = ordered[:, below].astype(np.float64), ordered[:, above].astype(np.float64)
-    return low + (high - low) * (place - below)
+    return np.column_stack([mean, variance, m3 / m2**1.5, quantiles(ordered, QUANTILES)])

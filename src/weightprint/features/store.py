@@ -154,9 +154,7 @@ def _save(path: Path, tables: dict[int, Table]) -> None:
         write_atomic(path, encoded)
     except OSError:
         _memory[path] = tables
-        while len(_memory) > 1 and _bytes_in_memory() > MEMORY_BYTES:
+        sizes = [sum(table.rows.nbytes for table in kept.values()) for kept in _memory.values()]
+        while len(sizes) > 1 and sum(sizes) > MEMORY_BYTES:
             _memory.popitem(last=False)
-
-
-def _bytes_in_memory() -> int:
-    return sum(table.rows.nbytes for tables in _memory.values() for table in tables.values())
+            sizes.pop(0)

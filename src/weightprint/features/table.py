@@ -53,12 +53,8 @@ class Table:
         if names == self.names:
             return self.rows
         place = {name: i for i, name in enumerate(self.names)}
-        kept = [(to, place[name]) for to, name in enumerate(names) if name in place]
-        aligned = np.full((len(self.rows), len(names)), np.nan, np.float32)
-        if kept:
-            to, of = np.array(kept).T
-            aligned[:, to] = self.rows[:, of]
-        return aligned
+        gap = np.full((len(self.rows), 1), np.nan, np.float32)
+        return np.hstack([self.rows, gap])[:, [place.get(name, -1) for name in names]]
 
 
 @dataclass(frozen=True)

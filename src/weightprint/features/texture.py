@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
+from weightprint.features.numbers import TINY
+
 LEVELS = (0.002, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.998)
 """Quantiles of the weights and of their magnitudes."""
 
@@ -33,9 +35,6 @@ CHUNKS = (8, 25, 64, 256)
 SHORTEST = 50
 """Shorter slices have no texture to speak of."""
 
-TINY = 1e-12
-"""Added to magnitudes before the logarithm: far below every weight that training moves."""
-
 _WEIGHTS_AT_ONCE = 1 << 15
 """So that intermediate arrays stay in the processor's cache."""
 
@@ -49,13 +48,13 @@ def texture(x: npt.NDArray) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
     All rows of one length have the same features; shorter ones lack distances and chunks beyond a half of them.
     """
     rows = max(1, _WEIGHTS_AT_ONCE // x.shape[1])
-    found: list[npt.NDArray] = []
+    parts: list[npt.NDArray] = []
     names: tuple[str, ...] = ()
     for first in range(0, len(x), rows):
         blocks = _blocks(x[first : first + rows])
         names = tuple(blocks)
-        found.append(np.column_stack(list(blocks.values())))
-    return np.concatenate(found), names
+        parts.append(np.column_stack(list(blocks.values())))
+    return np.concatenate(parts), names
 
 
 def _blocks(x: npt.NDArray) -> dict[str, npt.NDArray]:

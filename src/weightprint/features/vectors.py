@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from weightprint.features.kernels import FEW_CHANNELS, UNIT_LEVELS
 from weightprint.features.layers import Kernel
-from weightprint.features.numbers import TINY, Features, correlation, log10, places, rms, signed_log
+from weightprint.features.numbers import TINY, Features, correlation, log10, quantiles, rms, signed_log
 
 _GRID = np.linspace(0, 1, 33)[1:-1]
 
@@ -20,10 +20,10 @@ def vectors(others: dict[str, npt.NDArray[np.float64]], fan_in: int | None) -> F
     features: Features = {}
     for length in dict.fromkeys(values.shape[1] for values in others.values()):
         kinds = [kind for kind, values in others.items() if values.shape[1] == length]
-        found = _statistics(np.concatenate([others[kind] for kind in kinds]))
+        columns = _statistics(np.concatenate([others[kind] for kind in kinds]))
         for i, kind in enumerate(kinds):
             rows = slice(i * len(others[kind]), (i + 1) * len(others[kind]))
-            features |= {f"{kind}.{name}": value[rows] for name, value in found.items()}
+            features |= {f"{kind}.{name}": value[rows] for name, value in columns.items()}
     if "bias" in others and fan_in is not None:
         features |= {f"bias.{name}": value for name, value in _against_default(others["bias"], fan_in).items()}
     return features
@@ -33,7 +33,7 @@ def _statistics(x: npt.NDArray[np.float64]) -> Features:
     """Scale and shape of rows [R, o]; what is said of all vectors of a layer at once costs as much as of one."""
     ordered = np.sort(x, axis=1)
     sizes = np.sort(log10(x), axis=1)
-    quantiles, of_size = places(ordered, (0, 0.5, 1)), places(sizes, (0.1, 0.5, 0.9))
+    at_levels, of_size = quantiles(ordered, (0, 0.5, 1)), quantiles(sizes, (0.1, 0.5, 0.9))
     mean = x.mean(axis=1)
     centred = x - mean[:, None]
     square = np.square(centred)
@@ -41,9 +41,9 @@ def _statistics(x: npt.NDArray[np.float64]) -> Features:
     deviation = np.sqrt(variance) + TINY
     size = np.sqrt(variance + mean**2)
     return {
-        **{f"absolute.q{level}": quantiles[:, i] for i, level in enumerate((0, 0.5, 1))},
+        **{f"absolute.q{level}": at_levels[:, i] for i, level in enumerate((0, 0.5, 1))},
         **{f"absolute.log.q{level}": of_size[:, i] for i, level in enumerate((0.1, 0.5, 0.9))},
-        **{f"q{level}": quantiles[:, i] / (size + TINY) for i, level in enumerate((0, 0.5, 1))},
+        **{f"q{level}": at_levels[:, i] / (size + TINY) for i, level in enumerate((0, 0.5, 1))},
         "absolute.mean": mean,
         "absolute.log_rms": log10(size),
         "absolute.log_deviation": log10(deviation),
@@ -59,7 +59,7 @@ def _statistics(x: npt.NDArray[np.float64]) -> Features:
 def _against_default(bias: npt.NDArray[np.float64], fan_in: int) -> Features:
     """A bias [T, o] in units of the bound between which PyTorch draws it."""
     ordered = np.sort(bias, axis=1) * np.sqrt(fan_in)
-    levels = places(ordered, _GRID)
+    levels = quantiles(ordered, _GRID)
     return {
         "scaled.mean": ordered.mean(axis=1),
         "scaled.rms": log10(rms(ordered, 1)),
@@ -138,8 +138,8 @@ def _input_moments(
     left = design.transpose(0, 2, 1) @ design
     right = design.transpose(0, 2, 1) @ (variance * weight)[..., None]
     left = left + 1e-6 * (np.trace(left, axis1=1, axis2=2) + TINY)[:, None, None] * np.eye(2)
-    found = np.linalg.solve(left, right)[..., 0]
-    return {"variance.common": signed_log(found[:, 0]), "variance.own": signed_log(found[:, 1])}
+    solution = np.linalg.solve(left, right)[..., 0]
+    return {"variance.common": signed_log(solution[:, 0]), "variance.own": signed_log(solution[:, 1])}
 
 
 def _channel_means(mean: npt.NDArray[np.float64], sums: npt.NDArray[np.float64]) -> Features:
@@ -147,8 +147,8 @@ def _channel_means(mean: npt.NDArray[np.float64], sums: npt.NDArray[np.float64])
     left = sums.transpose(0, 2, 1) @ sums
     scale = np.trace(left, axis1=1, axis2=2)[:, None, None] / left.shape[1]
     left = left + (1e-3 * scale + TINY) * np.eye(left.shape[1])
-    found = np.linalg.solve(left, sums.transpose(0, 2, 1) @ mean[..., None])[..., 0]  # [T, i]
-    return {"channels.mean": found.mean(axis=1), "channels.deviation": found.std(axis=1)}
+    means = np.linalg.solve(left, sums.transpose(0, 2, 1) @ mean[..., None])[..., 0]  # [T, i]
+    return {"channels.mean": means.mean(axis=1), "channels.deviation": means.std(axis=1)}
 
 
 def outgoing(
@@ -167,16 +167,16 @@ def outgoing(
     size = rms(reading, 1)[:, None] + TINY
     logs = log10(reading / size)
     ordered = np.sort(logs, axis=1)
-    quantiles = places(ordered, UNIT_LEVELS)
-    own = log10(norms)
-    features: Features = {f"outgoing.q{level}": quantiles[:, i] for i, level in enumerate(UNIT_LEVELS)}
+    at_levels = quantiles(ordered, UNIT_LEVELS)
+    log_norms = log10(norms)
+    features: Features = {f"outgoing.q{level}": at_levels[:, i] for i, level in enumerate(UNIT_LEVELS)}
     features |= {
         "outgoing.deviation": ordered.std(axis=1),
         "outgoing.dead": ((ordered < -1).mean(axis=1)),
         "outgoing~norms": correlation(reading, norms),
-        "outgoing.log~norms": correlation(logs, own),
+        "outgoing.log~norms": correlation(logs, log_norms),
         # Of layers that a gradient flow trained from little, both sides of a unit weigh the same.
-        "outgoing.by_norms.deviation": (logs - own).std(axis=1),
+        "outgoing.by_norms.deviation": (logs - log_norms).std(axis=1),
         "outgoing.sums~norms": correlation(summed, norms),
     }
     if "gamma" in others:

@@ -45,6 +45,7 @@ class ForeignRun:
     curve: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     curve_columns: tuple[str, ...] = ()
     test_images: int | None = None
+    test_classes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ def _record(number: int, name: str, form: str, run: ForeignRun) -> RunRecord:
         curve=run.curve,
         curve_columns=run.curve_columns,
         test_images=run.test_images,
+        test_classes=run.test_classes,
     )
 
 

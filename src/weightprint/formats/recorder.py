@@ -45,7 +45,8 @@ class Recorder:
     zoo:         folder of the zoo; made where there is none. Several processes may record into one
     setup:       what is known of the training: JSON values by name, or a `Setup`. They become the run's properties
     snapshots:   T
-    test_images: how many images a `test_accuracy` stands on; lets `converged` be computed (for ten classes)
+    test_images: how many images a `test_accuracy` stands on; lets `converged` be computed
+    classes:     how many classes these have; without it, as many as the network has outputs
 
     The run appears in the zoo at `close`, whole or not at all. In a `with` block that ends by an exception, or in a
     process that is killed, the recording stays in <zoo>/recordings/: see `weightprint.recover`.
@@ -60,11 +61,15 @@ class Recorder:
         *,
         snapshots: int = SNAPSHOTS,
         test_images: int | None = None,
+        classes: int | None = None,
     ) -> None:
         if snapshots < 1:
             raise ZooError(f"snapshots must be at least 1, not {snapshots}")
+        if classes is not None and classes < 2:
+            raise ZooError(f"classes must be at least 2, not {classes}")
         self._properties = _properties(setup or {})
-        self._snapshots, self._test_images = snapshots, test_images
+        self._facts = {"snapshots": snapshots, "test_images": test_images, "test_classes": classes}
+        self._snapshots = snapshots
         self._recording: Recording | None = Recording.begin(Path(zoo))
         self.number = self._recording.number
         self._layout: Layout | None = None
@@ -107,7 +112,7 @@ class Recorder:
         layout = self._layout
         if layout is None:
             layout = self._layout = layout_of(tensors, graph=graph, flatten_order=order)
-            self._open().describe(self._properties, layout, snapshots=self._snapshots, test_images=self._test_images)
+            self._open().describe(self._properties, layout, **self._facts)
         if {(t.name, t.canonical_shape) for t in tensors} != {(t.source, t.shape) for t in layout}:
             raise ZooError(
                 f"the network has other tensors than at the first record of run {self.number}",

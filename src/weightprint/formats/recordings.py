@@ -67,17 +67,14 @@ class Recording:
                 folder.rmdir()
             number += 1
 
-    def describe(
-        self, properties: Mapping[str, Any], layout: Layout, *, snapshots: int, test_images: int | None
-    ) -> None:
-        """Write what holds for all records."""
+    def describe(self, properties: Mapping[str, Any], layout: Layout, **facts: int | None) -> None:
+        """Write what holds for all records: facts are snapshots, test_images and test_classes."""
         about = {
             "number": self.number,
             "identity": f"recorded:{secrets.token_hex(16)}",
             "properties": dict(properties),
             "layout": layout.to_json(),
-            "snapshots": snapshots,
-            "test_images": test_images,
+            **facts,
         }
         write_atomic(self.folder / _ABOUT, canonical_json(about).encode())
 
@@ -208,6 +205,7 @@ def _record(folder: Path, *, status: str, reason: str) -> RunRecord:
         curve=np.array(curve, dtype=np.float64).reshape(len(moments), len(columns)),
         curve_columns=columns,
         test_images=about["test_images"],
+        test_classes=about.get("test_classes"),
     )
 
 

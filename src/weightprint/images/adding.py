@@ -6,9 +6,9 @@ The folder is the one that is given, or `home_folder()`, where `load` looks when
 from __future__ import annotations
 
 import http.client
+import io
 import logging
 import os
-import secrets
 import shutil
 import urllib.error
 import urllib.request
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weightprint.errors import DataError, did_you_mean
-from weightprint.files import TEMPORARY_PREFIX
+from weightprint.files import write_atomic
 from weightprint.images.bundled import SETS
 from weightprint.images.homes import HOMES, RemoteFile
 from weightprint.images.pixels import CLASSES
@@ -115,11 +115,9 @@ def read_class_folders(source: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     files: list[tuple[str, int, Path]] = []
     for part, root in roots.items():
         for label, name in enumerate(classes):
-            found = sorted(p for p in (root / name).glob("**/*") if p.suffix.lower() in IMAGE_SUFFIXES)
-            files += [
-                (part or ("test" if i % TEST_EVERY == TEST_EVERY - 1 else "train"), label, p)
-                for i, p in enumerate(found)
-            ]
+            paths = sorted(p for p in (root / name).glob("**/*") if p.suffix.lower() in IMAGE_SUFFIXES)
+            for i, path in enumerate(paths):
+                files.append((part or ("test" if i % TEST_EVERY == TEST_EVERY - 1 else "train"), label, path))
     if not files:
         raise DataError(f"{source} has no image files", hint=f"known: {', '.join(IMAGE_SUFFIXES)}")
     images = [_read_image(path) for _, _, path in files]
@@ -128,16 +126,14 @@ def read_class_folders(source: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         notes.append(f"no train/ and test/: every {TEST_EVERY}th image of a class is a test image")
     shapes = {image.shape[:2] for image in images}
     if len(shapes) == 1 and max(*next(iter(shapes))) <= KEPT_SIDE:
-        if all(image.ndim == 2 for image in images):
-            pixels = np.stack(images)
-        else:
-            pixels = np.stack([_in_colour(image) for image in images])
+        if any(image.ndim == 3 for image in images):  # grey ones among those in colour become so too
+            images = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
+        pixels = np.stack(images)
         notes.append(f"images kept as they are, {' x '.join(map(str, pixels.shape[1:]))}")
     else:
         pixels = np.stack([_square(image) for image in images])
-        notes.append(
-            f"images cropped to squares about their centre and resized to {IMAGE_SIDE} x {IMAGE_SIDE}, in colour"
-        )
+        size = f"{IMAGE_SIDE} x {IMAGE_SIDE}"
+        notes.append(f"images cropped to squares about their centre and resized to {size}, in colour")
     parts, labels = np.array([part for part, _, _ in files]), np.array([label for _, label, _ in files], np.uint8)
     arrays: dict[str, np.ndarray] = {}
     for part in ("train", "test"):
@@ -160,10 +156,6 @@ def _read_image(path: Path) -> NDArray[np.uint8]:
         raise DataError(f"{path} cannot be read as an image: {error}", hint="remove or replace it") from error
 
 
-def _in_colour(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
-
-
 def _square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     pillow = import_module("PIL.Image")
     height, width = pixels.shape[:2]
@@ -174,17 +166,11 @@ def _square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _write(path: Path, name: str, arrays: Mapping[str, Any]) -> None:
-    """The arrays as an .npz file that appears whole, once the library has found them in order."""
+    """Write the arrays as an .npz file that appears whole, once they have been found in order."""
     ImageSet.from_arrays(name, **arrays, source=str(path))
-    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}-{path.name}"
-    try:
-        with open(temporary, "xb") as file:
-            np.savez_compressed(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(path, buffer.getbuffer())
 
 
 def _fetch_file(file: RemoteFile, parts: Path, progress: Progress | None) -> None:
@@ -204,9 +190,7 @@ def _fetch_file(file: RemoteFile, parts: Path, progress: Progress | None) -> Non
             said.append(f"{url}: its MD5 is not {file.md5}")
             if download.resumed:
                 waiting.insert(0, url)  # the part that lay there may have been another file's
-    raise DataError(
-        f"{file.name} could not be fetched: {'; '.join(said)}", hint="try again later: it goes on from here"
-    )
+    raise DataError(f"{file.name} could not be fetched: {'; '.join(said)}", hint="try again later: it goes on there")
 
 
 class _Download:

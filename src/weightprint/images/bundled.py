@@ -122,62 +122,30 @@ SHAPES_TRAIN, SHAPES_TEST = 250, 50
 _FINE = 2 * SIDE  # shapes are drawn twice as large and averaged, so that edges are smooth
 
 
-def _disc(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return u * u + v * v < 1
-
-
-def _ring(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    radius2 = u * u + v * v
-    return (radius2 < 1) & (radius2 > 0.36)
-
-
-def _square(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return np.maximum(abs(u), abs(v)) < 0.87
-
-
-def _triangle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return (v > -0.6) & (v + 1.75 * abs(u) < 1.1)
-
-
-def _cross(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return (np.minimum(abs(u), abs(v)) < 0.28) & (np.maximum(abs(u), abs(v)) < 1)
-
-
-def _bar(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return (abs(u) < 1.15) & (abs(v) < 0.35)
-
-
-def _crescent(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return _disc(u, v) & ~_disc(u - 0.6, v)
-
-
-def _stripes(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return np.floor(1.6 * u) % 2 == 0
-
-
-def _checks(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return (np.floor(1.6 * u) + np.floor(1.6 * v)) % 2 == 0
-
-
-def _dots(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    u, v = 1.2 * u, 1.2 * v
-    return (u - np.rint(u)) ** 2 + (v - np.rint(v)) ** 2 < 0.09
-
-
-SHAPES = (_disc, _ring, _square, _triangle, _cross, _bar, _crescent, _stripes, _checks, _dots)
+SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "disc": lambda u, v: u * u + v * v < 1,
+    "ring": lambda u, v: (u * u + v * v < 1) & (u * u + v * v > 0.36),
+    "square": lambda u, v: np.maximum(abs(u), abs(v)) < 0.87,
+    "triangle": lambda u, v: (v > -0.6) & (v + 1.75 * abs(u) < 1.1),
+    "cross": lambda u, v: (np.minimum(abs(u), abs(v)) < 0.28) & (np.maximum(abs(u), abs(v)) < 1),
+    "bar": lambda u, v: (abs(u) < 1.15) & (abs(v) < 0.35),
+    "crescent": lambda u, v: (u * u + v * v < 1) & ((u - 0.6) * (u - 0.6) + v * v >= 1),
+    "stripes": lambda u, v: np.floor(1.6 * u) % 2 == 0,
+    "checks": lambda u, v: (np.floor(1.6 * u) + np.floor(1.6 * v)) % 2 == 0,
+    "dots": lambda u, v: (1.2 * u - np.rint(1.2 * u)) ** 2 + (1.2 * v - np.rint(1.2 * v)) ** 2 < 0.09,
+}
 """Of each class, whether a point (u, v) belongs to the figure; single figures have about unit radius."""
 
 
 def _shapes() -> Arrays:
-    train, test = (
-        [_drawings(label, count, part) for label in range(CLASSES)]
-        for part, count in (("train", SHAPES_TRAIN), ("test", SHAPES_TEST))
-    )
+    train = [_drawings(shape, SHAPES_TRAIN, "train") for shape in SHAPES]
+    test = [_drawings(shape, SHAPES_TEST, "test") for shape in SHAPES]
     return *_interleaved(train), *_interleaved(test)
 
 
-def _drawings(label: int, count: int, part: str) -> np.ndarray:
+def _drawings(shape: str, count: int, part: str) -> np.ndarray:
     """`count` pictures [count, 32, 32, 3] of one class."""
+    label = list(SHAPES).index(shape)
 
     def draw(what: str, low: float, high: float) -> np.ndarray:
         return uniform(count, low, high, "shapes", part, label, what).reshape(count, 1, 1)
@@ -188,7 +156,7 @@ def _drawings(label: int, count: int, part: str) -> np.ndarray:
     position = (np.arange(_FINE) + 0.5) / 2
     x = position.reshape(1, 1, -1) - draw("center x", 13, 19)
     y = position.reshape(1, -1, 1) - draw("center y", 13, 19)
-    inside = SHAPES[label](x * across + y * down, y * across - x * down)
+    inside = SHAPES[shape](x * across + y * down, y * across - x * down)
     covered = inside.reshape(count, SIDE, 2, SIDE, 2).sum(axis=(2, 4), dtype=np.int64)[..., None]  # of 4
     background, figure = _two_colors(count, part, label)
     noise = random_bits(count * SIDE * SIDE * 3, "shapes", part, label, "noise").reshape(count, SIDE, SIDE, 3)

@@ -104,24 +104,23 @@ def read_stl10(folder: Path) -> Four:
 
 def _members(path: Path, names: list[str]) -> dict[str, bytes]:
     """Bytes of an archive's files by their last names; nothing is written anywhere."""
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     with tarfile.open(path, "r|gz") as archive:
         for member in archive:
             name = member.name.rpartition("/")[2]
             file = archive.extractfile(member) if name in names else None
             if file is not None:
-                found[name] = file.read()
-    missing = [name for name in names if name not in found]
+                contents[name] = file.read()
+    missing = [name for name in names if name not in contents]
     if missing:
         raise DataError(f"{path.name} lacks {', '.join(missing)}", hint="fetch it again")
-    return found
+    return contents
 
 
 def _idx_files(md5s: tuple[str, ...], *homes: str) -> tuple[RemoteFile, ...]:
     names = [f"{prefix}-{kind}-ubyte.gz" for prefix in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
-    return tuple(
-        RemoteFile(name, md5, tuple(home + name for home in homes)) for name, md5 in zip(names, md5s, strict=True)
-    )
+    named = zip(names, md5s, strict=True)
+    return tuple(RemoteFile(name, md5, tuple(home + name for home in homes)) for name, md5 in named)
 
 
 HOMES = {

@@ -19,27 +19,23 @@ def check_images(images: np.ndarray, where: str) -> None:
     """Raise DataError, naming `where`, unless the images are such that `to_rgb32` takes them."""
     check_form(images.shape, images.dtype, where)
     if images.dtype != np.uint8 and (images.min() < 0 or images.max() > 255):
-        raise DataError(
-            f"{where} has values from {images.min()} to {images.max()}, expected 0 to 255", hint="rescale the images"
-        )
+        problem = f"{where} has values from {images.min()} to {images.max()}, expected 0 to 255"
+        raise DataError(problem, hint="rescale the images")
 
 
 def check_form(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
     """Raise DataError unless the shape is [N, H, W] or [N, H, W, C] without zeros and the type a whole number."""
-    found = f"{where} is {dtype} {list(shape)}"
+    form = f"{where} is {dtype} {list(shape)}"
     if dtype.kind not in "iu":
-        raise DataError(
-            f"{found}, expected whole numbers from 0 to 255",
-            hint="images with values in [0, 1] become such by (255 * x).round().astype('uint8')",
-        )
+        problem = f"{form}, expected whole numbers from 0 to 255"
+        raise DataError(problem, hint="images with values in [0, 1] become such by (255 * x).round().astype('uint8')")
     if len(shape) not in (3, 4):
-        raise DataError(f"{found}, expected [N, H, W] or [N, H, W, C]", hint="reshape the images")
+        raise DataError(f"{form}, expected [N, H, W] or [N, H, W, C]", hint="reshape the images")
     if 0 in shape:
-        raise DataError(f"{found}, expected at least one image", hint="the file holds no pixels; write it again")
+        raise DataError(f"{form}, expected at least one image", hint="the file holds no pixels; write it again")
     if len(shape) == 4 and _channels_first(*shape[1:]):
-        raise DataError(
-            f"{found}, which looks like channels first; expected [N, H, W, C]", hint="transpose by (0, 2, 3, 1)"
-        )
+        problem = f"{form}, which looks like channels first; expected [N, H, W, C]"
+        raise DataError(problem, hint="transpose by (0, 2, 3, 1)")
 
 
 def _channels_first(a: int, b: int, c: int) -> bool:
@@ -47,41 +43,28 @@ def _channels_first(a: int, b: int, c: int) -> bool:
     return a <= 4 < min(b, c) or a < b == c
 
 
-def to_labels(labels: np.ndarray, where: str) -> NDArray[np.int64]:
-    """Labels [N] or [N, 1] of any whole numbers in 0..9 as int64 [N]; DataError, naming `where`, for others."""
+def to_labels(labels: np.ndarray, images: int, where: str) -> NDArray[np.int64]:
+    """The labels of so many images, [N] or [N, 1] of any whole numbers, as int64 [N].
+
+    Raises DataError, naming `where`, unless there is one label in 0..9 for each image and no class is absent.
+    """
     if labels.dtype.kind not in "iu":
-        raise DataError(
-            f"{where} is {form_of(labels)}, expected whole numbers 0-9", hint="convert with astype('int64')"
-        )
+        problem = f"{where} is {form_of(labels)}, expected whole numbers 0-9"
+        raise DataError(problem, hint="convert with astype('int64')")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
         hint = "one-hot rows become labels by argmax(1)" if labels.ndim == 2 else "reshape the labels"
         raise DataError(f"{where} is {form_of(labels)}, expected one label per image", hint=hint)
     if labels.size and (labels.min() < 0 or labels.max() >= CLASSES):
-        raise DataError(
-            f"{where} has labels from {labels.min()} to {labels.max()}, expected 0 to {CLASSES - 1}",
-            hint="number ten classes from 0; keep no others",
-        )
-    return labels.astype(np.int64)
-
-
-def count_classes(labels: NDArray[np.int64], images: int, where: str) -> list[int]:
-    """The number of images of each class, from labels int64 [N].
-
-    Raises DataError, naming `where`, unless there is one label in 0..9 for each image and no class is absent.
-    """
+        problem = f"{where} has labels from {labels.min()} to {labels.max()}, expected 0 to {CLASSES - 1}"
+        raise DataError(problem, hint="number ten classes from 0; keep no others")
     if len(labels) != images:
         raise DataError(f"{where} has {len(labels)} labels for {images} images", hint="one label per image")
-    if labels.size and (labels.min() < 0 or labels.max() >= CLASSES):
-        raise DataError(f"{where} has labels from {labels.min()} to {labels.max()}, expected 0 to {CLASSES - 1}")
-    counts = np.bincount(labels, minlength=CLASSES).tolist()
-    absent = [str(label) for label, count in enumerate(counts) if not count]
-    if absent:
-        raise DataError(
-            f"{where} has no image of class {', '.join(absent)}", hint=f"each of the classes 0-{CLASSES - 1} needs some"
-        )
-    return counts
+    if absent := sorted({*range(CLASSES)} - {*labels.tolist()}):
+        problem = f"{where} has no image of class {', '.join(map(str, absent))}"
+        raise DataError(problem, hint=f"each of the classes 0-{CLASSES - 1} needs some")
+    return labels.astype(np.int64)
 
 
 def form_of(array: np.ndarray) -> str:

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,7 @@ from weightprint.errors import DataError, did_you_mean
 from weightprint.files import canonical_json, sha256_hex
 from weightprint.images.bundled import SETS, random_order
 from weightprint.images.homes import HOMES
-from weightprint.images.pixels import (
-    CLASSES,
-    FORMS,
-    check_form,
-    check_images,
-    count_classes,
-    form_of,
-    to_labels,
-)
+from weightprint.images.pixels import CLASSES, FORMS, check_form, check_images, form_of, to_labels
 from weightprint.setups import IMAGE_FORMS
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -33,9 +25,6 @@ KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 VALIDATION_SHARE = 10
 """One image in ten is held out for validation (paper section 3.2: 90/10)."""
-
-BUNDLED: dict[str, str] = {name: bundled.description for name, bundled in SETS.items()}
-"""Data sets that need no file: name → what it shows and where it comes from, one line."""
 
 _LISTED = 8
 
@@ -69,11 +58,9 @@ class ImageSet:
                     hint="ImageSet.from_arrays takes images of other sizes",
                 )
             if labels.dtype != np.int64 or labels.ndim != 1:
-                raise DataError(
-                    f"{self.name}: expected y_{part} as int64 [N], found {form_of(labels)}",
-                    hint="ImageSet.from_arrays takes other integers",
-                )
-            count_classes(labels, len(images), f"{self.name}: y_{part}")
+                problem = f"{self.name}: expected y_{part} as int64 [N], found {form_of(labels)}"
+                raise DataError(problem, hint="ImageSet.from_arrays takes other integers")
+            to_labels(labels, len(images), f"{self.name}: y_{part}")
 
     @classmethod
     def from_arrays(
@@ -103,8 +90,7 @@ class ImageSet:
         for part, images, labels in (("train", x_train, y_train), ("test", x_test, y_test)):
             images, labels = np.asarray(images), np.asarray(labels)
             check_images(images, f"{source}: x_{part}")
-            labels = to_labels(labels, f"{source}: y_{part}")
-            count_classes(labels, len(images), f"{source}: y_{part}")
+            labels = to_labels(labels, len(images), f"{source}: y_{part}")
             arrays |= {f"x_{part}": FORMS[form](images), f"y_{part}": labels}
         return cls(name, **arrays, form=form)
 
@@ -120,8 +106,8 @@ class ImageSet:
 
     def describe(self) -> dict[str, Any]:
         """Name, numbers of images, the same per class, the largest class-balanced sizes, and the checksum."""
-        train, test = (np.bincount(labels, minlength=CLASSES) for labels in (self.y_train, self.y_test))
-        return {"name": self.name, **_sizes(train.tolist(), test.tolist()), "sha256": self.sha256}
+        sizes = _sizes(np.bincount(self.y_train).tolist(), np.bincount(self.y_test).tolist())
+        return {"name": self.name, **sizes, "sha256": self.sha256}
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,12 +165,10 @@ def prepare(images: ImageSet, *, train_size: int | None, test_size: int | None, 
     _check_size(train_size, images.name, "train", largest_train_size(images), smallest=2 * CLASSES)
     _check_size(test_size, images.name, "test", largest_test_size(images), smallest=CLASSES)
     if largest_train_size(images) < 2 * CLASSES:
-        raise DataError(
-            f"{images.name} has a class with a single training image, expected at least two in each",
-            hint="one is held out for validation; add images",
-        )
+        problem = f"{images.name} has a class with a single training image, expected at least two in each"
+        raise DataError(problem, hint="one is held out for validation; add images")
     chosen, ranks = _deal(y_train, train_size, "images", seed, images.name, "train")
-    held_out = _is_validation(ranks)
+    held_out = _validation_count(ranks + 1) > _validation_count(ranks)
     train, validation = chosen[~held_out], chosen[held_out]
     test, _ = _deal(y_test, test_size, "images", seed, images.name, "test")
     return TrainingImages(
@@ -197,12 +181,12 @@ def prepare(images: ImageSet, *, train_size: int | None, test_size: int | None, 
 
 def largest_train_size(images: ImageSet) -> int:
     """The largest class-balanced `train_size` of a data set: ten times its smallest class."""
-    return _largest(np.bincount(images.y_train, minlength=CLASSES).tolist())
+    return CLASSES * int(np.bincount(images.y_train).min())
 
 
 def largest_test_size(images: ImageSet) -> int:
     """The largest class-balanced `test_size` of a data set: ten times its smallest class."""
-    return _largest(np.bincount(images.y_test, minlength=CLASSES).tolist())
+    return CLASSES * int(np.bincount(images.y_test).min())
 
 
 def part_name(dataset: str, form: str) -> str:
@@ -232,10 +216,8 @@ def refuse_other_form(images: TrainingImages, form: str) -> None:
     """Raise DataError unless the images have the side and the channels of a form."""
     side, channels = IMAGE_FORMS[form]
     if images.x_train.shape[1:] != (side, side, channels):
-        raise DataError(
-            f"{images.name} has images of {list(images.x_train.shape[1:])}, expected {[side, side, channels]}",
-            hint=f"load them with form={form!r}",
-        )
+        problem = f"{images.name} has images of {list(images.x_train.shape[1:])}, expected {[side, side, channels]}"
+        raise DataError(problem, hint=f"load them with form={form!r}")
 
 
 def refuse_large_batch(images: TrainingImages, batch_size: int) -> None:
@@ -243,16 +225,15 @@ def refuse_large_batch(images: TrainingImages, batch_size: int) -> None:
     size = epoch_size(images.y_train)
     if size >= batch_size:
         return
-    labels, counts = np.unique(images.y_train, return_counts=True)
-    if size == len(images.y_train):
-        found, more = f"{images.name} has {size} training images", "more training images"
-    else:
-        smallest, count = labels[counts.argmin()], counts.min()
-        found = (
-            f"class {smallest} of {images.name} has {count} training images, with balanced classes {size} in an epoch"
+    problem, more = f"{images.name} has {size} training images", "more training images"
+    if size < len(images.y_train):
+        labels, counts = np.unique(images.y_train, return_counts=True)
+        smallest = f"class {labels[counts.argmin()]}"
+        problem = (
+            f"{smallest} of {images.name} has {counts.min()} training images, with balanced classes {size} in an epoch"
         )
-        more = f"more images of class {smallest}"
-    raise DataError(f"{found}, fewer than one batch of {batch_size}", hint=f"{more}, or a smaller batch_size")
+        more = f"more images of {smallest}"
+    raise DataError(f"{problem}, fewer than one batch of {batch_size}", hint=f"{more}, or a smaller batch_size")
 
 
 def _deal(labels: NDArray[np.int64], size: int | None, *key: object) -> tuple[np.ndarray, np.ndarray]:
@@ -265,12 +246,8 @@ def _deal(labels: NDArray[np.int64], size: int | None, *key: object) -> tuple[np
     return order, ranks[order]
 
 
-def _is_validation(ranks: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which ranks are held out, so that max(1, round(n / 10)) of the ranks 0 … n - 1 are, for every n."""
-    return _validation_count(ranks + 1) > _validation_count(ranks)
-
-
 def _validation_count(n: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of n images of a class are held out."""
     return np.where(n > 0, np.maximum(1, np.rint(n / VALIDATION_SHARE)), 0).astype(np.int64)
 
 
@@ -282,23 +259,15 @@ def _check_size(size: int | None, name: str, part: str, largest: int, *, smalles
     except TypeError:
         raise DataError(f"{part} size must be a whole number, not {size!r}") from None
     if size > largest:
-        raise DataError(
-            f"{name} has no {size} class-balanced {part} images",
-            hint=f"the largest {part} size that fits is {largest}",
-        )
+        hint = f"the largest {part} size that fits is {largest}"
+        raise DataError(f"{name} has no {size} class-balanced {part} images", hint=hint)
     if size < smallest:
         raise DataError(f"{part} size must be at least {smallest}, not {size}", hint=f"at most {largest} fit {name}")
     if size % CLASSES:
         below = size - size % CLASSES
         near = f"{below} or {below + CLASSES}" if below + CLASSES <= largest else f"{below}"
-        raise DataError(
-            f"{part} size must be a multiple of {CLASSES}, so that classes are equally large, not {size}",
-            hint=f"nearest: {near}",
-        )
-
-
-def _largest(per_class: list[int]) -> int:
-    return CLASSES * min(per_class)
+        problem = f"{part} size must be a multiple of {CLASSES}, so that classes are equally large, not {size}"
+        raise DataError(problem, hint=f"nearest: {near}")
 
 
 def _sizes(train: list[int], test: list[int]) -> dict[str, Any]:
@@ -308,8 +277,8 @@ def _sizes(train: list[int], test: list[int]) -> dict[str, Any]:
         "test": sum(test),
         "train_per_class": train,
         "test_per_class": test,
-        "largest_train_size": _largest(train),
-        "largest_test_size": _largest(test),
+        "largest_train_size": CLASSES * min(train),
+        "largest_test_size": CLASSES * min(test),
     }
 
 
@@ -330,27 +299,28 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, form: str
         return load_npz(files[name], name, form=form)
     if name in SETS:
         return ImageSet.from_arrays(name, *SETS[name].make(), form=form)
-    known = sorted({*files, *SETS})
-    where = "fetched, added or bundled" if data_dir is None else f"in {data_dir} or bundled"
-    hint = did_you_mean(name, known)
-    raise DataError(
-        f"no data set {name!r} {where}",
-        hint=f"{hint}; or {_how_to_get(name)}" if data_dir is None else hint,
-    )
+    raise _absent([name], data_dir, {*files, *SETS})
 
 
 def refuse_absent_sets(names: Sequence[str], data_dir: str | os.PathLike[str] | None = None) -> None:
     """Raise DataError where `load` does not find one of these data sets; its hint is an option that does without."""
-    there = sorted({*_npz_files(data_dir), *SETS})
-    absent = [name for name in names if name not in there]
-    if not absent:
-        return
-    would_do = [name for name in names if name in there] or there
-    where = "fetched, added or bundled" if data_dir is None else f"in {data_dir} or bundled"
-    more = f"; or {_how_to_get(absent[0])}" if data_dir is None else ""
-    raise DataError(
-        f"no data set {', '.join(absent)} {where}",
-        hint=f"--datasets {','.join(would_do)}; {did_you_mean(absent[0], there)}{more}",
+    there = {*_npz_files(data_dir), *SETS}
+    if absent := [name for name in names if name not in there]:
+        error = _absent(absent, data_dir, there)
+        would_do = [name for name in names if name in there] or sorted(there)
+        error.hint = f"--datasets {','.join(would_do)}; {error.hint}"
+        raise error
+
+
+def _absent(names: Sequence[str], data_dir: str | os.PathLike[str] | None, there: set[str]) -> DataError:
+    """The error about data sets that are not there."""
+    hint = did_you_mean(names[0], sorted(there))
+    if data_dir is not None:
+        return DataError(f"no data set {', '.join(names)} in {data_dir} or bundled", hint=hint)
+    fetched = f"weightprint data fetch {names[0]}, or " if names[0] in HOMES else ""
+    return DataError(
+        f"no data set {', '.join(names)} fetched, added or bundled",
+        hint=f"{hint}; or {fetched}give --data DIR with {names[0]}.npz in it",
     )
 
 
@@ -379,11 +349,6 @@ def home_folder() -> Path:
     return Path(given) if given else Path(cache) / "weightprint" / "images"
 
 
-def _how_to_get(name: str) -> str:
-    fetched = f"weightprint data fetch {name}, or " if name in HOMES else ""
-    return f"{fetched}give --data DIR with {name}.npz in it"
-
-
 def _npz_files(data_dir: str | os.PathLike[str] | None) -> dict[str, Path]:
     if data_dir is None:
         data_dir = home_folder()
@@ -401,12 +366,12 @@ def _npz_files(data_dir: str | os.PathLike[str] | None) -> dict[str, Path]:
 def _summary(name: str, path: Path) -> dict[str, Any]:
     entry = {"name": name, "source": str(path)}
     try:
-        found = _read_npz(path, pixels=False)
+        arrays = _read_npz(path, pixels=False)
         counts = []
         for part in ("train", "test"):
-            labels = to_labels(found[f"y_{part}"], f"{path}: y_{part}")
-            count, *shape = found[f"x_{part}"].tolist()
-            counts.append(count_classes(labels, count, f"{path}: y_{part}"))
+            count, *shape = arrays[f"x_{part}"].tolist()
+            labels = to_labels(arrays[f"y_{part}"], count, f"{path}: y_{part}")
+            counts.append(np.bincount(labels).tolist())
     except DataError as error:
         return {**entry, "description": "cannot be used", "problem": str(error)}
     return {**entry, "description": "images of " + " x ".join(map(str, shape)), **_sizes(*counts)}
@@ -433,35 +398,31 @@ def _read_npz(path: Path, *, pixels: bool) -> dict[str, np.ndarray]:
     four_arrays = f"expected a NumPy archive with the arrays {', '.join(KEYS)}"
     try:
         with open(path, "rb") as file:
-            return _read_archive(file, path, four_arrays, pixels=pixels)
+            if not zipfile.is_zipfile(file):
+                hint = "write it with numpy.savez"
+                raise DataError(f"{path} is no .npz file or is cut short: {four_arrays}", hint=hint)
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                if missing := [key for key in KEYS if key not in archive.files]:
+                    problem = f"{path} lacks {', '.join(missing)}; found {_listing(archive.files)}"
+                    raise DataError(problem, hint=four_arrays)
+                if pixels:
+                    arrays = {key: archive[key] for key in KEYS}
+                else:
+                    arrays = {key: archive[key] for key in KEYS if key.startswith("y")}
+                    arrays |= {key: _read_shape(archive, key, f"{path}: {key}") for key in KEYS if key not in arrays}
+        for key, array in arrays.items():
+            if not isinstance(array, np.ndarray):  # numpy hands out a member of another kind as bytes
+                raise DataError(f"{path}: {key} is no NumPy array", hint="write the file with numpy.savez")
+        return arrays
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}", hint=four_arrays) from error
     except DataError:
         raise
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise nearly anything
         reason = (str(error).splitlines() or [""])[0]
-        raise DataError(
-            f"{path} is damaged or does not hold plain arrays: {type(error).__name__}: {reason}",
-            hint="write it with numpy.savez and arrays of integers, or copy it again",
-        ) from error
-
-
-def _read_archive(file: BinaryIO, path: Path, four_arrays: str, *, pixels: bool) -> dict[str, np.ndarray]:
-    if not zipfile.is_zipfile(file):
-        raise DataError(f"{path} is no .npz file or is cut short: {four_arrays}", hint="write it with numpy.savez")
-    file.seek(0)
-    with np.load(file, allow_pickle=False) as archive:
-        missing = [key for key in KEYS if key not in archive.files]
-        if missing:
-            raise DataError(f"{path} lacks {', '.join(missing)}; found {_listing(archive.files)}", hint=four_arrays)
-        arrays = {
-            key: _read_shape(archive, key, f"{path}: {key}") if key.startswith("x") and not pixels else archive[key]
-            for key in KEYS
-        }
-    for key, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # numpy hands out a member of another kind as bytes
-            raise DataError(f"{path}: {key} is no NumPy array", hint="write the file with numpy.savez")
-    return arrays
+        problem = f"{path} is damaged or does not hold plain arrays: {type(error).__name__}: {reason}"
+        raise DataError(problem, hint="write it with numpy.savez and arrays of integers, or copy it again") from error
 
 
 def _listing(names: list[str]) -> str:

@@ -19,7 +19,7 @@ from weightprint.inspection.network import Network
 from weightprint.inspection.shipped import Shipped, shipped
 from weightprint.inspection.verdicts import CANNOT_SAY, Inspection, check_meta, unread, verdicts_by, verdicts_of
 from weightprint.meta.estimator import MetaClassifier
-from weightprint.meta.loading import load_meta
+from weightprint.meta.models import load_meta
 
 NEARLY_ALL = 0.9
 """Share of a network's layers that must be as they were drawn for the whole to count as untrained."""

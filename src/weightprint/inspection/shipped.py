@@ -26,7 +26,7 @@ from weightprint.features.table import Table
 from weightprint.files import write_json
 from weightprint.inspection.world import World
 from weightprint.meta.estimator import MetaClassifier
-from weightprint.meta.loading import load_meta
+from weightprint.meta.models import load_meta
 
 WORLD_FILE = "world.json"
 VERSION = 1

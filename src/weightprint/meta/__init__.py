@@ -21,19 +21,13 @@ _HOMES = {
     "calibrate": "judging",
     "compare": "comparison",
     "compare_splits": "comparison",
-    "conformal_sets": "conformal",
-    "load_meta": "loading",
-    "pick": "selection",
-    "split_validation": "selection",
+    "conformal_sets": "judging",
+    "load_meta": "models",
+    "pick": "comparison",
+    "split_validation": "comparison",
 }
 
-_MODELS = {
-    "DMC": "dmc",
-    "LayerTrees": "layer_trees",
-    "SVM": "svm",
-    "SliceTrees": "slice_trees",
-    "Trees": "trees",
-}
+_MODELS = {"DMC": "dmc", "LayerTrees": "layer_trees", "SVM": "svm", "SliceTrees": "slice_trees", "Trees": "trees"}
 """Public functions that build a model of this name: `SVM("optimizer", slice_length=200)`."""
 
 __all__ = ["fit", *_HOMES, *_MODELS]

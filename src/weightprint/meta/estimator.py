@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,13 @@ from weightprint.evaluation import scores as evaluation
 from weightprint.features import store
 from weightprint.features.table import Table, features_named
 from weightprint.meta import targets
-from weightprint.meta.answers import answers_of
-from weightprint.meta.heads import Head, Reading, count_classes, goals_of
-from weightprint.meta.learners.base import Examples, Learner, Vectors
+from weightprint.meta.answers import Head, Reading, answers_of, count_classes, goals_of
+from weightprint.meta.learners.base import Examples, Learner, Vectors, check_whole
 from weightprint.meta.targets import CLASSIFICATION, Target
 from weightprint.meta.view import Member, Snapshots, Trained, View, choose, describe, report_corrupt
 from weightprint.zoo.readable import Readable
+
+Content = TypeVar("Content")
 
 
 class MetaClassifier(BaseEstimator):
@@ -112,19 +113,14 @@ class MetaClassifier(BaseEstimator):
         reads = features_named(self.features)
         self.learner.check()
         if self.local and not reads.slices:
-            raise MetaError(
-                f"{self.model} reads whole vectors, not slices of {self.view.slice_length} weights",
-                hint="--slice-length all",
-            )
+            problem = f"{self.model} reads whole vectors, not slices of {self.view.slice_length} weights"
+            raise MetaError(problem, hint="--slice-length all")
         if not self.local and not reads.whole:
             raise MetaError(f"{self.model} reads slices, not whole vectors", hint="--slice-length 5000")
         if self.view.length is not None and self.view.length < reads.shortest:
-            raise MetaError(
-                f"{self.model} reads slices of {reads.shortest} weights or more, not {self.view.slice_length}",
-                hint="--slice-length 5000",
-            )
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise MetaError(f"seed must be a whole number from 0 up, not {self.seed!r}")
+            problem = f"{self.model} reads slices of {reads.shortest} weights or more, not {self.view.slice_length}"
+            raise MetaError(problem, hint="--slice-length 5000")
+        check_whole("seed", self.seed, 0)
         names = self.together
         if not isinstance(names, (tuple, list)) or not all(isinstance(name, str) for name in names):
             raise MetaError(f"together must be a sequence of properties' names, not {names!r}")
@@ -148,7 +144,7 @@ class MetaClassifier(BaseEstimator):
         members, excluded = choose(runs, self.view, names)
         tables: list[Table] = []
         if self.learner.redraws:
-            members = self._readable(members, excluded)
+            members = [member for member, _ in _readable(members, excluded, lambda member: member.weights().size)]
         else:
             members, tables, _ = self._read_all(members, excluded, "fit", self.view.draws)
         if not members:
@@ -159,18 +155,13 @@ class MetaClassifier(BaseEstimator):
         heads = {name: self._fit_head(name, measured[name], members, tables, runs) for name in names}
         self.heads_ = heads
         self.train_kin_ = tuple(sorted({member.run.kin for member in members}))
-        self.excluded_ = _counted(excluded)
+        self.excluded_ = dict(sorted((+excluded).items()))
         self.lengths_ = tuple(sorted({member.layout.size for member in members}))
         self.seconds_ = time.monotonic() - began
         return self
 
     def _fit_head(
-        self,
-        name: str,
-        measured: bool,
-        members: Sequence[Member],
-        tables: Sequence[Table],
-        runs: Sequence[Readable],
+        self, name: str, measured: bool, members: Sequence[Member], tables: Sequence[Table], runs: Sequence[Readable]
     ) -> Head:
         labelled = [i for i, member in enumerate(members) if member.labels[name]]
         labelled_members = [members[i] for i in labelled]
@@ -213,52 +204,19 @@ class MetaClassifier(BaseEstimator):
         purpose, count = ("fit", self.view.draws) if slices is None else ("slices", slices)
         self._read_all(members, excluded, purpose, count)
 
-    def _readable(self, members: Sequence[Member], excluded: Counter[str]) -> list[Member]:
-        """Those whose weights can be read and are finite; the others are counted, a corrupt one with a warning."""
-        kept = []
-        for member in members:
-            try:
-                member.weights()
-            except store.NotFinite:
-                excluded["not_finite"] += 1
-            except CorruptFile as error:
-                report_corrupt(member.run, error, excluded)
-            else:
-                kept.append(member)
-        return kept
-
     def _read_all(
         self, members: Sequence[Member], excluded: Counter[str], purpose: str, count: int, *, spread: bool = False
     ) -> tuple[list[Member], list[Table], list[npt.NDArray[np.int64] | None]]:
-        """The table of each run, and where its slices begin. One that is corrupt (with a warning) or not finite is left
-        out and counted."""
-        kept, tables, places = [], [], []
-        for member in members:
-            try:
-                table, starts = self._read_one(member, purpose, count, spread=spread)
-            except store.NotFinite:
-                excluded["not_finite"] += 1
-            except CorruptFile as error:
-                report_corrupt(member.run, error, excluded)
-            else:
-                kept.append(member)
-                tables.append(table)
-                places.append(starts)
-        return kept, tables, places
+        """The runs that can be read, the table of each, and where its slices begin."""
+        reads, without, length = features_named(self.features), self.view.without, self.view.length
 
-    def _read_one(
-        self, member: Member, purpose: str, count: int, *, spread: bool = False
-    ) -> tuple[Table, npt.NDArray[np.int64] | None]:
-        starts = member.spread_starts(count) if spread else member.random_starts(purpose, count, self.seed)
-        table = store.read(
-            member.run,
-            features_named(self.features),
-            member.snapshots,
-            without=self.view.without,
-            starts=starts,
-            length=self.view.length,
-        )
-        return table, starts
+        def read(member: Member) -> tuple[Table, npt.NDArray[np.int64] | None]:
+            starts = member.spread_starts(count) if spread else member.random_starts(purpose, count, self.seed)
+            table = store.read(member.run, reads, member.snapshots, without=without, starts=starts, length=length)
+            return table, starts
+
+        readable = list(_readable(members, excluded, read))
+        return [m for m, _ in readable], [table for _, (table, _) in readable], [starts for _, (_, starts) in readable]
 
     def read(
         self,
@@ -281,7 +239,7 @@ class MetaClassifier(BaseEstimator):
 
         Random places depend on the seed and the run's identity alone. Raises MetaError before a fit.
         """
-        self._check_fitted()
+        self.check_fitted()
         if slices < 1:
             raise MetaError(f"slices must be at least 1, not {slices}")
         name = target or self.target
@@ -298,9 +256,10 @@ class MetaClassifier(BaseEstimator):
                 shape = (len(member.snapshots), 1) if places is None else places.shape
                 # One answer for all snapshots, of features that are read once per run.
                 outputs = np.tile(outputs_of, (*shape, 1)) if len(outputs_of) == 1 else outputs_of.reshape(*shape, -1)
-                known = member.snapshots, member.labels[name], places, outputs, member.layout, head.target
-                readings.append(Reading(member.run, *known))
-        return readings, _counted(excluded)
+                labels = member.labels[name]
+                reading = Reading(member.run, member.snapshots, labels, places, outputs, member.layout, head.target)
+                readings.append(reading)
+        return readings, dict(sorted((+excluded).items()))
 
     def read_unseen(
         self, runs: Iterable[Readable], *, target: str | None = None, **places: Any
@@ -312,7 +271,7 @@ class MetaClassifier(BaseEstimator):
 
         Raises MetaError when no such run is left.
         """
-        self._check_fitted()
+        self.check_fitted()
         runs = list(runs)
         readings, excluded = self.read(runs, **places, held_out=True, target=target)
         goal = self.heads_[target or self.target].target
@@ -322,10 +281,8 @@ class MetaClassifier(BaseEstimator):
         if not known:
             seen = set(self._trained().runs)
             trained = sum(run.identity in seen for run in runs)
-            raise MetaError(
-                f"no run is left to evaluate on: {trained} of {len(runs)} were trained on, {describe(excluded)}",
-                hint="evaluate on runs that were not trained on, such as the test part of a split",
-            )
+            problem = f"no run is left to evaluate on: {trained} of {len(runs)} were trained on, {describe(excluded)}"
+            raise MetaError(problem, hint="evaluate on runs that were not trained on, such as the test part of a split")
         return known, excluded
 
     def predict_proba(self, runs: Iterable[Readable], *, slices: int = 10) -> npt.NDArray[np.float64]:
@@ -334,7 +291,7 @@ class MetaClassifier(BaseEstimator):
         The mean over the run's selected snapshots and `slices` random slices of each. NaN for a run that cannot be
         read: too short, without weights, corrupt. Raises MetaError when it regresses.
         """
-        self._check_fitted()
+        self.check_fitted()
         if self.target_.kind != CLASSIFICATION:
             raise MetaError(f"{self.target} is a number: there are no class probabilities", hint="use predict")
         return self._means(runs, slices)
@@ -354,9 +311,8 @@ class MetaClassifier(BaseEstimator):
 
     def score(self, runs: Iterable[Readable], y: None = None) -> float:
         """Accuracy per run, or R², over the runs that neither it nor their kin was fitted on. Raises as `evaluate`."""
-        document = self.evaluate(runs)
-        outputs_of = document["per_run"].get("accuracy", document["per_run"].get("r2", {}))
-        value = outputs_of["value"] if isinstance(outputs_of, dict) else outputs_of
+        per_run = self.evaluate(runs)["per_run"]
+        value = per_run["accuracy"] if "accuracy" in per_run else per_run["r2"]["value"]
         return math.nan if value is None else value
 
     def evaluate(self, runs: Iterable[Readable], *, slices: int = 10, target: str | None = None) -> dict[str, Any]:
@@ -424,13 +380,13 @@ class MetaClassifier(BaseEstimator):
 
     def evaluate_all(self, runs: Iterable[Readable], *, slices: int = 10) -> list[dict[str, Any]]:
         """`evaluate` for every target: one document each. Raises MetaError when no run is left for one of them."""
-        self._check_fitted()
+        self.check_fitted()
         runs = list(runs)
         return [self.evaluate(runs, slices=slices, target=name) for name in self.heads_]
 
     def alone(self, target: str) -> MetaClassifier:
         """The fitted meta-classifier of one of its targets. Raises MetaError before a fit, or for another target."""
-        self._check_fitted()
+        self.check_fitted()
         if target not in self.heads_:
             raise MetaError(f"nothing was learnt for {target!r}", hint=did_you_mean(target, self.heads_))
         meta = clone(self).set_params(target=target, together=())
@@ -447,9 +403,6 @@ class MetaClassifier(BaseEstimator):
 
     def check_fitted(self) -> None:
         """Raise MetaError before a fit."""
-        self._check_fitted()
-
-    def _check_fitted(self) -> None:
         if not hasattr(self, "heads_"):
             raise MetaError(f"this {self.model} has not been fitted", hint="call fit first")
 
@@ -457,7 +410,7 @@ class MetaClassifier(BaseEstimator):
         return Trained({run for head in self.heads_.values() for run in head.train_runs}, self.train_kin_)
 
     def _means(self, runs: Iterable[Readable], slices: int) -> npt.NDArray[np.float64]:
-        self._check_fitted()
+        self.check_fitted()
         runs = list(runs)
         readings, _ = self.read(runs, slices=slices)
         means = {reading.run.identity: reading.mean for reading in readings}
@@ -478,5 +431,16 @@ def _outputs(head: Head, tables: Sequence[Table]) -> list[npt.NDArray[np.float64
     return np.split(head.outputs(Table(np.concatenate([t.rows for t in tables]), tables[0].names)), ends)
 
 
-def _counted(excluded: Mapping[str, int]) -> dict[str, int]:
-    return {reason: count for reason, count in sorted(excluded.items()) if count}
+def _readable(
+    members: Iterable[Member], excluded: Counter[str], read: Callable[[Member], Content]
+) -> Iterator[tuple[Member, Content]]:
+    """The runs that can be read and are finite, with what was read; others are counted, corrupt ones with a warning."""
+    for member in members:
+        try:
+            content = read(member)
+        except store.NotFinite:
+            excluded["not_finite"] += 1
+        except CorruptFile as error:
+            report_corrupt(member.run, error, excluded)
+        else:
+            yield member, content

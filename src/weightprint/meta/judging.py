@@ -1,4 +1,8 @@
-"""What fitted meta-classifiers can be asked about runs besides their scores: averaging, calibration."""
+"""What fitted meta-classifiers can be asked about runs besides their scores: averaging, calibration, conformal sets.
+
+Conformal sets are made by the library MAPIE (extra `[conformal]`): maintained, and with no requirement that weightprint
+does not have.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from weightprint.errors import MetaError
 from weightprint.evaluation.averaging import averaged_classes, averaged_values
 from weightprint.evaluation.calibration import DRAWS, calibration_scores, temperature, tempered
-from weightprint.meta.answers import class_numbers
+from weightprint.evaluation.conformal import set_scores
+from weightprint.meta.answers import Reading, class_numbers
+from weightprint.meta.comparison import folds
 from weightprint.meta.estimator import MetaClassifier
-from weightprint.meta.heads import Reading
-from weightprint.meta.targets import CLASSIFICATION
+from weightprint.meta.targets import CLASSIFICATION, Target, check_name
+from weightprint.meta.view import Member, Trained, choose, describe
 from weightprint.seeds import seed_from_hash
 from weightprint.zoo.readable import Readable
 
@@ -83,10 +90,8 @@ def calibrate(
     test = list(test)
     apart = [run for run in test if run.kin not in kin]
     if test and not apart:
-        raise MetaError(
-            f"no test run is left: all {len(test)} are validation runs or share random streams with one",
-            hint="give other runs to test, such as the test part of a split",
-        )
+        problem = f"no test run is left: all {len(test)} are validation runs or share random streams with one"
+        raise MetaError(problem, hint="give other runs to test, such as the test part of a split")
 
     def read(runs: Iterable[Readable]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp], dict[str, int]]:
         readings, excluded = meta.read_unseen(runs, slices=slices)
@@ -120,3 +125,145 @@ def draw_snapshot(identity: str, snapshots: Sequence[int], seed: int) -> int:
 def _of_one_snapshot(reading: Reading, seed: int) -> npt.NDArray[np.float64]:
     number = draw_snapshot(reading.run.identity, reading.snapshots, seed)
     return reading.outputs[reading.snapshots.index(number)].mean(axis=0)
+
+
+LEVELS = (0.8, 0.9, 0.95)
+FOLDS = 5
+
+
+def conformal_sets(
+    meta: MetaClassifier,
+    train: Iterable[Readable],
+    test: Iterable[Readable],
+    *,
+    levels: Sequence[float] = LEVELS,
+    count: int = FOLDS,
+    slices: int = 10,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Cross-conformal sets for the test runs, from one random snapshot of each run.
+
+    meta:   settings; clones are fitted on all snapshots of all folds of the training runs but one, and on all folds
+    levels: the shares of runs whose set is to hold the true class
+    count:  of folds; kin share one
+    test:   those that are training runs or their kin are left out
+
+    A class is in a run's set when its score there is not among the worst of the scores that training runs got from the
+    models that had not seen them (Romano, Sesia and Candès, "Classification with valid and adaptive coverage", NeurIPS
+    2020, section 2.3; the score is one minus the probability). Guaranteed is a coverage of 1 − 2 (1 − level),
+    expected is the level, as long as test runs come from where training runs come from.
+
+    Returns a JSON-ready document: "levels" with coverage and its exact (Clopper–Pearson) interval, overall and per
+    class, the mean set size, how many sets have which size, and "confident_errors": sets of one wrong class. "sets" are
+    the classes of each test run at each level. Raises MetaError without the library, when the target is a number, or
+    when a class has a single training run (kin count as one).
+    """
+    try:
+        from mapie.classification import CrossConformalClassifier
+    except ImportError as error:
+        raise MetaError("conformal sets need the library MAPIE", hint="pip install 'weightprint[conformal]'") from error
+    from sklearn.model_selection import PredefinedSplit
+
+    target, learn, judged, excluded = _members(meta, train, test)
+    n = len(learn)
+    truth = [np.array([_class(target, m) for m in part], np.intp) for part in (learn, judged)]
+    kin = np.array([m.run.kin for m in learn])
+    scarce = [label for c, label in enumerate(target.classes) if len(set(kin[truth[0] == c])) < 2]
+    if scarce:
+        runs = "one training run" if len(set(kin)) == n else "training runs of one kin alone"
+        raise MetaError(f"{target.name} {scarce[0]!r} has {runs}: its fold would leave none to learn from")
+    least = min(levels) if levels else 0
+    if not levels or least <= 0 or max(levels) >= 1:
+        raise MetaError(f"levels must lie between 0 and 1, not {list(levels)}")
+    # The library asks for α (n − 1) scores that are at least as bad, the source for more than α (n + 1) − 1, which is
+    # less: with few training runs the library's sets would be too small. At these levels it asks for the source's.
+    alphas = [((1 - level) * (n + 1) - 1) / (n - 1) for level in levels]
+    if min(alphas) <= 0:
+        raise MetaError(
+            f"sets at level {max(levels)} take at least {int(np.ceil(1 / (1 - max(levels))))} training runs, not {n}",
+            hint="a lower level",
+        )
+    reader = _SnapshotReader(meta, [*learn, *judged], target, slices, seed)
+    fold = folds([m.run for m in learn], target.name, min(count, len(set(kin))), seed=seed)
+    conformal = CrossConformalClassifier(
+        reader, confidence_level=[1 - alpha for alpha in alphas], conformity_score="lac", cv=PredefinedSplit(fold)
+    )
+    conformal.fit_conformalize(np.arange(n)[:, None], truth[0])
+    predicted, sets = conformal.predict_set(np.arange(n, n + len(judged))[:, None], agg_scores="crossval")
+    return {
+        "property": target.name,
+        "model": meta.model,
+        "classes": list(target.classes),
+        "n_train_runs": n,
+        "n_runs": len(judged),
+        "folds": int(fold.max()) + 1,
+        "snapshots_per_run": 1,
+        "slices": slices if meta.local else None,
+        "excluded": excluded,
+        "accuracy": float((predicted == truth[1]).mean()),
+        "levels": [{"level": level, **set_scores(sets[:, :, i], truth[1])} for i, level in enumerate(levels)],
+        "sets": [
+            {
+                "run": member.run.identity,
+                "snapshot": draw_snapshot(member.run.identity, member.snapshots, seed),
+                "truth": member.labels[target.name][0],
+                "sets": [[target.classes[c] for c in np.flatnonzero(of_run[:, i])] for i in range(len(levels))],
+            }
+            for member, of_run in zip(judged, sets, strict=True)
+        ],
+    }
+
+
+def _members(
+    meta: MetaClassifier, train: Iterable[Readable], test: Iterable[Readable]
+) -> tuple[Target, list[Member], list[Member], dict[str, int]]:
+    """The target, the runs to learn from and those to judge by, and the test runs left out, by reason."""
+    meta.check()
+    train = sorted(train, key=lambda run: str(run.identity))
+    measured = check_name(meta.target, train)
+    learn, _ = choose(train, meta.view, [meta.target])
+    target = Target.of(meta.target, [m.labels[meta.target] for m in learn], measured=measured)
+    if target.kind != CLASSIFICATION:
+        raise MetaError(f"{meta.target} is a number: conformal sets are of classes")
+    seen = Trained([member.run.identity for member in learn], [member.run.kin for member in learn])
+    judged, excluded = choose(test, meta.view, [meta.target], trained=seen)
+    known = [m for m in judged if _class(target, m) is not None]
+    if len(known) < len(judged):
+        excluded["class_not_trained"] = len(judged) - len(known)
+    if not known:
+        raise MetaError(f"no test run is left: {describe(excluded)}", hint="give the two parts of a split, zoo.split()")
+    return target, learn, known, dict(+excluded)
+
+
+def _class(target: Target, member: Member) -> Any:
+    """The number of a run's class; None for one that no training run had."""
+    return target.encode(member.labels[target.name][0])
+
+
+class _SnapshotReader(ClassifierMixin, BaseEstimator):
+    """A meta-classifier as a scikit-learn classifier of numbered runs [N, 1]: fits on all snapshots, reads one."""
+
+    def __init__(self, meta: MetaClassifier, members: Sequence[Member], target: Target, slices: int, seed: int) -> None:
+        self.meta, self.members, self.target, self.slices, self.seed = meta, members, target, slices, seed
+
+    def __sklearn_clone__(self) -> _SnapshotReader:
+        return _SnapshotReader(self.meta, self.members, self.target, self.slices, self.seed)
+
+    def fit(self, X: npt.NDArray, y: npt.NDArray) -> _SnapshotReader:
+        self.meta_ = clone(self.meta).fit([self.members[i].run for i in X[:, 0]])
+        self.classes_ = np.array([self.target.classes.index(c) for c in self.meta_.classes_])
+        return self
+
+    def predict_proba(self, X: npt.NDArray) -> npt.NDArray[np.float64]:
+        probabilities = []
+        for i in X[:, 0]:
+            member = self.members[i]
+            number = draw_snapshot(member.run.identity, member.snapshots, self.seed)
+            readings, excluded = self.meta_.read([member.run], slices=self.slices, snapshots=(number, number))
+            if not readings:
+                raise MetaError(f"{member.run.name} cannot be read: {describe(excluded)}")
+            probabilities.append(readings[0].mean)
+        return np.array(probabilities)
+
+    def predict(self, X: npt.NDArray) -> npt.NDArray[np.intp]:
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]

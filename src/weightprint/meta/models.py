@@ -1,24 +1,31 @@
-"""The table of models: each is features and a learner under a name, with the settings that suit it."""
+"""The table of models: each is features and a learner under a name, with the settings that suit it. By these names
+meta-classifiers are built, and loaded from disk.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from weightprint.errors import MetaError, did_you_mean
+from weightprint.errors import CorruptFile, MetaError, did_you_mean
 from weightprint.features.table import Features, features_named
+from weightprint.meta.answers import Head
 from weightprint.meta.estimator import MetaClassifier
 from weightprint.meta.learners.base import Learner
-from weightprint.meta.view import WHOLE, View
+from weightprint.meta.persistence import read_document, read_file
+from weightprint.meta.targets import Target
+from weightprint.meta.view import View
 
 _LEARNERS = {
     "boosting": "boosting:Boosting",
     "linear": "linear:Linear",
     "dmc": "dmc:DMCLearner",
-    "majority": "majority:Majority",
+    "majority": "base:Majority",
     "estimator": "estimator:Estimator",
 }
 
@@ -99,28 +106,16 @@ def build(model: str, **settings: Any) -> MetaClassifier:
     """
     entry = model_named(model)
     learner = learner_class(entry.learner)
-    of_learner = {f.name for f in dataclasses.fields(learner)}
     known = settings_of(model)
     for name in ("device", "max_seconds"):
         if name not in known:
             settings.pop(name, None)
-    for name in settings:
-        if name not in known:
-            raise MetaError(f"{model} has no setting {name!r}", hint=did_you_mean(name, known))
+    _refuse_unknown_settings(model, settings, known)
     if "target" not in settings:
         raise MetaError(f"{model} needs a target", hint="such as target='optimizer'")
     settings = {**entry.defaults, **settings}
-    meta = MetaClassifier(
-        settings["target"],
-        view=View(**{name: settings[name] for name in _VIEW_FIELDS if name in settings}),
-        features=entry.features,
-        learner=learner(**{name: value for name, value in settings.items() if name in of_learner}),
-        model=model,
-        together=settings.get("together", ()),
-        seed=settings.get("seed", 0),
-    )
-    meta.check()
-    return meta
+    of_learner = {f.name: settings.pop(f.name) for f in dataclasses.fields(learner) if f.name in settings}
+    return _composed(model, entry.features, learner(**of_learner), settings)
 
 
 def build_own(estimator: Any, target: str, *, features: str = "statistics", name: str = "own", **settings: Any) -> Any:
@@ -134,22 +129,70 @@ def build_own(estimator: Any, target: str, *, features: str = "statistics", name
     Raises MetaError as `build` does.
     """
     known = ("seed", "together", *_VIEW_FIELDS)
-    for setting in settings:
-        if setting not in known:
-            raise MetaError(f"{name} has no setting {setting!r}", hint=did_you_mean(setting, known))
-    learner: Learner = learner_class("estimator")(estimator)
-    view = View(**{field: value for field, value in settings.items() if field in _VIEW_FIELDS})
-    further = {field: value for field, value in settings.items() if field not in _VIEW_FIELDS}
-    meta = MetaClassifier(target, view=view, features=features, learner=learner, model=name, **further)
+    _refuse_unknown_settings(name, settings, known)
+    return _composed(name, features, learner_class("estimator")(estimator), {"target": target, **settings})
+
+
+def _refuse_unknown_settings(model: str, settings: Iterable[str], known: Sequence[str]) -> None:
+    for name in settings:
+        if name not in known:
+            raise MetaError(f"{model} has no setting {name!r}", hint=did_you_mean(name, known))
+
+
+def _composed(model: str, features: str, learner: Learner, settings: Mapping[str, Any]) -> MetaClassifier:
+    """The meta-classifier with these settings, which are those of a view and its own."""
+    view = View(**{name: value for name, value in settings.items() if name in _VIEW_FIELDS})
+    further = {name: value for name, value in settings.items() if name not in _VIEW_FIELDS}
+    meta = MetaClassifier(view=view, features=features, learner=learner, model=model, **further)
     meta.check()
     return meta
 
 
-def reads_whole_only(model: str) -> bool:
-    """Whether a model reads whole vectors alone, as opposed to slices. Raises MetaError for an unknown model."""
-    return not model_named(model).reads.slices
+def load_meta(path: str | os.PathLike[str]) -> MetaClassifier:
+    """The meta-classifier that `save` wrote; it predicts exactly as it did.
 
+    Raises MetaError when there is none, or one of another version, model or features; CorruptFile when its content is
+    not what was written.
+    """
+    from safetensors import SafetensorError
 
-def default_slice_length(model: str) -> int | str:
-    """The slice length where none is given."""
-    return model_named(model).defaults.get("slice_length", WHOLE)
+    path = Path(path)
+    document = read_document(path)
+    files = {name: read_file(path, name, digest) for name, digest in document["files"].items()}
+    try:
+        learner = learner_class(document["learner"]["name"])
+        features = features_named(document["features"]["name"])
+        for kind, current in (("features", features), ("learner", learner)):
+            if (version := document[kind]["version"]) != current.version:
+                raise MetaError(
+                    f"{path} was fitted with version {version} of the {kind} {current.name}, this weightprint has "
+                    f"version {current.version}",
+                    hint="fit again",
+                )
+        meta = MetaClassifier(
+            document["target"],
+            view=View.from_json(document["view"]),
+            features=features.name,
+            learner=learner(**document["learner"]["settings"]),
+            model=document["model"],
+            together=tuple(document["together"]),
+            seed=document["seed"],
+        )
+        meta.check()
+        meta.heads_ = {}
+        for number, head in enumerate(document["heads"]):
+            target = Target(**{**head["target"], "classes": tuple(head["target"]["classes"])})
+            prefix = f"{number}-"
+            kept = {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
+            fitted = meta.learner.restore(kept, head["facts"])
+            scale = (float(head["scale"][0]), float(head["scale"][1]))
+            meta.heads_[target.name] = Head(target, scale, fitted, tuple(head["train_runs"]), head["class_counts"])
+        meta.train_kin_ = tuple(document["train_kin"])
+        meta.excluded_ = document["excluded"]
+        meta.lengths_ = tuple(document["lengths"])
+        meta.seconds_ = document["seconds"]
+    except MetaError:
+        raise
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CorruptFile(f"{path} does not hold what its model needs: {error}", hint="fit again") from error
+    return meta

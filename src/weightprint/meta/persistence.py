@@ -12,19 +12,15 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import secrets
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weightprint import __version__
 from weightprint.errors import CorruptFile, MetaError
 from weightprint.features.table import features_named
-from weightprint.files import TEMPORARY_PREFIX, canonical_json, sha256_hex, write_atomic, write_json
-from weightprint.meta.learners.base import Learner
+from weightprint.files import TEMPORARY_PREFIX, canonical_json, sha256_hex, versions, write_atomic, write_json
 
 if TYPE_CHECKING:
     from weightprint.meta.estimator import MetaClassifier
@@ -57,6 +53,9 @@ def save_meta(meta: MetaClassifier, path: str | os.PathLike[str]) -> Path:
                 "facts": dict(head.fitted.facts),
             }
         )
+    learner = meta.learner
+    # Where unfinished fits are kept is this machine's alone.
+    settings = {name: None if name == "checkpoint" else value for name, value in vars(learner).items()}
     document = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
@@ -65,22 +64,14 @@ def save_meta(meta: MetaClassifier, path: str | os.PathLike[str]) -> Path:
         "together": list(meta.together),
         "view": meta.view.to_json(),
         "features": {"name": meta.features, "version": features_named(meta.features).version},
-        "learner": {
-            "name": meta.learner.name,
-            "version": meta.learner.version,
-            "settings": _kept_settings(meta.learner),
-        },
+        "learner": {"name": learner.name, "version": learner.version, "settings": settings},
         "seed": meta.seed,
         "heads": heads,
         "train_kin": list(meta.train_kin_),
         "excluded": meta.excluded_,
         "lengths": list(meta.lengths_),
         "seconds": meta.seconds_,
-        "made_with": {
-            "weightprint": __version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in _LIBRARIES},
-        },
+        "made_with": versions(*_LIBRARIES),
         "files": {name: sha256_hex(data) for name, data in files.items()},
     }
     document["sha256"] = own_sha256(document)
@@ -95,11 +86,6 @@ def save_meta(meta: MetaClassifier, path: str | os.PathLike[str]) -> Path:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return path
-
-
-def _kept_settings(learner: Learner) -> dict[str, Any]:
-    """A learner's settings without the place of its unfinished fits, which is this machine's alone."""
-    return {name: None if name == "checkpoint" else value for name, value in vars(learner).items()}
 
 
 def read_file(folder: Path, name: str, digest: Any) -> bytes:
@@ -122,9 +108,8 @@ def read_document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads((path / META_FILE).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise MetaError(
-            f"{path} is no meta-classifier: it has no {META_FILE}", hint="make one with `weightprint fit`"
-        ) from None
+        problem = f"{path} is no meta-classifier: it has no {META_FILE}"
+        raise MetaError(problem, hint="make one with `weightprint fit`") from None
     except OSError as error:
         raise MetaError(f"cannot read {path / META_FILE}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -132,12 +117,10 @@ def read_document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise MetaError(f"{path / META_FILE} does not describe a meta-classifier")
     if document.get("version") != FORMAT_VERSION:
-        found = document.get("version")
-        older = isinstance(found, int) and found < FORMAT_VERSION
-        raise MetaError(
-            f"{path} has format {found}, this version reads {FORMAT_VERSION}",
-            hint="fit it again" if older else "load it with a newer weightprint",
-        )
+        stored = document.get("version")
+        older = isinstance(stored, int) and stored < FORMAT_VERSION
+        hint = "fit it again" if older else "load it with a newer weightprint"
+        raise MetaError(f"{path} has format {stored}, this version reads {FORMAT_VERSION}", hint=hint)
     if document.get("sha256") != own_sha256(document) or not isinstance(document.get("files"), dict):
         raise CorruptFile(f"{path / META_FILE} is not what was written: its checksum differs", hint="fit again")
     return document
@@ -157,11 +140,11 @@ def _refuse_other_content(path: Path) -> None:
         return
     try:
         document = json.loads((path / META_FILE).read_text(encoding="utf-8"))
-        own = {META_FILE, "arrays.safetensors", *document.get("files", ())}
-        theirs = document.get("format") != FORMAT or any(entry.name not in own for entry in path.iterdir())
+        written = {META_FILE, "arrays.safetensors", *document.get("files", ())}
+        is_other = document.get("format") != FORMAT or any(entry.name not in written for entry in path.iterdir())
     except (OSError, ValueError, AttributeError, TypeError):
-        theirs = True
-    if theirs:
+        is_other = True
+    if is_other:
         raise MetaError(f"{path} exists and is not a meta-classifier", hint="choose another path")
 
 

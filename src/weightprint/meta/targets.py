@@ -67,10 +67,8 @@ class Target:
             raise MetaError(f"{name} has labels of mixed types: {kinds}", hint="give all runs labels of one type")
         if len(values) < 2:
             only = f", all {next(iter(values))!r}" if values else ""
-            raise MetaError(
-                f"{name} needs at least 2 classes among the training runs, found {len(values)}{only}",
-                hint="choose a property that varies in this zoo",
-            )
+            problem = f"{name} needs at least 2 classes among the training runs, found {len(values)}{only}"
+            raise MetaError(problem, hint="choose a property that varies in this zoo")
         return cls(name, CLASSIFICATION, tuple(sorted(values)))
 
     def encode(self, label: Any) -> float | int | None:
@@ -95,15 +93,12 @@ class Target:
 
 
 def _is_spread_over_decades(values: Sequence[float]) -> bool:
+    from scipy.stats import skew
+
     x = np.array(values, np.float64)
     if x.min() <= 0 or x.max() <= DECADE * x.min():
         return False
-    return abs(_skewness(np.log(x))) < abs(_skewness(x))
-
-
-def _skewness(x: npt.NDArray[np.float64]) -> float:
-    deviation = x - x.mean()
-    return float((deviation**3).mean() / (deviation**2).mean() ** 1.5)
+    return bool(abs(skew(np.log(x))) < abs(skew(x)))
 
 
 def property_order(properties: Iterable[Mapping[str, Any]]) -> list[str]:

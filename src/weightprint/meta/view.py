@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from weightprint.features.omission import check_without, reduced
 from weightprint.features.slices import draw_starts, spread_starts, start_count
 from weightprint.features.store import weights_of
 from weightprint.meta import targets
+from weightprint.meta.learners.base import check_whole, is_whole
 from weightprint.seeds import seed_from_hash
 from weightprint.zoo.layout import PARTS, Layout
 from weightprint.zoo.readable import Readable
@@ -62,16 +62,14 @@ class View:
         if self.part != WHOLE and self.part not in PARTS:
             raise MetaError(f"unknown part {self.part!r}", hint=did_you_mean(self.part, (WHOLE, *PARTS)))
         if self.slice_length != WHOLE:
-            if not _is_whole(self.slice_length, 1):
+            if not is_whole(self.slice_length, 1):
                 raise MetaError(f"slice_length must be a whole number from 1 up or 'all', not {self.slice_length!r}")
         elif self.part != WHOLE:
-            raise MetaError(
-                f"slice length 'all' reads the whole vector, not its {self.part} part",
-                hint="--part all, or a --slice-length in weights",
-            )
+            problem = f"slice length 'all' reads the whole vector, not its {self.part} part"
+            raise MetaError(problem, hint="--part all, or a --slice-length in weights")
         if self.snapshots not in (LATER_HALF, LAST, WHOLE):
             pair = self.snapshots if isinstance(self.snapshots, (tuple, list)) else ()
-            if len(pair) != 2 or not all(_is_whole(s, 1) for s in pair) or pair[0] > pair[1]:
+            if len(pair) != 2 or not all(is_whole(s, 1) for s in pair) or pair[0] > pair[1]:
                 raise MetaError(
                     f"snapshots must be 'later-half', 'last', 'all' or a first and a last number from 1 up, "
                     f"not {self.snapshots!r}",
@@ -80,8 +78,7 @@ class View:
         check_without(self.without)
         if not isinstance(self.converged, bool):
             raise MetaError(f"converged must be true or false, not {self.converged!r}")
-        if not _is_whole(self.draws, 1):
-            raise MetaError(f"draws must be a whole number from 1 up, not {self.draws!r}")
+        check_whole("draws", self.draws, 1)
 
     def snapshots_of(self, total: int) -> tuple[int, ...]:
         """The numbers of the snapshots seen of a run that has `total`."""
@@ -213,16 +210,12 @@ def _refuse_impossible(
 ) -> None:
     if most_snapshots and not isinstance(view.snapshots, str) and view.snapshots[1] > most_snapshots:
         first, last = view.snapshots
-        raise MetaError(
-            f"snapshots {first}-{last} were asked for, the runs have 1-{most_snapshots}",
-            hint=f"--snapshots 1-{most_snapshots}",
-        )
+        has = f"1-{most_snapshots}"
+        raise MetaError(f"snapshots {first}-{last} were asked for, the runs have {has}", hint=f"--snapshots {has}")
     if not members and excluded["too_short"]:
         where = "vector" if view.part == WHOLE else f"{view.part} part"
-        raise MetaError(
-            f"slices of {view.slice_length} weights fit in no run: the longest {where} has {longest}",
-            hint="choose a smaller --slice-length" if longest else "choose another --part",
-        )
+        problem = f"slices of {view.slice_length} weights fit in no run: the longest {where} has {longest}"
+        raise MetaError(problem, hint="choose a smaller --slice-length" if longest else "choose another --part")
 
 
 def _status_reason(run: Readable, view: View, filtered: bool) -> str:
@@ -246,10 +239,3 @@ def report_corrupt(run: Readable, error: CorruptFile, excluded: Counter[str]) ->
 def describe(excluded: Mapping[str, int]) -> str:
     """The counts as one phrase: "3 not_converged, 1 too_short"."""
     return ", ".join(f"{count} {reason}" for reason, count in sorted(excluded.items()) if count) or "none left out"
-
-
-def _is_whole(value: Any, low: int) -> bool:
-    try:
-        return not isinstance(value, bool) and operator.index(value) >= low
-    except TypeError:
-        return False

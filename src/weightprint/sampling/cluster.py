@@ -173,6 +173,5 @@ def _import_ray(*, local: bool) -> Any:
     try:
         return importlib.import_module("ray")
     except ImportError:
-        raise SetupError(
-            "--engine ray needs the package ray, which is not installed", hint="pip install 'weightprint[ray]'"
-        ) from None
+        problem = "--engine ray needs the package ray, which is not installed"
+        raise SetupError(problem, hint="pip install 'weightprint[ray]'") from None

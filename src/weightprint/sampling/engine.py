@@ -19,7 +19,6 @@ import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -117,9 +116,9 @@ class Attempts:
             final += answer.get("answers", [answer])
         else:
             if answer.get("died"):
-                final += [found for run in _runs(job) if (found := self._recover(run))]
+                final += [recovered for run in _runs(job) if (recovered := self._recover(run))]
                 answer = self._blamed(answer)
-            there = {found["run"] for found in final}
+            there = {recovered["run"] for recovered in final}
             if left := [run for run in _runs(job) if run not in there]:
                 self._failed({**job, "runs": left} if there else job, answer)
         self._done += len(final)
@@ -155,12 +154,12 @@ def _runs(job: Job) -> list[int]:
 
 def oom_kills() -> int:
     """How many processes the system has killed for memory, as far as it says."""
-    found = 0
+    kills = 0
     for path in _OOM_COUNTERS:
         with contextlib.suppress(OSError):
             text = Path(path).read_text(encoding="ascii", errors="replace")
-            found += sum(int(count) for count in re.findall(r"^oom_kill (\d+)$", text, re.MULTILINE))
-    return found
+            kills += sum(int(count) for count in re.findall(r"^oom_kill (\d+)$", text, re.MULTILINE))
+    return kills
 
 
 def cannot_write(folder: Path, error: OSError, *, what: str = "") -> ZooError:
@@ -182,23 +181,12 @@ def prepare_process() -> None:
     """Have this process train on one thread, as every process of every engine does, so that the bytes are the same."""
     import torch
 
-    _prepare_once()
+    with contextlib.suppress(RuntimeError):  # it was set before, or someone else's work in this process came first
+        torch.set_num_interop_threads(1)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # as TensorFlow does; dead units' moments would slow every step down
-
-
-@lru_cache(maxsize=1)
-def _prepare_once() -> None:
-    import torch
-
-    with contextlib.suppress(RuntimeError):  # someone else's work in this process came first
-        torch.set_num_interop_threads(1)
-    _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc reuse freed memory rather than return it: activations come and go with every step, and fresh pages
-    cost more than the arithmetic on them. Does nothing elsewhere."""
+    # glibc is to reuse freed memory rather than return it: activations come and go with every step, and fresh pages
+    # cost more than the arithmetic on them. Elsewhere there is no such function.
     trim_threshold, mmap_threshold = -1, -3
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
@@ -209,7 +197,12 @@ def _keep_freed_memory() -> None:
 def do(job: Job, *, zoo: Path, recipe: Recipe, images: Mapping[str, TrainingImages], device: str) -> Answer:
     """Do a job in this process. What goes wrong is an answer, never an exception."""
     try:
-        done = _JOBS[job["job"]](zoo, recipe, images, job, device)
+        if job["job"] == "time":
+            from weightprint.sampling.jobs import time_run
+
+            done: Answer = {"seconds": time_run(recipe, job["run"], images, device=device)}
+        else:
+            done = _train(zoo, recipe, images, job, device)
     except Exception as error:
         done = {**_blame(error, job["run"], zoo, device), "traceback": traceback.format_exc()}
     return {"run": job["run"], **done}
@@ -246,26 +239,13 @@ def _train(zoo: Path, recipe: Recipe, images: Mapping[str, TrainingImages], job:
     trained = train_runs(recipe, _runs(job), images, device=device, spool=zoo)
     for record, _ in trained:
         write_run(zoo, record)
-    of_all = {
-        "seconds": round((time.perf_counter() - started) / len(trained), 3),
-        "worker": os.getpid(),
-        "host": socket.gethostname(),
-        "peak_mb": peak_mb(),
-    }
+    seconds = round((time.perf_counter() - started) / len(trained), 3)
+    of_all = {"seconds": seconds, "worker": os.getpid(), "host": socket.gethostname(), "peak_mb": peak_mb()}
     answers = [
         {"run": record.number, "status": record.status, "training_samples": samples, **of_all}
         for record, samples in trained
     ]
     return {"answers": answers} if "runs" in job else answers[0]
-
-
-def _time(zoo: Path, recipe: Recipe, images: Mapping[str, TrainingImages], job: Job, device: str) -> Answer:
-    from weightprint.sampling.jobs import time_run
-
-    return {"seconds": time_run(recipe, job["run"], images, device=device)}
-
-
-_JOBS = {"train": _train, "time": _time}
 
 
 def peak_mb() -> float | None:

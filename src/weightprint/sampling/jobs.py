@@ -107,9 +107,7 @@ def time_run(recipe: Recipe, number: int, images: Mapping[str, TrainingImages], 
     setups = [_paper_setup(recipe, member) for member in cohort]
     setup, part = setups[0], images[setups[0].dataset]
     shown = min(len(part.y_train), CLASSES * math.ceil(max(TIMED_IMAGES, setup.batch_size) / CLASSES))
-    short = {
-        name: replace(part, x_train=part.x_train[:shown], y_train=part.y_train[:shown]) for name, part in images.items()
-    }
+    short = {name: replace(p, x_train=p.x_train[:shown], y_train=p.y_train[:shown]) for name, p in images.items()}
 
     def seconds(epochs: int) -> tuple[float, int]:
         started = time.perf_counter()

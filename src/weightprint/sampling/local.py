@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,18 +25,8 @@ import numpy as np
 
 from weightprint.errors import ZooError
 from weightprint.images import TrainingImages
-from weightprint.sampling.engine import (
-    DEATHS_UNTIL_FAILED,
-    Answer,
-    Attempts,
-    GiveUp,
-    Job,
-    Note,
-    Recover,
-    cannot_write,
-    do,
-    prepare_process,
-)
+from weightprint.sampling import engine
+from weightprint.sampling.engine import Answer, Attempts, GiveUp, Job, Note, Recover
 from weightprint.setups import Setup
 from weightprint.setups.recipe import Recipe
 from weightprint.training.fast.ahead import compile_ahead
@@ -48,16 +39,9 @@ class Workers:
     """
 
     def __init__(
-        self,
-        zoo: Path,
-        recipe: Recipe,
-        images: Mapping[str, TrainingImages],
-        *,
-        count: int,
-        device: str = "cpu",
+        self, zoo: Path, recipe: Recipe, images: Mapping[str, TrainingImages], *, count: int, device: str = "cpu"
     ) -> None:
-        self._recipe, self._device = recipe, device
-        self._zoo, self._images = zoo, images
+        self._zoo, self._recipe, self._images, self._device = zoo, recipe, images, device
         self._file: IO[bytes] | None = None
         self._specification = b""
         self.count = count
@@ -81,18 +65,19 @@ class Workers:
         """
         jobs = list(jobs)
         drawn = (self._recipe.draw(job["run"]) for job in jobs if "runs" not in job)
-        compile_ahead((setup for setup in drawn if isinstance(setup, Setup)), device=self._device, say=_say)
+        say = partial(print, file=sys.stderr, flush=True)
+        compile_ahead((setup for setup in drawn if isinstance(setup, Setup)), device=self._device, say=say)
         attempts = Attempts(jobs, give_up=give_up, recover=recover, note=note)
         dead_at_start = 0
         while len(self._workers) < min(self.count, len(attempts.waiting)):
             self._start()
         self._give_out(attempts)
         while attempts.open:
-            for worker in self._with_news():
+            for worker in [key.data for key, _ in self._selector.select()]:
                 job, answer = worker.job, worker.receive()
                 if answer is None:
                     dead_at_start = 0 if worker.ready else dead_at_start + 1
-                    end = self._replace(worker, fatal=dead_at_start >= DEATHS_UNTIL_FAILED)
+                    end = self._replace(worker, fatal=dead_at_start >= engine.DEATHS_UNTIL_FAILED)
                     answer = {"failure": end, "died": True}
                 elif job is None:  # it has just started
                     dead_at_start = 0
@@ -110,26 +95,16 @@ class Workers:
             try:
                 self._file, places = _share(self._images)
             except OSError as error:
-                raise cannot_write(Path(tempfile.gettempdir()), error, what="the images") from error
-            specification = {
-                "zoo": str(self._zoo),
-                "recipe": self._recipe.to_json(),
-                "device": self._device,
-                "file": self._file.fileno(),
-                "images": places,
-            }
-            self._specification = json.dumps(specification).encode()
+                raise engine.cannot_write(Path(tempfile.gettempdir()), error, what="the images") from error
+            fixed = {"zoo": str(self._zoo), "recipe": self._recipe.to_json(), "device": self._device}
+            self._specification = json.dumps({**fixed, "file": self._file.fileno(), "images": places}).encode()
         try:
             worker = _Worker(self._specification, self._file)
         except OSError as error:
-            raise ZooError(
-                f"worker processes do not start: {error.strerror}", hint="fewer --workers, or more memory"
-            ) from error
+            problem = f"worker processes do not start: {error.strerror}"
+            raise ZooError(problem, hint="fewer --workers, or more memory") from error
         self._workers.append(worker)
         self._selector.register(worker.answers, selectors.EVENT_READ, worker)
-
-    def _with_news(self) -> list[_Worker]:
-        return [key.data for key, _ in self._selector.select()]
 
     def _replace(self, dead: _Worker, *, fatal: bool) -> str:
         """Start another worker in place of a dead one; says how that one ended."""
@@ -140,10 +115,6 @@ class Workers:
             raise ZooError(f"worker processes do not start: {end}", hint="what they printed above says why")
         self._start()
         return end
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 class _Worker:
@@ -212,9 +183,8 @@ def _share(images: Mapping[str, TrainingImages]) -> tuple[IO[bytes], list[dict[s
             start = -(-file.tell() // _LINE) * _LINE
             file.seek(start)
             file.write(np.ascontiguousarray(array).data)
-            places.append(
-                {"name": name, "field": field, "dtype": array.dtype.str, "shape": array.shape, "start": start}
-            )
+            form = {"dtype": array.dtype.str, "shape": array.shape}
+            places.append({"name": name, "field": field, "start": start, **form})
     file.flush()
     return file, places
 
@@ -237,7 +207,7 @@ def main(parent: int) -> None:
     os.dup2(2, 1)  # whatever a library prints must not end up among the answers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent(parent)
-    prepare_process()
+    engine.prepare_process()
     commands = sys.stdin.buffer
     specification = json.loads(commands.readline())
     with os.fdopen(specification["file"], "rb") as file:
@@ -250,7 +220,7 @@ def main(parent: int) -> None:
 
     answer({"ready": True})
     for line in commands:
-        answer(do(json.loads(line), zoo=Path(specification["zoo"]), recipe=recipe, images=images, device=device))
+        answer(engine.do(json.loads(line), zoo=Path(specification["zoo"]), recipe=recipe, images=images, device=device))
 
 
 def _die_with_parent(parent: int) -> None:

@@ -16,23 +16,14 @@ import numpy as np
 
 from weightprint.errors import CorruptFile, SetupError, ZooError, did_you_mean
 from weightprint.files import TEMPORARY_PREFIX
-from weightprint.images import (
-    TrainingImages,
-    largest_test_size,
-    largest_train_size,
-    load,
-    part_name,
-    prepare,
-    refuse_absent_sets,
-    refuse_large_batch,
-)
+from weightprint.images import TrainingImages, sets
 from weightprint.sampling.cluster import RayCluster
 from weightprint.sampling.engine import Answer, Engine, Job, writing_to
 from weightprint.sampling.local import Workers
 from weightprint.sampling.options import EngineOptions, PlanOptions
 from weightprint.setups.everyday import EverydaySetup, EverydaySpace
 from weightprint.setups.everyday import space as everyday
-from weightprint.setups.everyday.work import run_work
+from weightprint.setups.everyday.layers import run_work
 from weightprint.setups.recipe import PROCEDURE, WINDOW, Recipe, cohorts_of, refuse_other_recipe
 from weightprint.setups.space import AnySpace, Space
 from weightprint.training.devices import refuse_absent_device
@@ -147,51 +138,44 @@ def plan(
 
     Raises SetupError, DataError, or RecipeMismatch when the folder holds a zoo of another recipe.
     """
-    asked = PlanOptions(**options)
+    chosen = PlanOptions(**options)
     space = Space.named(space)
     if datasets is not None:
         given = datasets.split(",") if isinstance(datasets, str) else datasets
         space = space.replace(dataset=[name.strip() for name in given])
-    numbers = _numbers(runs, asked.range)
-    train_size, test_size = asked.train_size, asked.test_size
-    max_epochs, snapshots = asked.max_epochs, asked.snapshots
+    if runs < 1:
+        raise SetupError(f"runs must be at least 1, not {runs}")
+    numbers = range(runs) if chosen.range is None else run_range(chosen.range, runs=runs)
+    train_size, test_size = chosen.train_size, chosen.test_size
+    max_epochs, snapshots = chosen.max_epochs, chosen.snapshots
     names = space.choices("dataset") or ()
-    refuse_absent_sets(names, asked.data)
-    loaded = {part_name(name, form): load(name, asked.data, form=form) for name in names for form in space.image_forms}
+    sets.refuse_absent_sets(names, chosen.data)
+    forms = [(name, form) for name in names for form in space.image_forms]
+    loaded = {sets.part_name(name, form): sets.load(name, chosen.data, form=form) for name, form in forms}
     if test_size is None:
-        test_size = min(map(largest_test_size, loaded.values()))
+        test_size = min(map(sets.largest_test_size, loaded.values()))
         if isinstance(space, EverydaySpace):
             test_size = min(test_size, everyday.TEST_SIZE)
     if not isinstance(space, EverydaySpace):
-        train_size = train_size if train_size is not None else min(map(largest_train_size, loaded.values()))
+        train_size = train_size if train_size is not None else min(map(sets.largest_train_size, loaded.values()))
         max_epochs = max_epochs if max_epochs is not None else MAX_EPOCHS
     if snapshots is None:
         snapshots = everyday.SNAPSHOTS if isinstance(space, EverydaySpace) else SNAPSHOTS
+    sizes: dict[str, Any] = {"train_size": train_size, "test_size": test_size, "seed": chosen.seed}
     recipe = Recipe(
         space=space,
-        seed=asked.seed,
-        train_size=train_size,
-        test_size=test_size,
+        **sizes,
         max_epochs=max_epochs,
         snapshots=snapshots,
         datasets={name: images.sha256 for name, images in loaded.items()},
-        cohort=asked.cohort,
-        window=WINDOW * asked.cohort if asked.cohort > 1 else 1,
+        cohort=chosen.cohort,
+        window=WINDOW * chosen.cohort if chosen.cohort > 1 else 1,
     )
-    images = {
-        name: prepare(images, train_size=train_size, test_size=test_size, seed=asked.seed)
-        for name, images in loaded.items()
-    }
+    images = {name: sets.prepare(images, **sizes) for name, images in loaded.items()}
     largest = max(space.choices("batch_size") or ())
     for part in images.values():
-        refuse_large_batch(part, largest)
+        sets.refuse_large_batch(part, largest)
     return Sampling(Path(path), recipe, images, numbers)
-
-
-def _numbers(runs: int, range_: str | None) -> range:
-    if runs < 1:
-        raise SetupError(f"runs must be at least 1, not {runs}")
-    return range(runs) if range_ is None else run_range(range_, runs=runs)
 
 
 def run_sampling(sampling: Sampling, *, progress: Progress | None = None, **options: Any) -> SamplingResult:
@@ -216,10 +200,9 @@ def run_sampling(sampling: Sampling, *, progress: Progress | None = None, **opti
             with runs_locked(zoo.path, sampling.numbers):
                 trained = _train_missing(sampling, zoo.refresh(), pool, progress, retry_failed=how.retry_failed)
             zoo = zoo.refresh()
-    asked = zoo.select(numbers=list(sampling.numbers)).index["status"].value_counts()
-    return SamplingResult(
-        zoo, dict(asked.iter_rows()), trained.runs, trained.samples, time.perf_counter() - started, trained.peak_mb
-    )
+    statuses = zoo.select(numbers=list(sampling.numbers)).index["status"].value_counts()
+    counts, seconds = dict(statuses.iter_rows()), time.perf_counter() - started
+    return SamplingResult(zoo, counts, trained.runs, trained.samples, seconds, trained.peak_mb)
 
 
 def _engine(sampling: Sampling, how: EngineOptions) -> Engine:
@@ -233,11 +216,8 @@ def _engine(sampling: Sampling, how: EngineOptions) -> Engine:
     if how.ray_address is not None:
         raise SetupError("a Ray address needs the engine ray", hint="--engine ray")
     refuse_absent_device(how.device)
-    return Workers(*work, count=how.workers or _cores(), device=how.device)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Workers(*work, count=how.workers or cores, device=how.device)
 
 
 @dataclass
@@ -351,11 +331,15 @@ def estimate(sampling: Sampling, **options: Any) -> dict[str, Any]:
     drawn = missing[:: max(1, len(missing) // 1000)]
     weights = [Layout.of(sampling.recipe.draw(number)).size for number in drawn]
     gigabytes = float(np.mean(weights)) * 4e-9 * sampling.recipe.snapshots * len(missing) if missing else 0.0
+
+    def refuse(number: int, reason: str) -> Answer:
+        raise ZooError(f"run {number} could not be timed: {reason}")
+
     with _engine(sampling, how) as pool:
         count = pool.count
         timed = missing[:: max(1, len(missing) // max(TIMED_RUNS, count))][: max(TIMED_RUNS, count)]
         jobs = ({"job": "time", "run": number} for number in timed)
-        answers = pool.map(jobs, give_up=_refuse_timing, recover=lambda _: None, note=lambda _: None)
+        answers = pool.map(jobs, give_up=refuse, recover=lambda _: None, note=lambda _: None)
         seconds = [answer["seconds"] for answer in answers]
     cohorts = cohorts_of(sampling.recipe, missing)
     to_train = sum(map(len, cohorts)) * _relative_work(sampling.recipe, drawn, timed)
@@ -383,10 +367,6 @@ def _relative_work(recipe: Recipe, drawn: Sequence[int], timed: Sequence[int]) -
     return mean_work(drawn) / mean_work(timed) if timed else 1.0
 
 
-def _refuse_timing(number: int, reason: str) -> dict[str, Any]:
-    raise ZooError(f"run {number} could not be timed: {reason}")
-
-
 def merge(path: str | os.PathLike[str], parts: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     """Copy the runs of zoos of one recipe, sampled apart, into one zoo.
 
@@ -397,7 +377,7 @@ def merge(path: str | os.PathLike[str], parts: Sequence[str | os.PathLike[str]])
     if not parts:
         raise ZooError("nothing to merge", hint="weightprint merge ZOO PART...")
     opened = [Zoo(part) for part in parts]
-    target = Zoo(path) if Path(path).exists() and (Path(path) / "zoo.json").exists() else None
+    target = Zoo(path) if (Path(path) / "zoo.json").exists() else None
     first = target or opened[0]
     for zoo in opened:
         refuse_other_recipe(first.recipe, zoo.recipe, where=str(first.path))
@@ -418,13 +398,8 @@ def merge(path: str | os.PathLike[str], parts: Sequence[str | os.PathLike[str]])
             except CorruptFile as error:
                 damaged.append({"zoo": str(zoo.path), "run": run.number, "problem": error.message})
     target = target.refresh()
-    return {
-        "zoo": str(target.path),
-        "runs": len(target),
-        "copied": copied,
-        "different": sorted(set(different)),
-        "damaged": damaged,
-    }
+    counts = {"runs": len(target), "copied": copied, "different": sorted(set(different))}
+    return {"zoo": str(target.path), **counts, "damaged": damaged}
 
 
 def _checksums(zoo: Zoo) -> dict[int, str]:

@@ -19,16 +19,8 @@ noise, shear has two angles, the order of sums and of dropout's random numbers i
 EARLIEST_STOP = 20
 """Evaluations that must exist before a run may stop early (paper section 3.2: 20 snapshots are kept)."""
 
-SHAPE_FIELDS = (
-    "batch_size",
-    "filter_size",
-    "depth_conv",
-    "depth_fc",
-    "width_conv",
-    "width_fc",
-    "batch_norm",
-    "outputs",
-)
+_ARCHITECTURE = ("filter_size", "depth_conv", "depth_fc", "width_conv", "width_fc", "batch_norm", "outputs")
+SHAPE_FIELDS = ("batch_size", *_ARCHITECTURE)
 """What the members of a cohort have in common: these fix which tensor operations a training consists of."""
 
 WINDOW = 16
@@ -68,20 +60,16 @@ class Recipe:
         if isinstance(self.space, EverydaySpace):
             self._check_everyday(self.space)
         elif self.max_epochs is None or self.snapshots < 1 or self.max_epochs < 1:
-            raise SetupError(
-                f"snapshots and max-epochs must be at least 1, not {self.snapshots} and {self.max_epochs}",
-                hint="the defaults are 20 and 1000",
-            )
+            problem = f"snapshots and max-epochs must be at least 1, not {self.snapshots} and {self.max_epochs}"
+            raise SetupError(problem, hint="the defaults are 20 and 1000")
         elif self.snapshots > self.max_epochs + 1:
             raise SetupError(
                 f"{self.snapshots} snapshots need at least {self.snapshots - 1} epochs, not {self.max_epochs}",
                 hint=f"--max-epochs {self.snapshots - 1} or more, or --snapshots {self.max_epochs + 1} or fewer",
             )
         if not 1 <= self.cohort <= self.window:
-            raise SetupError(
-                f"a cohort must have from 1 run to as many as its window, {self.window}, not {self.cohort}",
-                hint="1 trains runs one by one",
-            )
+            problem = f"a cohort must have from 1 run to as many as its window, {self.window}, not {self.cohort}"
+            raise SetupError(problem, hint="1 trains runs one by one")
 
     def _check_everyday(self, space: EverydaySpace) -> None:
         if self.max_epochs is not None:
@@ -91,14 +79,11 @@ class Recipe:
                 hint="leave --max-epochs out",
             )
         if not 1 <= self.snapshots <= space.least_steps + 1:
-            raise SetupError(
-                f"snapshots must be from 1 to {space.least_steps + 1}, not {self.snapshots}", hint="the default is 8"
-            )
+            problem = f"snapshots must be from 1 to {space.least_steps + 1}, not {self.snapshots}"
+            raise SetupError(problem, hint="the default is 8")
         if self.cohort != 1:
-            raise SetupError(
-                f"runs of the space everyday are trained one by one, not in cohorts of {self.cohort}",
-                hint="leave --cohort out",
-            )
+            problem = f"runs of the space everyday are trained one by one, not in cohorts of {self.cohort}"
+            raise SetupError(problem, hint="leave --cohort out")
 
     def draw(self, run: int) -> Setup | EverydaySetup:
         """The set-up of a run."""
@@ -150,12 +135,12 @@ def cohorts_of(recipe: Recipe, runs: Iterable[int]) -> list[tuple[int, ...]]:
     In every window of consecutive run numbers, runs whose set-ups agree in SHAPE_FIELDS form cohorts in their order.
     What a run's cohort is depends on the recipe and the run's number alone.
     """
-    asked = set(runs)
+    wanted = set(runs)
     if recipe.cohort == 1:
-        return [(run,) for run in sorted(asked)]
-    windows = {run // recipe.window for run in asked}
+        return [(run,) for run in sorted(wanted)]
+    windows = {run // recipe.window for run in wanted}
     cohorts = [cohort for window in windows for cohort in _cohorts_in(recipe, window)]
-    return sorted(cohort for cohort in cohorts if not asked.isdisjoint(cohort))
+    return sorted(cohort for cohort in cohorts if not wanted.isdisjoint(cohort))
 
 
 def _cohorts_in(recipe: Recipe, window: int) -> Iterator[tuple[int, ...]]:
@@ -173,16 +158,16 @@ def recipe_sha256(recipe: Mapping[str, Any]) -> str:
     return sha256_hex(canonical_json(recipe).encode())
 
 
-def refuse_other_recipe(found: Mapping[str, Any], asked: Mapping[str, Any], *, where: str) -> None:
+def refuse_other_recipe(there: Mapping[str, Any], here: Mapping[str, Any], *, where: str) -> None:
     """Raise RecipeMismatch that names every difference; do nothing when there is none."""
-    procedures = found.get("procedure"), asked.get("procedure")
+    procedures = there.get("procedure"), here.get("procedure")
     if procedures[0] != procedures[1]:
         raise RecipeMismatch(
             f"{where} was made by training procedure {procedures[0]}, not {procedures[1]}",
             hint="it can be read like any other, but only the weightprint that its zoo.json names under made_with can "
             "extend it; sample into a new folder",
         )
-    differences = list(_differences(found, asked, ""))
+    differences = list(_differences(there, here, ""))
     if differences:
         raise RecipeMismatch(
             f"{where} was made by another recipe: {'; '.join(differences)}",
@@ -190,9 +175,9 @@ def refuse_other_recipe(found: Mapping[str, Any], asked: Mapping[str, Any], *, w
         )
 
 
-def _differences(found: Any, asked: Any, path: str):
-    if isinstance(found, Mapping) and isinstance(asked, Mapping):
-        for key in sorted({*found, *asked}):
-            yield from _differences(found.get(key), asked.get(key), f"{path}.{key}" if path else str(key))
-    elif canonical_json(found) != canonical_json(asked):
-        yield f"{path} is {canonical_json(found)} there and {canonical_json(asked)} here"
+def _differences(there: Any, here: Any, path: str):
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for key in sorted({*there, *here}):
+            yield from _differences(there.get(key), here.get(key), f"{path}.{key}" if path else str(key))
+    elif canonical_json(there) != canonical_json(here):
+        yield f"{path} is {canonical_json(there)} there and {canonical_json(here)} here"

@@ -8,6 +8,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from weightprint.errors import SetupError, did_you_mean
@@ -69,7 +70,12 @@ class Setup:
     def __post_init__(self) -> None:
         for name in FIELDS:
             object.__setattr__(self, name, check_field(name, getattr(self, name)))
-        check_last_hidden_layer(self.width_fc, self.depth_fc)
+        check_hidden_units(self.width_fc, self.depth_fc)
+
+    @classmethod
+    def describes(cls, properties: Mapping[str, Any]) -> bool:
+        """Whether a run's properties are those of such a set-up."""
+        return properties.keys() >= set(FIELDS)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Setup:
@@ -98,43 +104,35 @@ def check_field_name(name: str) -> None:
         raise SetupError(f"unknown set-up field {name!r}", hint=did_you_mean(name, FIELDS))
 
 
-def _one_of(allowed: Sequence[str]) -> Callable[[str, Any], str]:
-    def check(name: str, value: Any) -> str:
-        if value not in allowed:
-            raise SetupError(f"unknown {name} {value!r}", hint=did_you_mean(value, allowed))
-        return value
-
-    return check
+def check_one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """The value of a field that is one of some names, or a SetupError with the nearest of them."""
+    if value not in allowed:
+        raise SetupError(f"unknown {name} {value!r}", hint=did_you_mean(value, allowed))
+    return value
 
 
-def _whole(low: int, high: int, *, odd: bool = False) -> Callable[[str, Any], int]:
-    def check(name: str, value: Any) -> int:
-        try:
-            number = operator.index(value)
-        except TypeError:
-            number = low - 1
-        if isinstance(value, bool) or not low <= number <= high or (odd and number % 2 == 0):
-            kind = "an odd whole number" if odd else "a whole number"
-            raise SetupError(f"{name} must be {kind} from {low} to {high}, not {value!r}")
-        return number
-
-    return check
+def _whole(name: str, value: Any, low: int, high: int, *, odd: bool = False) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = low - 1
+    if isinstance(value, bool) or not low <= number <= high or (odd and number % 2 == 0):
+        kind = "an odd whole number" if odd else "a whole number"
+        raise SetupError(f"{name} must be {kind} from {low} to {high}, not {value!r}")
+    return number
 
 
-def _real(low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> Callable[[str, Any], float]:
-    def check(name: str, value: Any) -> float:
-        try:
-            number = math.nan if isinstance(value, (bool, str)) else float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        above = number > low if open_low else number >= low
-        below = number < high if open_high else number <= high
-        if not (above and below):
-            range_ = f"{'above' if open_low else 'from'} {low:g} {'to below' if open_high else 'to'} {high:g}"
-            raise SetupError(f"{name} must be a number {range_}, not {value!r}")
-        return number
-
-    return check
+def _real(name: str, value: Any, low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> float:
+    try:
+        number = math.nan if isinstance(value, (bool, str)) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    above = number > low if open_low else number >= low
+    below = number < high if open_high else number <= high
+    if not (above and below):
+        range_ = f"{'above' if open_low else 'from'} {low:g} {'to below' if open_high else 'to'} {high:g}"
+        raise SetupError(f"{name} must be a number {range_}, not {value!r}")
+    return number
 
 
 def _truth(name: str, value: Any) -> bool:
@@ -151,25 +149,25 @@ def _data_set_name(name: str, value: Any) -> str:
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "dataset": _data_set_name,
-    "learning_rate": _real(0.0, 10.0, open_low=True),
-    "batch_size": _whole(2, 65536),
+    "learning_rate": partial(_real, low=0.0, high=10.0, open_low=True),
+    "batch_size": partial(_whole, low=2, high=65536),
     "augmentation": _truth,
-    "optimizer": _one_of(OPTIMIZERS),
-    "activation": _one_of(ACTIVATIONS),
-    "initialization": _one_of(INITIALIZATIONS),
-    "filter_size": _whole(1, 31, odd=True),
-    "depth_conv": _whole(3, 48),
-    "depth_fc": _whole(1, 16),
-    "width_conv": _whole(1, 1024),
-    "width_fc": _whole(1, 65536),
+    "optimizer": partial(check_one_of, allowed=OPTIMIZERS),
+    "activation": partial(check_one_of, allowed=ACTIVATIONS),
+    "initialization": partial(check_one_of, allowed=INITIALIZATIONS),
+    "filter_size": partial(_whole, low=1, high=31, odd=True),
+    "depth_conv": partial(_whole, low=3, high=48),
+    "depth_fc": partial(_whole, low=1, high=16),
+    "width_conv": partial(_whole, low=1, high=1024),
+    "width_fc": partial(_whole, low=1, high=65536),
     "batch_norm": _truth,
-    "dropout": _real(0.0, 1.0, open_high=True),
-    "outputs": _whole(CLASSES, 1000),
-    "weight_decay": _real(0.0, 1.0),
+    "dropout": partial(_real, low=0.0, high=1.0, open_high=True),
+    "outputs": partial(_whole, low=CLASSES, high=1000),
+    "weight_decay": partial(_real, low=0.0, high=1.0),
 }
 
 
-def check_last_hidden_layer(width_fc: int, depth_fc: int) -> None:
+def check_hidden_units(width_fc: int, depth_fc: int) -> None:
     """Raise SetupError where halving the width from layer to layer leaves no unit."""
     if width_fc >> (depth_fc - 1) < 1:
         raise SetupError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,8 @@ from typing import Any
 from weightprint.errors import SetupError, did_you_mean
 from weightprint.seeds import uniform_from_hash
 from weightprint.setups.everyday import EverydaySpace
-from weightprint.setups.setup import (
-    FIELDS,
-    INITIALIZATIONS,
-    Setup,
-    check_field,
-    check_field_name,
-    check_last_hidden_layer,
-)
+from weightprint.setups.everyday.draws import between
+from weightprint.setups.setup import FIELDS, INITIALIZATIONS, Setup, check_field, check_field_name, check_hidden_units
 
 
 @dataclass(frozen=True)
@@ -43,9 +36,7 @@ class Range:
     log: bool = False
 
     def at(self, u: float) -> float:
-        if self.log:
-            return min(self.high, math.exp(math.log(self.low) + (math.log(self.high) - math.log(self.low)) * u))
-        return self.low + (self.high - self.low) * u
+        return between(u, self.low, self.high, log=self.log)
 
     def to_json(self) -> Any:
         return {"log_uniform" if self.log else "uniform": [self.low, self.high]}
@@ -67,7 +58,7 @@ class Space:
             check_field_name(field)
         spelled_out = {**_MAIN, **fields}
         self.fields: dict[str, Choice | Range] = {f: _distribution(f, spelled_out[f]) for f in FIELDS}
-        check_last_hidden_layer(min(self.choices("width_fc") or ()), max(self.choices("depth_fc") or ()))
+        check_hidden_units(min(self.choices("width_fc") or ()), max(self.choices("depth_fc") or ()))
 
     def draw(self, seed: int, run: int) -> Setup:
         """The set-up of one run. Each field has a random stream of its own, keyed by (seed, run, field name)."""
@@ -117,14 +108,14 @@ class Space:
         """A space by its name, or from a TOML file when the name is a path."""
         if isinstance(name_or_path, (Space, EverydaySpace)):
             return name_or_path
-        if str(name_or_path) == EverydaySpace.name:
-            return EverydaySpace()
-        if str(name_or_path) in SPACES:
-            return SPACES[str(name_or_path)]
-        if str(name_or_path).endswith(".toml"):
-            return cls.from_toml(name_or_path)
-        hint = did_you_mean(name_or_path, (*SPACES, EverydaySpace.name)) + ", or the path of a .toml file"
-        raise SetupError(f"unknown space {str(name_or_path)!r}", hint=hint)
+        known: dict[str, AnySpace] = {**SPACES, EverydaySpace.name: EverydaySpace()}
+        name = str(name_or_path)
+        if name in known:
+            return known[name]
+        if name.endswith(".toml"):
+            return cls.from_toml(name)
+        hint = did_you_mean(name, known) + ", or the path of a .toml file"
+        raise SetupError(f"unknown space {name!r}", hint=hint)
 
 
 AnySpace = Space | EverydaySpace
@@ -138,9 +129,8 @@ def _distribution(field: str, value: Any) -> Choice | Range:
         raise SetupError(f"{field} has an empty list of choices", hint="give at least one value")
     checked = tuple(check_field(field, v) for v in values)
     if len(set(checked)) < len(checked):
-        raise SetupError(
-            f"{field} lists a choice twice: {values}", hint="every choice is drawn equally often; list each once"
-        )
+        hint = "every choice is drawn equally often; list each once"
+        raise SetupError(f"{field} lists a choice twice: {values}", hint=hint)
     return Choice(checked)
 
 

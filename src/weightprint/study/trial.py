@@ -20,9 +20,8 @@ from weightprint.evaluation.answers import CLASSIFICATION, to_json
 from weightprint.evaluation.intervals import bootstrap_share
 from weightprint.evaluation.scores import score
 from weightprint.meta import build
-from weightprint.meta.answers import answers_of, class_numbers
+from weightprint.meta.answers import Reading, answers_of, class_numbers
 from weightprint.meta.estimator import MetaClassifier
-from weightprint.meta.heads import Reading
 from weightprint.meta.learners.base import deal_folds
 from weightprint.meta.models import build_own, model_named
 from weightprint.meta.targets import Target, check_name

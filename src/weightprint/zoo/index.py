@@ -16,7 +16,7 @@ import io
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -30,7 +30,7 @@ import polars as pl
 from weightprint.errors import ZooError
 from weightprint.files import canonical_json, sha256_hex, write_atomic
 from weightprint.seeds import seed_from_hash, uniform_from_hash
-from weightprint.setups import CLASSES
+from weightprint.setups import CLASSES, EverydaySetup, Setup
 from weightprint.zoo import runfile
 from weightprint.zoo.layout import Layout
 
@@ -86,10 +86,10 @@ def _folders(zoo: Path) -> list[tuple[int, os.DirEntry[str]]]:
     """(folder number, directory entry), in order."""
     try:
         with os.scandir(zoo / RUNS_FOLDER) as entries:
-            found = [(int(e.name), e) for e in entries if e.name.isdecimal() and len(e.name) < 16 and e.is_dir()]
+            folders = [(int(e.name), e) for e in entries if e.name.isdecimal() and len(e.name) < 16 and e.is_dir()]
     except FileNotFoundError:
         return []
-    return sorted((pair for pair in found if pair[1].name == f"{pair[0]:04d}"), key=lambda pair: pair[0])
+    return sorted((pair for pair in folders if pair[1].name == f"{pair[0]:04d}"), key=lambda pair: pair[0])
 
 
 def _run_number(name: str, block: int) -> int | None:
@@ -174,18 +174,18 @@ def _look(zoo: Path, stored: pl.DataFrame, *, thorough: bool) -> _Look:
         if not thorough and stamp and last > first and stamps[first] == stamp:
             look.kept[rows] = True
             continue
-        found, before = _list_folder(entry.path, block), len(look.to_read)
-        if len(found):
-            at = np.minimum(np.searchsorted(found[:, 0], numbers[rows]), len(found) - 1)
-            look.kept[rows] = holds[rows] & (found[at] == files[rows]).all(axis=1)
-            new = found[~np.isin(found[:, 0], numbers[rows][look.kept[rows]])]
+        on_disk, before = _list_folder(entry.path, block), len(look.to_read)
+        if len(on_disk):
+            at = np.minimum(np.searchsorted(on_disk[:, 0], numbers[rows]), len(on_disk) - 1)
+            look.kept[rows] = holds[rows] & (on_disk[at] == files[rows]).all(axis=1)
+            new = on_disk[~np.isin(on_disk[:, 0], numbers[rows][look.kept[rows]])]
             if len(new):
                 look.to_read.append(np.column_stack([new, np.full(len(new), stamp)]))
         if stamp and (stamps[rows] == stamp).any():
             look.hidden |= not look.kept[rows].all() or len(look.to_read) > before
         if (stamps[rows] != stamp).any():
             look.stamps[rows] = stamp
-            look.listed += len(found)
+            look.listed += len(on_disk)
     return look
 
 
@@ -201,15 +201,15 @@ def _stamp(entry: os.DirEntry[str]) -> int:
 
 def _list_folder(path: str, block: int) -> np.ndarray:
     """[F, 3] int64: number, size and time of change of each run file, in order."""
-    found = []
+    files = []
     with os.scandir(path) as entries:
         for entry in entries:
             number = _run_number(entry.name, block)
             if number is not None:
                 with contextlib.suppress(FileNotFoundError):  # removed since it was listed
                     status = entry.stat()
-                    found.append((number, status.st_size, status.st_mtime_ns))
-    return np.array(sorted(found), dtype=np.int64).reshape(-1, 3)
+                    files.append((number, status.st_size, status.st_mtime_ns))
+    return np.array(sorted(files), dtype=np.int64).reshape(-1, 3)
 
 
 def _read_runs(zoo: Path, files: np.ndarray) -> pl.DataFrame:
@@ -305,23 +305,19 @@ def index_row(path: Path, number: int) -> dict[str, Any]:
     except ZooError as error:
         return row | {"number": number, "identity": "", "status": UNREADABLE, "reason": error.message}
     last = metadata["measurements"][-1] if metadata["measurements"] else {}
-    final = {
-        f"final_{part}_accuracy": _number(last.get(f"{part}_accuracy")) for part in ("train", "validation", "test")
-    }
+    train, validation, test = (_number(last.get(f"{part}_accuracy")) for part in ("train", "validation", "test"))
     return {
         **{name: _cell(value) for name, value in metadata["properties"].items()},
         **row,
-        "number": number,
-        "identity": metadata["identity"],
-        "status": metadata["status"],
-        "reason": metadata["reason"],
+        **{name: metadata[name] for name in ("number", "identity", "status", "reason", "sha256")},
         "snapshots": metadata["tensors"]["weights"][0],
         "weights": weights,
         "weights_conv": weights_conv,
         "weights_fc": weights_fc,
-        "converged": converged(metadata["status"], final["final_test_accuracy"], metadata["test_images"]),
-        **final,
-        "sha256": metadata["sha256"],
+        "converged": converged(metadata["status"], test, metadata["test_images"], class_count(metadata)),
+        "final_train_accuracy": train,
+        "final_validation_accuracy": validation,
+        "final_test_accuracy": test,
         "split_value": split_value(metadata["identity"]),
     }
 
@@ -354,26 +350,36 @@ def split_values(identities: Iterable[str], split_seed: int = 0) -> np.ndarray:
     return (np.frombuffer(b"".join(hashes), dtype=">u8") >> np.uint64(11)) / float(1 << 53)
 
 
-def converged(status: str, test_accuracy: float | None, test_images: int | None) -> bool | None:
+def class_count(metadata: Mapping[str, Any]) -> int | None:
+    """How many classes the images of a run have, so that guessing names one in so many right.
+
+    What its file says; ten for a set-up of ours, since each of its data sets has ten; otherwise the units of the
+    network's last layer, at least two. None for a network without a kernel.
+    """
+    if "test_classes" in metadata:
+        return metadata["test_classes"]
+    if Setup.describes(metadata["properties"]) or EverydaySetup.describes(metadata["properties"]):
+        return CLASSES
+    units = [tensor.shape[0] for tensor in runfile.layout_of(metadata) if tensor.kind == "kernel" and tensor.shape]
+    return max(units[-1], 2) if units else None
+
+
+def converged(status: str, test_accuracy: float | None, test_images: int | None, classes: int | None) -> bool | None:
     """Whether a run learned: its final test accuracy lies above chance, one-sided binomial test, p < .001.
 
-    None when the accuracy or the number of test images is not known.
+    None when the accuracy, the number of test images or that of their classes is not known.
     """
     if status != "complete":
         return False
-    if test_accuracy is None or not test_images:
+    if test_accuracy is None or not test_images or classes is None:
         return None
-    return round(test_accuracy * test_images) >= _least_correct(test_images)
+    return round(test_accuracy * test_images) >= _least_correct(test_images, classes)
 
 
 @lru_cache(maxsize=256)
-def _least_correct(images: int) -> int:
+def _least_correct(images: int, classes: int) -> int:
     """The smallest number of correct answers out of `images` with P(X ≥ k) < .001 when guessing."""
-    log_p, log_q = math.log(1 / CLASSES), math.log(1 - 1 / CLASSES)
-    tail = 0.0
-    for k in range(images, -1, -1):
-        ways = math.lgamma(images + 1) - math.lgamma(k + 1) - math.lgamma(images - k + 1)
-        tail += math.exp(ways + k * log_p + (images - k) * log_q)
-        if tail >= CONVERGENCE_LEVEL:
-            return k + 1
-    return 0
+    from scipy.special import bdtrc
+
+    more_than = bdtrc(np.arange(images + 1), images, 1 / classes)  # P(X > 0) … P(X > images)
+    return int(np.argmax(more_than < CONVERGENCE_LEVEL)) + 1

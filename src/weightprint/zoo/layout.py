@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -37,9 +37,8 @@ class Flatten:
         return {"order": self.order, "size": list(self.size)}
 
 
-IMAGE_SIZES = {784: (1, 28, 28), 1024: (1, 32, 32)} | {
-    3 * side * side: (3, side, side) for side in (24, 28, 32, 48, 64, 96, 224)
-}
+_SIDES = {1: (28, 32), 3: (24, 28, 32, 48, 64, 96, 224)}
+IMAGE_SIZES = {c * side * side: (c, side, side) for c, sides in _SIDES.items() for side in sides}
 """Number of inputs → channels, height and width of the image that a first fully connected layer reads."""
 
 
@@ -106,34 +105,21 @@ class Tensor:
 
     def to_json(self) -> dict[str, Any]:
         """As docs/format.md writes it: an optional field that is not set is left out."""
-        entry: dict[str, Any] = {
-            "name": self.name,
-            "kind": self.kind,
-            "part": self.part,
-            "shape": list(self.shape),
-            "offset": self.offset,
-            "source": self.source,
-            "axes": self.axes,
-            "tied_to": self.tied_to,
-        }
-        if self.groups != 1:
-            entry["groups"] = self.groups
-        if self.flatten is not None:
-            entry["flatten"] = self.flatten.to_json()
-        if self.reads is not None:
-            entry["reads"] = list(self.reads)
-        if self.role is not None:
-            entry["role"] = self.role
-        return entry
+        entry = {field.name: getattr(self, field.name) for field in fields(self)}
+        entry["shape"] = list(self.shape)
+        entry["flatten"] = None if self.flatten is None else self.flatten.to_json()
+        entry["reads"] = None if self.reads is None else list(self.reads)
+        left_out = {"groups": 1, "flatten": None, "reads": None, "role": None}
+        return {name: value for name, value in entry.items() if name not in left_out or value != left_out[name]}
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Tensor:
         """The inverse of `to_json`; raises TypeError, KeyError or ValueError for an entry of another form."""
         values = {**entry, "shape": tuple(entry["shape"])}
-        if (flatten := values.get("flatten")) is not None:
+        if (flatten := entry.get("flatten")) is not None:
             channels, height, width = flatten["size"]
             values["flatten"] = Flatten(flatten["order"], (channels, height, width))
-        if (reads := values.get("reads")) is not None:
+        if (reads := entry.get("reads")) is not None:
             values["reads"] = tuple(reads)
         return cls(**values)
 
@@ -206,15 +192,15 @@ class Layout:
             raise ZooError(f"unknown part {part!r}", hint=did_you_mean(part, ("all", *PARTS)))
         if part == "all":
             return ((0, self.size),) if self.size else ()
-        found: list[tuple[int, int]] = []
+        stretches: list[tuple[int, int]] = []
         for tensor in self.tensors:
             if tensor.part != part or not tensor.size:
                 continue
-            if found and found[-1][1] == tensor.offset:
-                found[-1] = (found[-1][0], tensor.stop)
+            if stretches and stretches[-1][1] == tensor.offset:
+                stretches[-1] = (stretches[-1][0], tensor.stop)
             else:
-                found.append((tensor.offset, tensor.stop))
-        return tuple(found)
+                stretches.append((tensor.offset, tensor.stop))
+        return tuple(stretches)
 
     def length(self, part: str = "all") -> int:
         """Number of weights in a part; `weightn_conv` and `weightn_fc` of the paper's release."""

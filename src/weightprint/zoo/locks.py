@@ -37,10 +37,8 @@ def runs_locked(zoo: Path, numbers: range) -> Iterator[None]:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not _take(file, numbers):
             if time.monotonic() > deadline:
-                raise ZooError(
-                    f"runs {numbers[0]} to {numbers[-1]} of {zoo} are being sampled{_by_whom(file, numbers)}",
-                    hint="wait for it to end, or give each its own runs with --range",
-                )
+                problem = f"runs {numbers[0]} to {numbers[-1]} of {zoo} are being sampled{_by_whom(file, numbers)}"
+                raise ZooError(problem, hint="wait for it to end, or give each its own runs with --range")
             time.sleep(0.05)
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "first": numbers[0], "last": numbers[-1]}
         file.write(json.dumps(holder).encode() + b"\n")
@@ -64,16 +62,11 @@ def _by_whom(file: BinaryIO, numbers: range) -> str:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             holder: dict[str, Any] = json.loads(line)
             first, last = max(holder["first"], numbers[0]), min(holder["last"], numbers[-1])
-            if first <= last and not _is_free(file, first, last - first + 1):
-                return f" by process {holder['pid']} on {holder['host']}"
+            if first <= last:
+                if not _lock(file, first, last - first + 1):
+                    return f" by process {holder['pid']} on {holder['host']}"
+                _unlock(file, first, last - first + 1)
     return " by another process"
-
-
-def _is_free(file: BinaryIO, start: int, length: int) -> bool:
-    if not _lock(file, start, length):
-        return False
-    _unlock(file, start, length)
-    return True
 
 
 def _lock(file: BinaryIO, start: int, length: int) -> bool:

@@ -41,6 +41,7 @@ class RunRecord:
     curve:         [E, K] float64, one row per evaluation
     curve_columns: K names
     test_images:   how many images the test accuracies stand on, or None when unknown
+    test_classes:  how many classes these images have, where neither the set-up nor the network's outputs say it
     """
 
     number: int
@@ -54,6 +55,11 @@ class RunRecord:
     curve: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     curve_columns: tuple[str, ...] = ()
     test_images: int | None = None
+    test_classes: int | None = None
+
+
+_AS_THEY_ARE = ("number", "identity", "status", "reason", "measurements", "test_images")
+"""Fields of a record that are metadata without any change."""
 
 
 def encode(record: RunRecord) -> bytes:
@@ -64,23 +70,18 @@ def encode(record: RunRecord) -> bytes:
     from safetensors.numpy import save
 
     _check(record)
-    arrays = {
-        "weights": np.ascontiguousarray(record.weights, dtype="<f4"),
-        "curve": np.ascontiguousarray(record.curve, dtype="<f8"),
-    }
+    weights = np.ascontiguousarray(record.weights, dtype="<f4")
+    arrays = {"weights": weights, "curve": np.ascontiguousarray(record.curve, dtype="<f8")}
     metadata = {
         "format": RUN_FORMAT,
-        "number": record.number,
-        "identity": record.identity,
-        "status": record.status,
-        "reason": record.reason,
+        **{name: getattr(record, name) for name in _AS_THEY_ARE},
         "properties": dict(record.properties),
         "layout": record.layout.to_json(),
-        "measurements": record.measurements,
         "curve_columns": list(record.curve_columns),
-        "test_images": record.test_images,
         "tensors": {name: list(array.shape) for name, array in arrays.items()},
     }
+    if record.test_classes is not None:
+        metadata["test_classes"] = record.test_classes
     metadata["sha256"] = _checksum({name: array.tobytes() for name, array in arrays.items()}, metadata)
     return save(arrays, metadata={METADATA_KEY: canonical_json(metadata)})
 
@@ -126,17 +127,13 @@ def read(path: str | os.PathLike[str]) -> RunRecord:
     if _checksum(tensors, metadata) != metadata["sha256"]:
         raise _corrupt(path, "the checksum does not match: weights or labels are not as written")
     return RunRecord(
-        number=metadata["number"],
-        identity=metadata["identity"],
-        status=metadata["status"],
-        reason=metadata["reason"],
+        **{name: metadata[name] for name in _AS_THEY_ARE},
         properties=metadata["properties"],
         layout=layout_of(metadata),
-        weights=arrays["weights"],
-        measurements=metadata["measurements"],
-        curve=arrays["curve"],
         curve_columns=tuple(metadata["curve_columns"]),
-        test_images=metadata["test_images"],
+        test_classes=metadata.get("test_classes"),
+        weights=arrays["weights"],
+        curve=arrays["curve"],
     )
 
 
@@ -182,9 +179,10 @@ _FORMS: dict[str, Callable[[Any], bool]] = {
     "measurements": lambda value: isinstance(value, list) and all(isinstance(row, dict) for row in value),
     "curve_columns": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
     "test_images": lambda value: value is None or _are_counts([value]),
+    "test_classes": lambda value: _are_counts([value]) and value > 1,
     "sha256": lambda value: isinstance(value, str),
 }
-"""Of each metadata field, whether a value can be what was written."""
+"""Of each metadata field, whether a value can be what was written. Only `test_classes` may be absent."""
 
 
 @contextlib.contextmanager
@@ -226,28 +224,23 @@ def _parse_header(
         if {name: entry["dtype"] for name, entry in header.items()} != {"weights": "F32", "curve": "F64"}:
             raise ValueError("other tensors than weights in F32 and curve in F64")
         for entry in header.values():
-            begin, stop = entry["data_offsets"]
-            if not (_are_counts(entry["shape"]) and len(entry["shape"]) == 2):
-                raise ValueError(f"a tensor of shape {entry['shape']}")
-            if (
-                not _are_counts([begin, stop])
-                or stop - begin != math.prod(entry["shape"]) * int(entry["dtype"][1:]) // 8
-            ):
+            (begin, stop), shape, bits = entry["data_offsets"], entry["shape"], int(entry["dtype"][1:])
+            if not (_are_counts(shape) and len(shape) == 2):
+                raise ValueError(f"a tensor of shape {shape}")
+            if not _are_counts([begin, stop]) or stop - begin != math.prod(shape) * bits // 8:
                 raise ValueError("a tensor's bytes do not fit its shape")
         if metadata["format"] != RUN_FORMAT:
-            raise ZooError(
-                f"{path} has format {metadata['format']}, this version reads {RUN_FORMAT}",
-                hint="read it with a newer weightprint",
-            )
+            problem = f"{path} has format {metadata['format']}, this version reads {RUN_FORMAT}"
+            raise ZooError(problem, hint="read it with a newer weightprint")
         if shapes != metadata["tensors"]:
             raise ValueError(f"tensors {shapes} where {metadata['tensors']} were written")
-        wrong = [name for name, is_good in _FORMS.items() if name not in metadata or not is_good(metadata[name])]
+        wrong = [name for name in _FORMS if name in metadata and not _FORMS[name](metadata[name])]
+        wrong += sorted(_FORMS.keys() - metadata.keys() - {"test_classes"})
         if wrong:
             raise ValueError(f"no {', '.join(wrong)} of the right form")
-        if len(metadata["measurements"]) != shapes["weights"][0]:
-            raise ValueError(
-                f"{len(metadata['measurements'])} rows of measurements for {shapes['weights'][0]} snapshots"
-            )
+        rows, snapshots = len(metadata["measurements"]), shapes["weights"][0]
+        if rows != snapshots:
+            raise ValueError(f"{rows} rows of measurements for {snapshots} snapshots")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _corrupt(path, f"its header cannot be read: {error}") from error
     if size != 8 + length + end:
@@ -260,6 +253,5 @@ def _refuse_constant(name: str) -> None:
 
 
 def _corrupt(path: Path, what: str) -> CorruptFile:
-    return CorruptFile(
-        f"{path.name} is damaged: {what}", hint=f"delete {path} and repeat the same sample command to make it again"
-    )
+    hint = f"delete {path} and repeat the same sample command to make it again"
+    return CorruptFile(f"{path.name} is damaged: {what}", hint=hint)

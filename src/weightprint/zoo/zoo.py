@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from weightprint import __version__
 from weightprint.errors import CorruptFile, SetupError, ZooError, did_you_mean
-from weightprint.files import TEMPORARY_PREFIX, canonical_json, write_atomic, write_json
+from weightprint.files import TEMPORARY_PREFIX, canonical_json, versions, write_atomic, write_json
 from weightprint.setups import EverydaySetup, Setup
 from weightprint.setups.recipe import Recipe, recipe_sha256, refuse_other_recipe
 from weightprint.setups.setup import FIELDS
@@ -188,7 +187,7 @@ class Zoo:
                 "space_name": space_name,
                 "recipe": dict(recipe),
                 "recipe_sha256": recipe_sha256(recipe),
-                "made_with": _versions(),
+                "made_with": {**versions("torch", "numpy", "safetensors"), "machine": platform.machine()},
             },
         )
         (path / RUNS_FOLDER).mkdir(exist_ok=True)
@@ -224,7 +223,9 @@ class Zoo:
     def __getitem__(self, number: int) -> Run:
         row = self._row_of(number)
         if row is None:
-            raise ZooError(f"no run {number} in this selection of {self.path}", hint=self._numbers_hint())
+            numbers = self.numbers
+            has = f"{len(numbers)} runs numbered from {numbers[0]} to {numbers[-1]}" if numbers else "no runs"
+            raise ZooError(f"no run {number} in this selection of {self.path}", hint=f"it has {has}")
         columns = {name: self.index[name][row] for name in _RUN_COLUMNS}
         return Run(run_path(self.path, number), columns, seed=self.recipe.get("seed"))
 
@@ -241,11 +242,6 @@ class Zoo:
             return None
         row = int(np.searchsorted(self._sorted_numbers, number))
         return row if row < len(self) and self._sorted_numbers[row] == number else None
-
-    def _numbers_hint(self) -> str:
-        if not len(self):
-            return "it has no runs"
-        return f"it has {len(self)} runs numbered from {self.index['number'][0]} to {self.index['number'][-1]}"
 
     def __repr__(self) -> str:
         return f"Zoo({str(self.path)!r}, {len(self)} runs)"
@@ -322,7 +318,8 @@ class Zoo:
                 problems.append({"run": run.number, "problem": str(error)})
             if progress is not None:
                 progress(done, len(self))
-        return problems + [{"run": None, "problem": f"{path} is no run file"} for path in self._strays()]
+        strays = (path for path in stray_entries(self.path) if not path.name.startswith(TEMPORARY_PREFIX))
+        return problems + [{"run": None, "problem": f"{path} is no run file"} for path in strays]
 
     def _verify_run(self, record: RunRecord, number: int, recipe: Recipe | None) -> None:
         problem = ""
@@ -336,9 +333,6 @@ class Zoo:
         if problem:
             path = run_path(self.path, number)
             raise CorruptFile(f"{path.name} is wrong: {problem}", hint=f"delete {path} and sample again")
-
-    def _strays(self) -> list[Path]:
-        return [path for path in stray_entries(self.path) if not path.name.startswith(TEMPORARY_PREFIX)]
 
     def info(self) -> dict[str, Any]:
         """Counts, sizes and the recipe, as the `info` command prints them."""
@@ -381,9 +375,8 @@ def run_range(text: str, *, runs: int | None = None) -> range:
     if first.isdecimal() and last.isdecimal() and int(first) <= int(last) < (MOST_RUNS if runs is None else runs):
         return range(int(first), int(last) + 1)
     limit = "" if runs is None else f" < {runs}"
-    raise SetupError(
-        f"range must be two run numbers A-B with A ≤ B{limit}, not {text!r}", hint="for example --range 0-99"
-    )
+    problem = f"range must be two run numbers A-B with A ≤ B{limit}, not {text!r}"
+    raise SetupError(problem, hint="for example --range 0-99")
 
 
 def _read_zoo_file(path: Path) -> dict[str, Any]:
@@ -391,31 +384,19 @@ def _read_zoo_file(path: Path) -> dict[str, Any]:
         header = json.loads((path / ZOO_FILE).read_text(encoding="utf-8"))
         canonical_json(header).encode()  # refuses what JSON and text do not have: NaN, half a surrogate pair
     except (FileNotFoundError, NotADirectoryError):
-        raise ZooError(
-            f"{path} is not a zoo: it has no {ZOO_FILE}", hint="make one with `weightprint sample`"
-        ) from None
+        problem = f"{path} is not a zoo: it has no {ZOO_FILE}"
+        raise ZooError(problem, hint="make one with `weightprint sample`") from None
     except OSError as error:
         raise ZooError(f"cannot read {path / ZOO_FILE}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise CorruptFile(
-            f"{path / ZOO_FILE} is not valid JSON: {error}", hint="restore it; runs are untouched"
-        ) from error
+        problem = f"{path / ZOO_FILE} is not valid JSON: {error}"
+        raise CorruptFile(problem, hint="restore it; runs are untouched") from error
     if not isinstance(header, dict) or header.get("format") != "weightprint-zoo":
         raise ZooError(f"{path / ZOO_FILE} does not describe a weightprint zoo")
     if header.get("version") != ZOO_FORMAT:
-        raise ZooError(
-            f"{path} has zoo format {header.get('version')}, this version reads {ZOO_FORMAT}",
-            hint="read it with a newer weightprint",
-        )
+        problem = f"{path} has zoo format {header.get('version')}, this version reads {ZOO_FORMAT}"
+        raise ZooError(problem, hint="read it with a newer weightprint")
     if not isinstance(header.get("recipe"), dict) or recipe_sha256(header["recipe"]) != header.get("recipe_sha256"):
-        raise CorruptFile(
-            f"{path / ZOO_FILE}: the recipe does not match its checksum", hint="restore the file; runs are untouched"
-        )
+        problem = f"{path / ZOO_FILE}: the recipe does not match its checksum"
+        raise CorruptFile(problem, hint="restore it; runs are untouched")
     return header
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    libraries = {name: version(name) for name in ("torch", "numpy", "safetensors")}
-    return {"weightprint": __version__, "python": platform.python_version(), **libraries, "machine": platform.machine()}

@@ -1,11 +1,11 @@
-"""What every learner is given and gives."""
+"""What every learner is given and gives, and the simplest one: the majority."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,9 @@ class Examples:
     @property
     def balanced(self) -> npt.NDArray[np.float64]:
         """A weight for each row by which every class weighs the same, 1 on average; 1 for a regression. float64 [n]."""
-        return balanced_weights(self.goals) if self.classes else np.ones(len(self.goals))
+        from sklearn.utils.class_weight import compute_sample_weight
+
+        return compute_sample_weight("balanced" if self.classes else None, self.goals)
 
 
 @dataclass(frozen=True)
@@ -125,12 +127,6 @@ class Clock:
         return self.limit is not None and self.spent > share * self.limit
 
 
-def balanced_weights(classes: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    """A weight for each row by which every class weighs the same, 1 on average: n / (C · n_class). float64 [n]."""
-    counts = np.bincount(classes)
-    return len(classes) / (np.count_nonzero(counts) * counts[classes].astype(np.float64))
-
-
 def deal_folds(labels: Sequence[Any], folds: int, generator: np.random.Generator) -> npt.NDArray[np.intp]:
     """A fold's number for each run, stratified: each label's runs are shuffled and dealt out in turn. intp [N].
 
@@ -145,9 +141,14 @@ def deal_folds(labels: Sequence[Any], folds: int, generator: np.random.Generator
     return fold
 
 
+def is_whole(value: Any, low: int) -> bool:
+    """Whether a value is a whole number from `low` up."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= low
+
+
 def check_whole(name: str, value: Any, low: int) -> None:
     """Raise MetaError unless a setting is a whole number from `low` up."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+    if not is_whole(value, low):
         raise MetaError(f"{name} must be a whole number from {low} up, not {value!r}")
 
 
@@ -155,3 +156,49 @@ def check_limit(value: Any) -> None:
     """Raise MetaError unless a limit in seconds is None or a number above 0."""
     if value is not None and not (isinstance(value, (int, float)) and 0 < value < float("inf")):
         raise MetaError(f"max_seconds must be a number above 0, not {value!r}")
+
+
+@dataclass(frozen=True)
+class Majority:
+    """How frequent each class was among the training runs, or their mean value.
+
+    Differs from the other learners: classes are not balanced, since their frequencies are all that it has.
+
+    max_seconds: never reached
+    """
+
+    max_seconds: float | None = None
+
+    name: ClassVar[str] = "majority"
+    version: ClassVar[int] = 1
+    redraws: ClassVar[bool] = False
+
+    def check(self) -> None:
+        check_limit(self.max_seconds)
+
+    def fit(self, examples: Examples, *, seed: int) -> FittedMajority:
+        if examples.classes:
+            counts = np.bincount(examples.strata, minlength=examples.classes)
+            return FittedMajority(counts / counts.sum())
+        means = np.bincount(examples.run, examples.goals) / np.bincount(examples.run)
+        return FittedMajority(np.array([means.mean()]))
+
+    def restore(self, files: Mapping[str, bytes], facts: Mapping[str, Any]) -> FittedMajority:
+        return FittedMajority(np.array(facts["answer"], np.float64))
+
+
+class FittedMajority:
+    """answer: float64 [C]."""
+
+    def __init__(self, answer: npt.NDArray[np.float64]) -> None:
+        self._answer = answer
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"answer": self._answer.tolist(), "capped": False}
+
+    def outputs(self, rows: npt.NDArray[np.float32], names: tuple[str, ...]) -> npt.NDArray[np.float64]:
+        return np.tile(self._answer, (len(rows), 1))
+
+    def files(self) -> dict[str, bytes]:
+        return {}

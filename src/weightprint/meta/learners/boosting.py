@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import MetaError
+from weightprint.features.table import Table
 from weightprint.meta.learners.base import Clock, Examples, check_limit, check_whole, deal_folds
 from weightprint.seeds import seed_from_hash
 
@@ -20,6 +21,9 @@ PATIENCE = 30
 """Rounds without a gain after which no further ones are tried."""
 
 TREES_FILE = "trees.txt"
+
+_Rows = tuple[npt.NDArray, ...]
+"""Rows [n, F], what they are to give [n] and how much each counts [n]."""
 
 
 @dataclass(frozen=True)
@@ -57,23 +61,24 @@ class Boosting:
         clock = Clock(self.max_seconds)
         varies = _varies(examples.rows)
         names = tuple(name for name, kept in zip(examples.names, varies, strict=True) if kept)
-        if not names:
-            return FittedTrees(
-                None, (), _constant(examples), {"iterations": 0, "capped": False, "classes": examples.classes}
-            )
-        rows = np.asarray(examples.rows[:, varies], np.float64)
-        weights = examples.balanced
+        facts: dict[str, Any] = {"classes": examples.classes}
+        if not names:  # classes are balanced
+            constant = np.full(examples.classes, 1 / examples.classes) if facts["classes"] else examples.goals.mean()
+            return FittedTrees(None, (), np.atleast_1d(constant), {**facts, "iterations": 0, "capped": False})
+        data = np.asarray(examples.rows[:, varies], np.float64), examples.goals, examples.balanced
         params = self._params(examples, seed)
         strata = np.array(examples.strata)
         fold = deal_folds(examples.strata, FOLDS, np.random.default_rng(seed_from_hash("boosting", int(seed))))
         held = ((fold == 0) & (np.bincount(strata)[strata] > 1))[examples.run]
         count, capped = self.iterations, False
         if self.early_stopping and held.any():
-            count, capped = _best_count(params, self.iterations, rows, examples.goals, weights, held, clock)
-        booster, cut_short = _train(params, count, rows, examples.goals, weights, clock, share=1.0)
+            learn, rest = tuple(part[~held] for part in data), tuple(part[held] for part in data)
+            # Half of the time is left for the fit on all runs, which takes a little longer per round.
+            _, losses, capped = _train(params, count, learn, clock, share=0.4, held_out=rest)
+            count = int(np.argmin(losses)) + 1
+        booster, _, cut_short = _train(params, count, data, clock, share=1.0)
         iterations = booster.num_trees() // max(1, booster.num_model_per_iteration())
-        facts = {"iterations": iterations, "classes": examples.classes}
-        return FittedTrees(booster, names, None, {**facts, "capped": capped or cut_short})
+        return FittedTrees(booster, names, None, {**facts, "iterations": iterations, "capped": capped or cut_short})
 
     def restore(self, files: Mapping[str, bytes], facts: Mapping[str, Any]) -> FittedTrees:
         names = tuple(facts["columns"])
@@ -117,11 +122,7 @@ class FittedTrees:
     """
 
     def __init__(
-        self,
-        booster: Any,
-        names: tuple[str, ...],
-        constant: npt.NDArray[np.float64] | None,
-        facts: Mapping[str, Any],
+        self, booster: Any, names: tuple[str, ...], constant: npt.NDArray | None, facts: Mapping[str, Any]
     ) -> None:
         self.booster, self.names, self._constant = booster, names, constant
         self._facts = dict(facts)
@@ -134,10 +135,10 @@ class FittedTrees:
     def outputs(self, rows: npt.NDArray[np.float32], names: tuple[str, ...]) -> npt.NDArray[np.float64]:
         if self._constant is not None:
             return np.tile(self._constant, (len(rows), 1))
-        found = self.booster.predict(self._read(rows, names), num_threads=1)
-        if found.ndim == 2:
-            return found
-        return np.column_stack([1 - found, found]) if self._facts["classes"] else found[:, None]
+        predicted = self.booster.predict(self._read(rows, names), num_threads=1)
+        if predicted.ndim == 2:
+            return predicted
+        return np.column_stack([1 - predicted, predicted]) if self._facts["classes"] else predicted[:, None]
 
     def contributions(self, rows: npt.NDArray[np.float32], names: tuple[str, ...]) -> npt.NDArray[np.float64]:
         """Exact Shapley values (TreeSHAP) of each column for each output's score before the softmax: float64
@@ -147,20 +148,14 @@ class FittedTrees:
         """
         if self.booster is None:
             return np.zeros((len(rows), 1, 1))
-        found = self.booster.predict(self._read(rows, names), pred_contrib=True, num_threads=1)
-        return found.reshape(len(rows), -1, len(self.names) + 1)
+        values = self.booster.predict(self._read(rows, names), pred_contrib=True, num_threads=1)
+        return values.reshape(len(rows), -1, len(self.names) + 1)
 
     def files(self) -> dict[str, bytes]:
         return {} if self.booster is None else {TREES_FILE: self.booster.model_to_string().encode()}
 
     def _read(self, rows: npt.NDArray[np.float32], names: tuple[str, ...]) -> npt.NDArray[np.float64]:
-        if names == self.names:
-            return rows.astype(np.float64)
-        place = {name: i for i, name in enumerate(names)}
-        at = [place.get(name, -1) for name in self.names]
-        read = rows[:, at].astype(np.float64)
-        read[:, [i < 0 for i in at]] = np.nan
-        return read
+        return Table(rows, names).aligned(self.names).astype(np.float64)
 
 
 def _varies(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
@@ -171,70 +166,34 @@ def _varies(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     return (low < high) | (missing.any(axis=0) & ~missing.all(axis=0))
 
 
-def _constant(examples: Examples) -> npt.NDArray[np.float64]:
-    if examples.classes:
-        return np.full(examples.classes, 1 / examples.classes)  # classes are balanced
-    return np.array([float(examples.goals.mean())])
-
-
-def _best_count(
-    params: dict[str, Any],
-    most: int,
-    rows: npt.NDArray,
-    goals: npt.NDArray,
-    weights: npt.NDArray,
-    held: npt.NDArray[np.bool_],
-    clock: Clock,
-) -> tuple[int, bool]:
-    """The number of rounds with the least loss on the rows held out, and whether the clock ended the search."""
-    # Half of the time is left for the fit on all runs, which takes a little longer per round.
-    losses: list[float] = []
-
-    def worth_going_on(value: float) -> bool:
-        losses.append(value)
-        return len(losses) - 1 - int(np.argmin(losses)) < PATIENCE
-
-    _, capped = _train(
-        params,
-        most,
-        rows[~held],
-        goals[~held],
-        weights[~held],
-        clock,
-        share=0.4,
-        held=(rows[held], goals[held], weights[held]),
-        worth_going_on=worth_going_on,
-    )
-    return int(np.argmin(losses)) + 1, capped
-
-
 def _train(
-    params: dict[str, Any],
-    count: int,
-    rows: npt.NDArray,
-    goals: npt.NDArray,
-    weights: npt.NDArray,
-    clock: Clock,
-    *,
-    share: float,
-    held: tuple[npt.NDArray, npt.NDArray, npt.NDArray] | None = None,
-    worth_going_on: Any = None,
-) -> tuple[Any, bool]:
-    """A booster of at most `count` rounds, and whether the clock ended it."""
+    params: dict[str, Any], count: int, examples: _Rows, clock: Clock, *, share: float, held_out: _Rows | None = None
+) -> tuple[Any, list[float], bool]:
+    """A booster of at most `count` rounds, its loss on rows held out after each, and whether the clock ended it.
+
+    Where rows are held out, it ends after PATIENCE rounds without a gain there.
+    """
     lightgbm = load_lightgbm()
-    dataset = lightgbm.Dataset(rows, goals, weight=weights, params=params, free_raw_data=False)
-    booster = lightgbm.Booster(params, dataset)
-    if held is not None:
-        booster.add_valid(dataset.create_valid(held[0], held[1], weight=held[2], params=params), "held out")
+
+    def dataset(part: _Rows, **settings: Any) -> Any:
+        rows, goals, weights = part
+        return lightgbm.Dataset(rows, goals, weight=weights, params=params, free_raw_data=False, **settings)
+
+    training = dataset(examples)
+    booster = lightgbm.Booster(params, training)
+    if held_out is not None:
+        booster.add_valid(dataset(held_out, reference=training), "held out")
+    losses: list[float] = []
     for _ in range(count):
         finished = booster.update()
-        if held is not None and not worth_going_on(booster.eval_valid()[0][2]):
-            break
+        if held_out is not None:
+            losses.append(booster.eval_valid()[0][2])
+            finished |= len(losses) - 1 - int(np.argmin(losses)) >= PATIENCE
         if finished:
             break
         if clock.past(share):
-            return booster, True
-    return booster, False
+            return booster, losses, True
+    return booster, losses, False
 
 
 def load_lightgbm() -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from weightprint.errors import MetaError, did_you_mean
 from weightprint.meta.learners.base import Clock, Vectors, check_limit, check_whole
@@ -121,13 +121,16 @@ class DMCLearner:
                 for group in training.optimizer.param_groups:
                     group["lr"] = self.learning_rate * DECAY ** math.floor(DECAYS * progress.share)
                 with rounded:
-                    found = network(torch.from_numpy(slices).to(device)).float()  # [B, C]
-                wanted = torch.from_numpy(goals[batch]).to(device)
-                loss = F.cross_entropy(found, wanted) if examples.classes else F.l1_loss(found[:, 0], wanted)
+                    predicted = network(torch.from_numpy(slices).to(device)).float()  # [B, C]
+                truth = torch.from_numpy(goals[batch]).to(device)
+                loss = F.cross_entropy(predicted, truth) if examples.classes else F.l1_loss(predicted[:, 0], truth)
                 training.optimizer.zero_grad()
                 loss.backward()
                 training.optimizer.step()
-                progress.count(_number(loss, progress.steps), len(batch))
+                if not math.isfinite(value := loss.item()):
+                    problem = f"the training loss is no number any more after {progress.steps} steps"
+                    raise MetaError(problem, hint="a lower learning_rate")
+                progress.count(value, len(batch))
                 progress.seconds = before + clock.spent
                 if checkpoint is not None:
                     checkpoint.keep(training, epoch_ended=progress.batch == len(batches))
@@ -136,7 +139,8 @@ class DMCLearner:
             progress.end_epoch()
 
         slices = draws.cut(places[:SETTLING_SLICES])
-        whole = settle(network, slices, self.batch_size, time_is_up=lambda: self._is_late(before + clock.spent))
+        limit = math.inf if self.max_seconds is None else self.max_seconds
+        whole = settle(network, slices, self.batch_size, time_is_up=lambda: before + clock.spent > limit)
         if checkpoint is not None:
             checkpoint.remove()
         losses = [*progress.losses, *([float(np.mean(progress.running))] if progress.running else [])]
@@ -179,9 +183,6 @@ class DMCLearner:
         of_seconds = progress.seconds / (TRAINING_SHARE * self.max_seconds) if self.max_seconds else 0.0
         return max(of_steps, of_seconds)
 
-    def _is_late(self, seconds: float) -> bool:
-        return self.max_seconds is not None and seconds > self.max_seconds
-
 
 class FittedDMC:
     """A fitted network.
@@ -203,10 +204,10 @@ class FittedDMC:
         slices = torch.from_numpy(np.ascontiguousarray(rows, np.float32))
         with torch.inference_mode():
             at_once = max(1, SCORED_WEIGHTS // length)
-            found = torch.cat([self.network(batch.to(device)).double() for batch in slices.split(at_once)])
+            scores = torch.cat([self.network(batch.to(device)).double() for batch in slices.split(at_once)])
             if self.facts["classes"]:
-                found = found.softmax(dim=1)
-        return found.cpu().numpy()
+                scores = scores.softmax(dim=1)
+        return scores.cpu().numpy()
 
     def files(self) -> dict[str, bytes]:
         from safetensors.torch import save
@@ -215,13 +216,9 @@ class FittedDMC:
 
 
 def settle(
-    network: nn.Module,
-    slices: npt.NDArray[np.float32],
-    batch_size: int,
-    *,
-    time_is_up: Callable[[], bool] = lambda: False,
+    network: nn.Module, slices: npt.NDArray, batch_size: int, *, time_is_up: Callable[[], bool] = lambda: False
 ) -> bool:
-    """Measure batch norm's moving statistics for the final weights: plain means over batches of `slices` [n, L].
+    """Measure batch norm's moving statistics for the final weights: plain means over batches of slices, float32 [n, L].
 
     time_is_up: asked before each batch once FEWEST_SETTLING_SLICES are seen
 
@@ -254,13 +251,6 @@ def chance_loss(goals: npt.NDArray, classes: int) -> float:
     if classes:
         return math.log(classes)
     return float(np.abs(goals - np.median(goals)).mean())
-
-
-def _number(loss: Tensor, steps: int) -> float:
-    found = loss.item()
-    if not math.isfinite(found):
-        raise MetaError(f"the training loss is no number any more after {steps} steps", hint="a lower learning_rate")
-    return found
 
 
 def _device(name: str) -> torch.device:

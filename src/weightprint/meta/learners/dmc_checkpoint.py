@@ -136,14 +136,14 @@ class Checkpoint:
             with safe_open(self.path, "pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            found = digest(metadata.get(FORMAT, ""), tensors)
+            checksum = digest(metadata.get(FORMAT, ""), tensors)
         except OSError as error:
             raise MetaError(f"cannot read the unfinished fit {self.path}: {error.strerror or error}") from error
         except (SafetensorError, TypeError, ValueError, RuntimeError) as error:
             raise CorruptFile(f"{self.path} is no whole unfinished fit: {error}", hint=anew) from error
         if FORMAT not in metadata:
             raise MetaError(f"{self.path} exists and is no unfinished fit of the dmc", hint="choose another path")
-        if metadata.get("sha256") != found:
+        if metadata.get("sha256") != checksum:
             raise CorruptFile(f"{self.path} is not what was written: its checksum differs", hint=anew)
         document = json.loads(metadata[FORMAT])
         self._refuse_another_fit(document["settings"], document["examples"], anew)
@@ -158,15 +158,11 @@ class Checkpoint:
         differing = [name for name in {**ours, **settings} if settings.get(name) != ours.get(name)]
         if differing:
             listed = ", ".join(f"{name} {settings.get(name)!r}, not {ours.get(name)!r}" for name in differing)
-            raise MetaError(
-                f"{self.path} is an unfinished fit with other settings: {listed}",
-                hint=f"fit with the same ones to go on, or {anew}",
-            )
+            problem = f"{self.path} is an unfinished fit with other settings: {listed}"
+            raise MetaError(problem, hint=f"fit with the same ones to go on, or {anew}")
         if examples != self._examples:
-            raise MetaError(
-                f"{self.path} is an unfinished fit on other runs or another property",
-                hint=f"fit on the same ones to go on, or {anew}",
-            )
+            problem = f"{self.path} is an unfinished fit on other runs or another property"
+            raise MetaError(problem, hint=f"fit on the same ones to go on, or {anew}")
 
     def keep(self, training: Training, *, epoch_ended: bool) -> None:
         """Write the state when it is time to. A file that cannot be written is a warning, and the fit goes on."""
@@ -176,18 +172,16 @@ class Checkpoint:
         try:
             self.write(training)
         except OSError as error:
-            warnings.warn(
-                f"the unfinished fit cannot be kept in {self.path}: {error.strerror or error}; it goes on", stacklevel=3
-            )
+            problem = f"the unfinished fit cannot be kept in {self.path}: {error.strerror or error}; it goes on"
+            warnings.warn(problem, stacklevel=3)
 
     def write(self, training: Training) -> None:
         """Write the state, whole or not at all. Raises OSError."""
         from safetensors.torch import save
 
         tensors = training.tensors()
-        document = canonical_json(
-            {"settings": self._settings, "examples": self._examples, "progress": asdict(training.progress)}
-        )
+        progress = asdict(training.progress)
+        document = canonical_json({"settings": self._settings, "examples": self._examples, "progress": progress})
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(self.path, save(tensors, {FORMAT: document, "sha256": digest(document, tensors)}))
 

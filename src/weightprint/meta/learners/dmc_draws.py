@@ -120,11 +120,9 @@ def check_whole_vectors(lengths: Iterable[int]) -> None:
     """Raise MetaError for whole vectors that no one network can read."""
     first, *others = dict.fromkeys(lengths)
     if others or first < SHORTEST:
-        found = f"{first} and {others[0]}" if others else f"{first}"
-        raise MetaError(
-            f"dmc reads whole vectors of one length, at least {SHORTEST} weights; these have {found}",
-            hint="read slices of them: --slice-length 5000",
-        )
+        listed = f"{first} and {others[0]}" if others else f"{first}"
+        problem = f"dmc reads whole vectors of one length, at least {SHORTEST} weights; these have {listed}"
+        raise MetaError(problem, hint="read slices of them: --slice-length 5000")
 
 
 def _turns(groups: list[npt.NDArray], total: int, generator: np.random.Generator) -> Iterator[npt.NDArray]:

@@ -38,21 +38,15 @@ class DeepMetaClassifier(nn.Module):
             self.features, self.head = nn.Sequential(), nn.Sequential()
             inputs = 1
             for channels, pooled in layers(length):
-                self.features.extend(
-                    [
-                        nn.Conv2d(inputs, channels, (1, KERNEL), padding=(0, KERNEL // 2)),
-                        nn.ReLU(inplace=True),
-                        nn.BatchNorm2d(channels),
-                    ]
-                )
+                convolution = nn.Conv2d(inputs, channels, (1, KERNEL), padding=(0, KERNEL // 2))
+                self.features.extend([convolution, nn.ReLU(inplace=True), nn.BatchNorm2d(channels)])
                 self.features.extend(nn.MaxPool2d((1, 2)) for _ in range(pooled))
                 inputs = channels
                 length >>= pooled
             inputs *= length
             for units in UNITS:
-                self.head.extend(
-                    [nn.Linear(inputs, units), nn.ReLU(), nn.BatchNorm1d(units), Dropout(dropout, generator)]
-                )
+                dropped = Dropout(dropout, generator)
+                self.head.extend([nn.Linear(inputs, units), nn.ReLU(), nn.BatchNorm1d(units), dropped])
                 inputs = units
             self.head.append(nn.Linear(inputs, outputs))
         self.to_empty(device=generator.device)
@@ -76,16 +70,16 @@ class DeepMetaClassifier(nn.Module):
 def layers(length: int) -> list[tuple[int, int]]:
     """The convolutions for slices of `length` weights: of each its channels and the max pools that follow it."""
     blocks = BLOCKS if length <= LONGEST else LARGE_BLOCKS
-    found = [(channels, int(i == len(block) - 1)) for block in blocks for i, channels in enumerate(block)]
+    convolutions = [(channels, int(i == len(block) - 1)) for block in blocks for i, channels in enumerate(block)]
     if length > LONGEST:
-        return found
+        return convolutions
     length >>= len(BLOCKS) - 1
     pools = []  # before each deep convolution
     for _ in range(DEEP_LAYERS):
         pools.append(int(length > LONGEST_DEEP))
         length >>= pools[-1]
-    found[-1] = BLOCKS[-1][-1], pools[0]
-    return [*found, *((DEEP_CHANNELS, pooled) for pooled in (*pools[1:], 1))]
+    convolutions[-1] = BLOCKS[-1][-1], pools[0]
+    return [*convolutions, *((DEEP_CHANNELS, pooled) for pooled in (*pools[1:], 1))]
 
 
 class Dropout(nn.Module):

@@ -34,10 +34,8 @@ class Estimator:
     def check(self) -> None:
         methods = (getattr(self.estimator, name, None) for name in ("fit", "predict"))
         if isinstance(self.estimator, type) or not all(map(callable, methods)):
-            raise MetaError(
-                f"an estimator is an object with fit(X, y) and predict(X), not {self.estimator!r}",
-                hint="such as LogisticRegression()",
-            )
+            problem = f"an estimator is an object with fit(X, y) and predict(X), not {self.estimator!r}"
+            raise MetaError(problem, hint="such as LogisticRegression()")
 
     def fit(self, examples: Examples, *, seed: int) -> FittedEstimator:
         from sklearn.base import clone
@@ -71,12 +69,12 @@ class FittedEstimator:
         read = np.where(np.isnan(read), self._means, read)
         if not self._classes:
             return np.asarray(self.fitted.predict(read), np.float64).reshape(-1, 1)
-        found = np.zeros((len(read), self._classes))
+        probabilities = np.zeros((len(read), self._classes))
         if hasattr(self.fitted, "predict_proba"):
-            found[:, np.asarray(self.fitted.classes_, np.intp)] = self.fitted.predict_proba(read)
+            probabilities[:, np.asarray(self.fitted.classes_, np.intp)] = self.fitted.predict_proba(read)
         else:
-            found[np.arange(len(read)), np.asarray(self.fitted.predict(read), np.intp)] = 1
-        return found
+            probabilities[np.arange(len(read)), np.asarray(self.fitted.predict(read), np.intp)] = 1
+        return probabilities
 
     def files(self) -> dict[str, bytes]:
         raise MetaError("a meta-classifier of an own estimator cannot be saved", hint="save the estimator itself")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, ndtri
+from scipy.special import expit, logit, ndtri
 
 from weightprint.errors import MetaError
 from weightprint.features.table import Table
@@ -60,10 +60,22 @@ class Linear:
         rows = scaler.transform(raw[:, known])
         generator = np.random.default_rng(seed_from_hash("linear", int(seed)))
         fold = deal_folds(examples.strata, min(FOLDS, int(examples.run[-1]) + 1), generator)[examples.run]
-        fit = _fit_classes if examples.classes else _fit_values
+        machines = _one_against_rest if examples.classes else _regression
+        judge = _judge_classes if examples.classes else _judge_values
         strengths = REGULARIZATIONS if self.regularization is None else (float(self.regularization),)
-        arrays, strength, capped = fit(rows, examples, fold, strengths, clock)
-        facts = {"regularization": strength, "capped": capped, "columns": list(names)}
+        tried: dict[float, tuple[float, npt.NDArray]] = {}
+        for strength in strengths:
+            if tried and clock.past(0.7):
+                break
+            margins = np.zeros((len(rows), examples.classes if examples.classes > 2 else 1))
+            for k in np.unique(fold):
+                coefficients, intercepts = machines(rows, examples, strength, fold != k)
+                margins[fold == k] = rows[fold == k] @ coefficients.T + intercepts
+            tried[strength] = judge(margins, examples)
+        best = min(tried, key=lambda strength: tried[strength][0])
+        coefficients, intercepts = machines(rows, examples, best, np.ones(len(rows), bool))
+        arrays = {"coefficients": coefficients, "intercepts": intercepts, "sigmoids": tried[best][1]}
+        facts = {"regularization": best, "capped": len(tried) < len(strengths), "columns": list(names)}
         return FittedLinear({**arrays, **scaler.arrays()}, facts)
 
     def restore(self, files: Mapping[str, bytes], facts: Mapping[str, Any]) -> FittedLinear:
@@ -91,62 +103,6 @@ class FittedLinear:
         from safetensors.numpy import save
 
         return {ARRAYS_FILE: save({name: np.ascontiguousarray(array) for name, array in self._arrays.items()})}
-
-
-def _fit_classes(
-    rows: npt.NDArray, examples: Examples, fold: npt.NDArray[np.intp], strengths: tuple[float, ...], clock: Clock
-) -> tuple[dict[str, npt.NDArray], float, bool]:
-    goals, weights = examples.goals, examples.balanced
-    is_class = goals[:, None] == np.arange(examples.classes)
-    if examples.classes == 2:
-        is_class = is_class[:, 1:]
-    # As the weights make classes equally frequent, so are the runs that stand behind them: counts of their own
-    # would tilt probabilities that rest on nothing towards the class with more training runs.
-    runs = float(examples.run.max() + 1)
-    runs_per_class = runs / examples.classes
-    best, chosen, sigmoids, tried = np.inf, strengths[0], np.zeros((0, 2)), 0
-    for strength in strengths:
-        if tried and clock.past(0.7):
-            break
-        tried += 1
-        margins = np.zeros(is_class.shape)
-        for k in np.unique(fold):
-            learn, held = fold != k, fold == k
-            coefficients, intercepts = _one_against_rest(rows[learn], is_class[learn], weights[learn], strength)
-            margins[held] = rows[held] @ coefficients.T + intercepts
-        found = np.array(
-            [
-                fit_sigmoid(margins[:, c], is_class[:, c], weights, runs_per_class, runs)
-                for c in range(is_class.shape[1])
-            ]
-        )
-        chances = _probabilities(margins, found)[np.arange(len(goals)), goals]
-        loss = float(-(weights * np.log(np.maximum(chances, 1e-12))).mean())
-        if loss < best:
-            best, chosen, sigmoids = loss, strength, found
-    coefficients, intercepts = _one_against_rest(rows, is_class, weights, chosen)
-    arrays = {"coefficients": coefficients, "intercepts": intercepts, "sigmoids": sigmoids}
-    return arrays, chosen, tried < len(strengths)
-
-
-def _fit_values(
-    rows: npt.NDArray, examples: Examples, fold: npt.NDArray[np.intp], strengths: tuple[float, ...], clock: Clock
-) -> tuple[dict[str, npt.NDArray], float, bool]:
-    goals = examples.goals
-    best, chosen, tried = np.inf, strengths[0], 0
-    for strength in strengths:
-        if tried and clock.past(0.7):
-            break
-        tried += 1
-        error = 0.0
-        for k in np.unique(fold):
-            coefficients, intercepts = _regress(rows[fold != k], goals[fold != k], strength)
-            error += float(np.abs(rows[fold == k] @ coefficients[0] + intercepts[0] - goals[fold == k]).sum())
-        if error < best:
-            best, chosen = error, strength
-    coefficients, intercepts = _regress(rows, goals, chosen)
-    arrays = {"coefficients": coefficients, "intercepts": intercepts, "sigmoids": np.zeros((0, 2))}
-    return arrays, chosen, tried < len(strengths)
 
 
 class RankScaler:
@@ -217,39 +173,26 @@ def fit_sigmoid(
 
     weights: of the rows; runs, all_runs: how many runs stand behind the positive rows and behind all
 
-    Source: J. Platt, "Probabilistic outputs for support vector machines" (1999), with Newton steps that are halved
-    until they descend, after Lin, Lin and Weng, Machine Learning 68 (2007), 267–276. Platt's targets
-    (n₊ + 1) / (n₊ + 2) and 1 / (n₋ + 2) count runs, not rows: rows of one run are no independent evidence.
-    The slope is not negative: margins that rank wrongly out of fold are no evidence.
+    Source: J. Platt, "Probabilistic outputs for support vector machines" (1999). His targets (n₊ + 1) / (n₊ + 2) and
+    1 / (n₋ + 2) count runs, not rows: rows of one run are no independent evidence. The slope is not negative: margins
+    that rank wrongly out of fold are no evidence.
     """
-    high, low = (runs + 1) / (runs + 2), 1 / (all_runs - runs + 2)
-    goal = np.where(positive, high, low)
+    from scipy.optimize import minimize
+
+    goal = np.where(positive, (runs + 1) / (runs + 2), 1 / (all_runs - runs + 2))
     weights = weights / weights.sum()
     size = max(float(np.abs(margins).max()), 1e-12)
     x = np.column_stack([margins / size, np.ones_like(margins)])
 
-    def loss(ab):
+    def loss(ab: npt.NDArray) -> tuple[float, npt.NDArray]:
+        """The cross-entropy and its gradient."""
         z = x @ ab
-        return float(weights @ (np.logaddexp(0, z) - goal * z))
+        return float(weights @ (np.logaddexp(0, z) - goal * z)), x.T @ (weights * (expit(z) - goal))
 
-    prior = float(weights @ goal)
-    without_margin = np.array([0.0, np.log(prior / (1 - prior))])
-    ab, now = without_margin, loss(without_margin)
-    for _ in range(100):
-        chance = expit(x @ ab)
-        gradient = x.T @ (weights * (chance - goal))
-        if np.abs(gradient).max() < 1e-9:
-            break
-        hessian = (x * (weights * chance * (1 - chance))[:, None]).T @ x + 1e-10 * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        halvings = (ab - 0.5**k * step for k in range(30))
-        ahead = next((trial for trial in halvings if loss(trial) < now), None)
-        if ahead is None:
-            break
-        ab, now = ahead, loss(ahead)
-    if ab[0] < 0:
-        ab = without_margin
-    return float(ab[0] / size), float(ab[1])
+    without_margin = np.array([0.0, logit(weights @ goal)])
+    how = {"method": "L-BFGS-B", "jac": True, "options": {"ftol": 0.0, "gtol": 1e-9, "maxiter": 1000}}
+    a, b = minimize(loss, without_margin, bounds=[(0, None), (None, None)], **how).x
+    return float(a / size), float(b)
 
 
 def _probabilities(margins: npt.NDArray[np.float64], sigmoids: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -261,27 +204,52 @@ def _probabilities(margins: npt.NDArray[np.float64], sigmoids: npt.NDArray[np.fl
     return chances / chances.sum(axis=1, keepdims=True)
 
 
+def _is_class(examples: Examples) -> npt.NDArray[np.bool_]:
+    """Whether each row is of each class [n, C]; of two classes the second alone [n, 1]."""
+    return examples.goals[:, None] == np.arange(examples.classes)[1 if examples.classes == 2 else 0 :]
+
+
+def _judge_classes(margins: npt.NDArray[np.float64], examples: Examples) -> tuple[float, npt.NDArray[np.float64]]:
+    """The loss of margins out of fold, and the sigmoids [C, 2] that make them probabilities."""
+    # As the weights make classes equally frequent, so are the runs that stand behind them: counts of their own
+    # would tilt probabilities that rest on nothing towards the class with more training runs.
+    runs, weights = float(examples.run.max() + 1), examples.balanced
+    columns = zip(margins.T, _is_class(examples).T, strict=True)
+    sigmoids = np.array([fit_sigmoid(m, positive, weights, runs / examples.classes, runs) for m, positive in columns])
+    chances = _probabilities(margins, sigmoids)[np.arange(len(margins)), examples.goals]
+    return float(-(weights * np.log(np.maximum(chances, 1e-12))).mean()), sigmoids
+
+
+def _judge_values(values: npt.NDArray[np.float64], examples: Examples) -> tuple[float, npt.NDArray[np.float64]]:
+    """The distance of values out of fold from the truth; a regression has no sigmoids."""
+    return float(np.abs(values[:, 0] - examples.goals).mean()), np.zeros((0, 2))
+
+
 def _one_against_rest(
-    rows: npt.NDArray, is_class: npt.NDArray[np.bool_], weights: npt.NDArray, strength: float
+    rows: npt.NDArray, examples: Examples, strength: float, learn: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray, npt.NDArray]:
-    """Coefficients [C, F] and intercepts [C] of a linear SVM per column of `is_class` [n, C]."""
+    """Coefficients [C, F] and intercepts [C] of a linear SVM per class, fitted to the rows of `learn`."""
     from sklearn.svm import LinearSVC
 
+    is_class, weights = _is_class(examples)[learn], examples.balanced[learn]
     coefficients, intercepts = np.zeros((is_class.shape[1], rows.shape[1])), np.zeros(is_class.shape[1])
     for c, column in enumerate(is_class.T):
         if column.all() or not column.any():  # a fold may hold all runs of a rare class
             intercepts[c] = 1.0 if column.all() else -1.0
             continue
-        svm = _quietly(LinearSVC(C=strength, dual=False, tol=1e-3, max_iter=200), rows, column, weights)
+        svm = _quietly(LinearSVC(C=strength, dual=False, tol=1e-3, max_iter=200), rows[learn], column, weights)
         coefficients[c], intercepts[c] = svm.coef_[0], svm.intercept_[0]
     return coefficients, intercepts
 
 
-def _regress(rows: npt.NDArray, goals: npt.NDArray, strength: float) -> tuple[npt.NDArray, npt.NDArray]:
+def _regression(
+    rows: npt.NDArray, examples: Examples, strength: float, learn: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray, npt.NDArray]:
+    """Coefficients [1, F] and the intercept [1] of a linear regression with a margin, fitted to the rows of `learn`."""
     from sklearn.svm import LinearSVR
 
     svr = LinearSVR(C=strength, loss="squared_epsilon_insensitive", dual=False, tol=1e-3, max_iter=200)
-    svr = _quietly(svr, rows, goals, None)
+    svr = _quietly(svr, rows[learn], examples.goals[learn], None)
     return svr.coef_[None], np.atleast_1d(svr.intercept_)
 
 

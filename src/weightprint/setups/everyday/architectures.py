@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 from weightprint.errors import SetupError
@@ -11,7 +10,7 @@ from weightprint.setups.everyday.draws import Draws
 from weightprint.setups.everyday.layers import layers, multiply_adds, weight_count
 from weightprint.setups.everyday.setup import EverydaySetup
 
-ARCHITECTURE_PERCENTS = {"lenet": 27, "plain_cnn": 33, "mlp": 20, "vgg": 10, "residual": 10}
+PERCENTS = {"lenet": 27, "plain_cnn": 33, "mlp": 20, "vgg": 10, "residual": 10}
 
 LARGEST_MULTIPLY_ADDS = 3_000_000
 """Of one image's forward pass; networks above have their channels halved until they fit."""
@@ -28,24 +27,25 @@ _PLAIN_UNITS = (32, 50, 64, 84, 100, 120, 128, 128, 256, 512)
 _MLP_UNITS = (32, 64, 100, 128, 128, 200, 256, 256, 300, 400, 512)
 
 
-def draw_architecture(draws: Draws, setup: EverydaySetup) -> EverydaySetup:
-    """A set-up with its network drawn; of the set-up that is there only the form of the images plays a part."""
-    architecture = draws.dealt("architecture", ARCHITECTURE_PERCENTS)
-    fields = _FAMILIES[architecture](draws)
+def draw(draws: Draws) -> dict[str, Any]:
+    """The fields of a set-up that define its network, drawn; `fitted` comes next."""
+    architecture = draws.dealt("architecture", PERCENTS)
     small = architecture in ("lenet", "plain_cnn", "mlp")
-    norm = draws.weighted(
-        "norm", {"none": 82, "batch": 12, "layer": 6} if small else {"none": 42, "batch": 46, "layer": 12}
-    )
-    normed_biases, biases = {"all": 60, "output": 40}, {"all": 88, "output": 5, "none": 7}
-    setup = dataclasses.replace(
-        setup,
-        architecture=architecture,
-        flatten=draws.pick("flatten", ("chw", "hwc")),
-        norm=norm,
-        biases=draws.weighted("biases", biases if norm == "none" else normed_biases),
-        **fields,
-    )
-    return _fitted(setup)
+    norms = {"none": 82, "batch": 12, "layer": 6} if small else {"none": 42, "batch": 46, "layer": 12}
+    norm = draws.weighted("norm", norms)
+    biases = {"all": 88, "output": 5, "none": 7} if norm == "none" else {"all": 60, "output": 40}
+    return {
+        "architecture": architecture,
+        "stages": (),
+        "filter_size": 3,
+        "padding": "same",
+        "pooling": "max",
+        "units": (),
+        "flatten": draws.pick("flatten", ("chw", "hwc")),
+        "norm": norm,
+        "biases": draws.weighted("biases", biases),
+        **_FAMILIES[architecture](draws),
+    }
 
 
 def _lenet(draws: Draws) -> dict[str, Any]:
@@ -81,13 +81,8 @@ def _plain_cnn(draws: Draws) -> dict[str, Any]:
 
 
 def _mlp(draws: Draws) -> dict[str, Any]:
-    return {
-        "stages": (),
-        "filter_size": 1,
-        "padding": "same",
-        "pooling": "max",
-        "units": _falling(draws, _MLP_UNITS, draws.weighted("depth_fc", {1: 30, 2: 35, 3: 20, 4: 15})),
-    }
+    depth = draws.weighted("depth_fc", {1: 30, 2: 35, 3: 20, 4: 15})
+    return {"filter_size": 1, "units": _falling(draws, _MLP_UNITS, depth)}
 
 
 def _vgg(draws: Draws) -> dict[str, Any]:
@@ -97,8 +92,6 @@ def _vgg(draws: Draws) -> dict[str, Any]:
     units = draws.weighted("depth_fc", {0: 25, 1: 60, 2: 15})
     return {
         "stages": tuple((base << i,) * (single if i == 0 else 2) for i in range(depth)),
-        "filter_size": 3,
-        "padding": "same",
         "pooling": draws.weighted("pooling", {"max": 85, "average": 15}),
         "units": _falling(draws, (64, 128, 256), units),
     }
@@ -108,22 +101,10 @@ def _residual(draws: Draws) -> dict[str, Any]:
     base = draws.weighted("channels", {8: 50, 16: 50})
     depth = draws.weighted("depth_conv", {2: 40, 3: 60})
     blocks = draws.weighted("blocks", {1: 75, 2: 25})
-    return {
-        "stages": tuple((base << i,) * blocks for i in range(depth)),
-        "filter_size": 3,
-        "padding": "same",
-        "pooling": "max",
-        "units": (),
-    }
+    return {"stages": tuple((base << i,) * blocks for i in range(depth))}
 
 
-_FAMILIES: dict[str, Callable[[Draws], dict[str, Any]]] = {
-    "lenet": _lenet,
-    "plain_cnn": _plain_cnn,
-    "mlp": _mlp,
-    "vgg": _vgg,
-    "residual": _residual,
-}
+_FAMILIES = {"lenet": _lenet, "plain_cnn": _plain_cnn, "mlp": _mlp, "vgg": _vgg, "residual": _residual}
 
 
 def _falling(draws: Draws, widths: tuple[int, ...], depth: int) -> tuple[int, ...]:
@@ -137,7 +118,7 @@ def _falling(draws: Draws, widths: tuple[int, ...], depth: int) -> tuple[int, ..
     return tuple(sorted((draws.pick(f"units_{i}", widths) for i in range(depth)), reverse=True))
 
 
-def _fitted(setup: EverydaySetup) -> EverydaySetup:
+def fitted(setup: EverydaySetup) -> EverydaySetup:
     """The network itself, or the nearest one whose windows fit on its maps and that is not too large."""
     if setup.padding != "same":
         try:

@@ -15,6 +15,13 @@ BLOCK = 100
 T = TypeVar("T")
 
 
+def between(share: float, low: float, high: float, *, log: bool = False) -> float:
+    """The number that lies this share of the way from `low` to `high`, or of the way between their logarithms."""
+    if log:
+        return min(high, math.exp(math.log(low) + (math.log(high) - math.log(low)) * share))
+    return low + (high - low) * share
+
+
 class Draws:
     """The random choices of one run. Every field has a stream of its own, keyed by (seed, run, field name)."""
 
@@ -22,10 +29,10 @@ class Draws:
         self._seed, self._run = seed, run
 
     def uniform(self, field: str, low: float, high: float) -> float:
-        return low + (high - low) * self._share(field)
+        return between(self._share(field), low, high)
 
     def log_uniform(self, field: str, low: float, high: float) -> float:
-        return min(high, math.exp(math.log(low) + (math.log(high) - math.log(low)) * self._share(field)))
+        return between(self._share(field), low, high, log=True)
 
     def pick(self, field: str, values: Sequence[T]) -> T:
         """One of the values, each as likely."""
@@ -48,10 +55,8 @@ class Draws:
 def _places(seed: int, block: int, field: str) -> tuple[int, ...]:
     """The ranks of the runs of a block, a permutation of 0 … 99: the order of their shares."""
     shares = [uniform_from_hash("setup", seed, run, field) for run in range(block * BLOCK, (block + 1) * BLOCK)]
-    ranks = [0] * BLOCK
-    for rank, place in enumerate(sorted(range(BLOCK), key=shares.__getitem__)):
-        ranks[place] = rank
-    return tuple(ranks)
+    ranks = {share: rank for rank, share in enumerate(sorted(shares))}
+    return tuple(ranks[share] for share in shares)
 
 
 def _at(percents: Mapping[T, int], percent: int) -> T:

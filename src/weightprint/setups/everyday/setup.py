@@ -7,18 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from weightprint.errors import SetupError, did_you_mean
-from weightprint.setups.setup import CLASSES
+from weightprint.errors import SetupError
+from weightprint.setups.setup import CLASSES, check_one_of
 
-ARCHITECTURES = ("lenet", "plain_cnn", "mlp", "vgg", "residual")
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid")
 INITIALIZATIONS = ("torch_default", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal")
-SCHEDULES = ("constant", "step", "cosine")
-SCALINGS = ("unit", "symmetric", "standardized")
-AUGMENTATIONS = ("none", "crops", "paper")
-NORMS = ("none", "batch", "layer")
-PADDINGS = ("same", "valid", "first")
-BIASES = ("all", "output", "none")
 
 OPTIMIZER_FAMILIES = {
     **dict.fromkeys(("sgd", "momentum", "nesterov"), "sgd_like"),
@@ -38,29 +31,31 @@ IMAGE_KINDS = {
 }
 """Data set → what its pictures show; "other" for all that are not here."""
 
-_TUTORIALS = {
+_Scale = tuple[tuple[float, ...], tuple[float, ...]]
+_SCALES: dict[str, _Scale] = {"unit": ((0.0,), (1.0,)), "symmetric": ((0.5,), (0.5,))}
+_TUTORIALS: dict[str, _Scale] = {
     "mnist": ((0.1307,), (0.3081,)),
     "fashion_mnist": ((0.2860,), (0.3530,)),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "svhn": ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
 }
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_IMAGENET: _Scale = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Means and standard deviations per channel with which tutorials standardise pictures; ImageNet's for all others."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "architecture": ARCHITECTURES,
-    "padding": PADDINGS,
+    "architecture": ("lenet", "plain_cnn", "mlp", "vgg", "residual"),
+    "padding": ("same", "valid", "first"),
     "pooling": ("max", "average"),
     "flatten": ("chw", "hwc"),
-    "norm": NORMS,
-    "biases": BIASES,
+    "norm": ("none", "batch", "layer"),
+    "biases": ("all", "output", "none"),
     "activation": ACTIVATIONS,
     "initialization": INITIALIZATIONS,
     "bias_initialization": ("zeros", "torch_default"),
     "optimizer": tuple(OPTIMIZER_FAMILIES),
-    "schedule": SCHEDULES,
-    "scaling": SCALINGS,
-    "augmentation": AUGMENTATIONS,
+    "schedule": ("constant", "step", "cosine"),
+    "scaling": ("unit", "symmetric", "standardized"),
+    "augmentation": ("none", "crops", "paper"),
     "image_form": ("28x28x1", "32x32x3"),
 }
 
@@ -73,7 +68,7 @@ class EverydaySetup:
     image_form:          "28x28x1" (grey) or "32x32x3"
     scaling:             of the inputs: unit [0, 1], symmetric [-1, 1], or standardized by the constants of tutorials
     augmentation:        none; crops (shifts, and mirror images unless they are digits); paper (see `images.augment`)
-    architecture:        one of ARCHITECTURES
+    architecture:        lenet, plain_cnn, mlp, vgg or residual
     stages:              channels of the convolutions of each stage, which ends in a 2 × 2 pool if its map has at least
                          4 × 4 pixels. Of a residual network: channels of the blocks (two convolutions each) of each
                          stage, behind a first convolution; a stage but the first starts with a stride of two
@@ -130,9 +125,7 @@ class EverydaySetup:
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                raise SetupError(f"unknown {name} {value!r}", hint=did_you_mean(value, allowed))
+            check_one_of(name, getattr(self, name), allowed)
         object.__setattr__(self, "stages", tuple(tuple(stage) for stage in self.stages))
         object.__setattr__(self, "units", tuple(self.units))
         if bool(self.stages) == (self.architecture == "mlp"):
@@ -158,14 +151,7 @@ class EverydaySetup:
 
     def input_scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """(mean, deviation) per channel: inputs are (pixels in [0, 1] - mean) / deviation."""
-        mean: tuple[float, ...]
-        deviation: tuple[float, ...]
-        if self.scaling == "unit":
-            mean, deviation = (0.0,), (1.0,)
-        elif self.scaling == "symmetric":
-            mean, deviation = (0.5,), (0.5,)
-        else:
-            mean, deviation = _TUTORIALS.get(self.dataset, _IMAGENET)
+        mean, deviation = _SCALES.get(self.scaling) or _TUTORIALS.get(self.dataset, _IMAGENET)
         if self.image_form == "28x28x1":  # green stands for the luma
             return mean[1 % len(mean) :][:1], deviation[1 % len(deviation) :][:1]
         return (mean * 3)[:3], (deviation * 3)[:3]

@@ -8,15 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightprint.errors import SetupError
-from weightprint.setups.everyday.architectures import (
-    ARCHITECTURE_PERCENTS,
-    LARGEST_MULTIPLY_ADDS,
-    LARGEST_WEIGHTS,
-    draw_architecture,
-)
+from weightprint.setups.everyday import architectures
 from weightprint.setups.everyday.draws import Draws
+from weightprint.setups.everyday.layers import step_work
 from weightprint.setups.everyday.setup import IMAGE_KINDS, EverydaySetup
-from weightprint.setups.everyday.work import cut_steps
 from weightprint.setups.setup import IMAGE_FORMS
 
 FAMILY = "everyday"
@@ -100,18 +95,20 @@ class EverydaySpace:
         dataset = draws.dealt("dataset", self._dataset_percents)
         grey = GREY_PERCENTS[IMAGE_KINDS.get(dataset, "other")]
         optimizer = draws.dealt("optimizer", OPTIMIZER_PERCENTS)
+        initialization = draws.dealt("initialization", INITIALIZATION_PERCENTS)
+        torch_biases = initialization == "torch_default" or draws.uniform("bias_initialization", 0, 1) < 0.2
         setup = EverydaySetup(
             dataset=dataset,
             image_form=draws.weighted("image_form", {"28x28x1": grey, "32x32x3": 100 - grey}),
             scaling=draws.weighted("scaling", {"unit": 40, "symmetric": 30, "standardized": 30}),
             augmentation=draws.weighted("augmentation", {"none": 78, "crops": 16, "paper": 6}),
-            **_UNDRAWN_NETWORK,
+            **architectures.draw(draws),
             dropout_conv=draws.weighted("dropout_conv", {0.0: 88, 0.25: 8, 0.1: 4}),
             dropout=draws.weighted("dropout", {0.0: 64, 0.5: 14, 0.25: 8, 0.2: 8, 0.3: 4, 0.1: 2}),
             activation=draws.dealt("activation", ACTIVATION_PERCENTS),
-            initialization=draws.dealt("initialization", INITIALIZATION_PERCENTS),
+            initialization=initialization,
             truncated=draws.pick("truncated", (False, True)),
-            bias_initialization="zeros",
+            bias_initialization="torch_default" if torch_biases else "zeros",
             optimizer=optimizer,
             momentum=_momentum(draws, optimizer),
             learning_rate=draws.log_uniform("learning_rate", *LEARNING_RATES[optimizer]),
@@ -121,10 +118,8 @@ class EverydaySpace:
             label_smoothing=draws.weighted("label_smoothing", {0.0: 94, 0.1: 6}),
             steps=round(draws.log_uniform("steps", *self.steps)),
         )
-        if setup.initialization == "torch_default" or draws.uniform("bias_initialization", 0, 1) < 0.2:
-            setup = dataclasses.replace(setup, bias_initialization="torch_default")
-        setup = draw_architecture(draws, setup)
-        steps = min(cut_steps(setup, work=self.work), MOST_IMAGES // setup.batch_size)
+        setup = architectures.fitted(setup)
+        steps = min(setup.steps, self.work // step_work(setup), MOST_IMAGES // setup.batch_size)
         return dataclasses.replace(setup, steps=max(steps, self.least_steps))
 
     @property
@@ -158,7 +153,7 @@ class EverydaySpace:
             "steps": list(self.steps),
             "work": self.work,
             "dataset": self._dataset_percents,
-            "architecture": ARCHITECTURE_PERCENTS,
+            "architecture": architectures.PERCENTS,
             "optimizer": OPTIMIZER_PERCENTS,
             "activation": ACTIVATION_PERCENTS,
             "initialization": INITIALIZATION_PERCENTS,
@@ -167,7 +162,7 @@ class EverydaySpace:
             "batch_size": {str(size): percent for size, percent in BATCH_PERCENTS.items()},
             "most_images": MOST_IMAGES,
             "least_steps": self.least_steps,
-            "largest": {"multiply_adds": LARGEST_MULTIPLY_ADDS, "weights": LARGEST_WEIGHTS},
+            "largest": {"multiply_adds": architectures.LARGEST_MULTIPLY_ADDS, "weights": architectures.LARGEST_WEIGHTS},
         }
 
     @classmethod
@@ -176,25 +171,9 @@ class EverydaySpace:
         space = cls(tuple(value["datasets"]), (value["steps"][0], value["steps"][1]), value["work"])
         mine = space.to_json()
         if other := sorted(name for name in {*mine, *value} if mine.get(name) != value.get(name)):
-            raise SetupError(
-                f"the space everyday was another one: {', '.join(other)}",
-                hint="use the weightprint version named in zoo.json",
-            )
+            hint = "use the weightprint version named in zoo.json"
+            raise SetupError(f"the space everyday was another one: {', '.join(other)}", hint=hint)
         return space
-
-
-_UNDRAWN_NETWORK: dict[str, Any] = {
-    "architecture": "mlp",
-    "stages": (),
-    "filter_size": 1,
-    "padding": "same",
-    "pooling": "max",
-    "units": (),
-    "flatten": "chw",
-    "norm": "none",
-    "biases": "all",
-}
-"""In place of the network until it is drawn."""
 
 
 def _momentum(draws: Draws, optimizer: str) -> float:
@@ -206,9 +185,8 @@ def _momentum(draws: Draws, optimizer: str) -> float:
 
 
 def _weight_decay(draws: Draws, optimizer: str) -> float:
-    kind = draws.weighted(
-        "decays", {"usual": 40, "drawn": 30, "none": 30} if optimizer == "adamw" else {"drawn": 24, "none": 76}
-    )
+    percents = {"usual": 40, "drawn": 30, "none": 30} if optimizer == "adamw" else {"drawn": 24, "none": 76}
+    kind = draws.weighted("decays", percents)
     if kind == "usual":
         return 0.01
     return draws.log_uniform("weight_decay", 1e-5, 1e-2) if kind == "drawn" else 0.0
