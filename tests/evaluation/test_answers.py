@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from weightprint.errors import MetaError
-from weightprint.evaluation.answers import SCHEMA, common_classes, from_rows, per_run, table
+from weightprint.evaluation.answers import SCHEMA, common_classes, from_json, per_run, table, to_json
 from weightprint.evaluation.scores import scores
 
 THRICE = ("x", "x", "x", "y")
@@ -25,7 +25,7 @@ def thrice_tested(truth, answer, *, classes=()):
 def test_a_table_survives_as_json():
     answers = table(["x"], [1], [0], classes=[True, False], probabilities=[[0.5, 0.5]], hits=[0], readings=[4])
     assert dict(answers.schema) == dict(SCHEMA)
-    assert from_rows(json.loads(json.dumps(answers.to_dicts()))).equals(answers)
+    assert from_json(json.loads(json.dumps(to_json(answers)))).equals(answers)
 
 
 def test_each_run_weighs_the_same_however_often_it_is_tested():

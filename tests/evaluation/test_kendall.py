@@ -35,18 +35,17 @@ def test_tau_agrees_with_scipy(pairs):
 
 
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=30))
-def test_the_tau_ceiling_is_what_a_perfect_order_without_ties_reaches(truth):
+def test_the_ceiling_of_tau_is_what_a_perfect_order_without_ties_reaches(truth):
     truth = np.array(truth)
-    assert kendall.ceiling(truth, np.ones((1, len(truth)))) == pytest.approx(kendall.tau_ceiling(truth))
+    (found,) = kendall.ceiling(truth, np.ones((1, len(truth))))
     if len(set(truth.tolist())) < 2:
-        assert kendall.tau_ceiling(truth) == 0
+        assert found == 0
         return
     perfect = truth + np.arange(len(truth)) / 1000
-    assert kendall.tau_ceiling(truth) == pytest.approx(scipy.stats.kendalltau(truth, perfect).statistic)
+    assert found == pytest.approx(scipy.stats.kendalltau(truth, perfect).statistic)
 
 
 def test_one_run_has_no_order():
-    assert math.isnan(kendall.tau_ceiling(np.array([1.0])))
     assert np.isnan(kendall.ceiling(np.array([1.0]), np.ones((1, 1)))).all()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from weightprint.evaluation.answers import from_rows
+from weightprint.evaluation.answers import from_json, to_json
 from weightprint.evaluation.pooling import pooled
 from weightprint.evaluation.scores import scores
 from weightprint.meta import build
@@ -24,7 +24,7 @@ def test_an_evaluation_is_computed_from_the_table(zoo, target):
     meta = svm(target).fit(train)
     answers, excluded = read_answers(meta, test, slices=3, split=7, zoo="here")
     document = meta.evaluate(test, slices=3)
-    kept = from_rows(json.loads(json.dumps(answers.to_dicts())))
+    kept = from_json(json.loads(json.dumps(to_json(answers))))
     for name, value in scores(kept).items():
         assert document[name] == value, name
     assert excluded == document["excluded"]

@@ -15,6 +15,7 @@ import weightprint as wp
 from weightprint import Layout, Setup
 from weightprint.cli import main as cli
 from weightprint.errors import MetaError
+from weightprint.evaluation.answers import from_json
 from weightprint.features.table import FEATURES
 from weightprint.meta.estimator import MetaClassifier
 from weightprint.meta.learners.boosting import Boosting
@@ -222,8 +223,10 @@ def test_cells_hold_the_answers_of_every_test_run(planted, results):
         if (s := c["settings"])["split_seed"] == 1 and s["model"] == "layer_trees" and s["target"] == "optimizer"
     ]
     classes = sorted(OPTIMIZERS)
-    assert {a["run"]: classes[int(a["truth"])] for a in cell["answers"]} == tests
-    assert all(sum(a["probabilities"]) == pytest.approx(1) for a in cell["answers"])
+    answers = from_json(cell["answers"])
+    named = {run: classes[int(truth)] for run, truth in answers.select("run", "truth").rows()}
+    assert named == tests
+    assert answers["probabilities"].list.sum().to_list() == pytest.approx([1] * len(tests))
 
 
 def test_the_store_is_filled_before_the_first_fit_and_changes_no_result(planted, tmp_path, monkeypatch):

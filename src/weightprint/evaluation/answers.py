@@ -95,11 +95,6 @@ def table(
     return pl.DataFrame({name: columns[name] for name in SCHEMA}, schema=SCHEMA)
 
 
-def from_rows(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """A table of what `to_dicts` made of one, such as what was kept as JSON."""
-    return pl.DataFrame([dict(row) for row in rows], schema=SCHEMA)
-
-
 def to_json(answers: pl.DataFrame) -> dict[str, Any]:
     """A table as small JSON: columns of one value once ("same"), the others as lists ("columns")."""
     alike = [name for name in answers.columns if name != "run" and answers[name].n_unique() == 1]
@@ -134,31 +129,29 @@ def common_classes(answers: pl.DataFrame) -> tuple[list[Any], pl.DataFrame]:
     numbers: a class that is rare may be none in one split."""
     lists = answers["classes"].unique(maintain_order=True).to_list()
     texts = list(dict.fromkeys(text for names in lists for text in names))
-    classes = sorted((json.loads(text) for text in texts), key=lambda label: (type(label).__name__, label))
+    classes = sorted(map(json.loads, texts), key=lambda label: (type(label).__name__, label))
     if len(lists) < 2:
         return classes, answers
     ordered = [json.dumps(label) for label in classes]
-    place = {text: i for i, text in enumerate(ordered)}
-    parts = []
-    for names in lists:
-        of_fit = answers.filter(pl.col("classes") == pl.lit(names, dtype=pl.List(pl.String)))
-        to = np.array([place[text] for text in names])
-        widened = [None if row is None else _spread(row, to, len(ordered)) for row in of_fit["probabilities"].to_list()]
-        parts.append(
-            of_fit.with_columns(
-                pl.Series("truth", to[of_fit["truth"].to_numpy().astype(int)].astype(np.float64)),
-                pl.Series("answer", to[of_fit["answer"].to_numpy().astype(int)].astype(np.float64)),
-                pl.Series("probabilities", widened, dtype=SCHEMA["probabilities"]),
-                pl.Series("classes", [ordered] * len(of_fit), dtype=SCHEMA["classes"]),
-            )
-        )
-    return classes, pl.concat(parts)
+    places = [[ordered.index(text) for text in names] for names in answers["classes"].to_list()]
 
+    def renumbered(column: str) -> list[int]:
+        return [place[int(number)] for place, number in zip(places, answers[column], strict=True)]
 
-def _spread(values: Sequence[float], to: npt.NDArray[np.intp], size: int) -> list[float]:
-    wide = np.zeros(size)
-    wide[to] = values
-    return wide.tolist()
+    def widened(place: Sequence[int], probabilities: Sequence[float] | None) -> list[float] | None:
+        if probabilities is None:
+            return None
+        known = dict(zip(place, probabilities, strict=True))
+        return [known.get(number, 0.0) for number in range(len(ordered))]
+
+    rows = zip(places, answers["probabilities"].to_list(), strict=True)
+    columns: dict[str, list[Any]] = {
+        "truth": renumbered("truth"),
+        "answer": renumbered("answer"),
+        "probabilities": [widened(*row) for row in rows],
+        "classes": [ordered] * len(answers),
+    }
+    return classes, answers.with_columns(pl.Series(name, values, SCHEMA[name]) for name, values in columns.items())
 
 
 def per_run(answers: pl.DataFrame) -> pl.DataFrame:
@@ -176,7 +169,7 @@ def per_run(answers: pl.DataFrame) -> pl.DataFrame:
     """
     error = pl.col("answer") - pl.col("truth")
     if one_kind(answers) == CLASSIFICATION:
-        answers = answers if answers["classes"].n_unique() < 2 else _in_first_order(answers)
+        answers = common_classes(answers)[1]
         score, square = (error == 0).cast(pl.Float64), pl.lit(0.0)
     else:
         score, square = error.abs(), error**2
@@ -188,9 +181,3 @@ def per_run(answers: pl.DataFrame) -> pl.DataFrame:
         hits=pl.col("hits").mean(),
         readings=pl.col("readings").mean(),
     )
-
-
-def _in_first_order(answers: pl.DataFrame) -> pl.DataFrame:
-    """With common classes, and runs in the order in which they appeared."""
-    numbered = answers.with_row_index("place")
-    return common_classes(numbered)[1].sort("place").drop("place")

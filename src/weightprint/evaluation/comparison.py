@@ -7,8 +7,8 @@ than either accuracy. A run counts once, however many splits test it: see `weigh
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import reduce
 from itertools import combinations
 from typing import Any
 
@@ -19,30 +19,13 @@ import polars as pl
 from weightprint.errors import MetaError
 from weightprint.evaluation.answers import CLASSIFICATION, one_kind, per_run
 from weightprint.evaluation.intervals import bootstrap, finite, listed
-from weightprint.evaluation.scores import accuracy_interval, r_squared
+from weightprint.evaluation.scores import r_squared, scores, value_scores
 
 TEST = ["split", "run"]
 """What a test is: models are compared on tests that all of them took."""
 
-
-@dataclass(frozen=True)
-class _Runs:
-    """What one model got right, all [N] in one order of runs; fields as in `weightprint.evaluation.answers.per_run`."""
-
-    truth: npt.NDArray[np.float64]
-    score: npt.NDArray[np.float64]
-    square_error: npt.NDArray[np.float64]
-    hits: npt.NDArray[np.float64]
-    readings: npt.NDArray[np.float64]
-
-    @classmethod
-    def of(cls, answers: pl.DataFrame) -> _Runs:
-        columns = per_run(answers).sort("run").select("truth", "score", "square_error", "hits", "readings")
-        return cls(*columns.cast(pl.Float64).to_numpy().T)
-
-    @property
-    def n(self) -> int:
-        return len(self.score)
+Columns = Mapping[str, npt.NDArray[np.float64]]
+"""What one model got right: columns of `weightprint.evaluation.answers.per_run`, of all models in one order of runs."""
 
 
 def compare_answers(answers: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
@@ -57,31 +40,24 @@ def compare_answers(answers: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     Raises MetaError for models of different properties, or when no test is left that all took.
     """
     kind = one_kind(pl.concat(answers.values()) if answers else pl.DataFrame())
-    classification = kind == CLASSIFICATION
-    shared = None
-    for answers_of_model in answers.values():
-        taken = answers_of_model.select(TEST).unique()
-        shared = taken if shared is None else shared.join(taken, on=TEST)
-    if shared is None or not len(shared):
+    tests = [of_model.select(TEST).unique() for of_model in answers.values()]
+    shared = reduce(lambda one, other: one.join(other, on=TEST), tests)
+    if not len(shared):
         raise MetaError(
             "no run is left that all models can be judged by", hint="compare models fitted on the same training runs"
         )
-    common = {name: answers_of_model.join(shared, on=TEST, how="semi") for name, answers_of_model in answers.items()}
-    found = {name: _Runs.of(answers_of_model) for name, answers_of_model in common.items()}
-    first = next(iter(common.values()))
-    tested = {run for answers_of_model in answers.values() for run in answers_of_model["run"]}
+    common = {name: of_model.join(shared, on=TEST, how="semi") for name, of_model in answers.items()}
+    columns = {name: _columns(of_model) for name, of_model in common.items()}
+    every = pl.concat(of_model.select("property", *TEST) for of_model in answers.values())
     return {
-        "property": first["property"][0],
+        "property": every["property"][0],
         "kind": kind,
-        "measure": "accuracy" if classification else "mae",
+        "measure": "accuracy" if kind == CLASSIFICATION else "mae",
         "n_runs": shared["run"].n_unique(),
-        "n_splits": pl.concat([answers_of_model["split"] for answers_of_model in answers.values()]).n_unique(),
-        "n_not_common": len(tested - set(shared["run"])),
-        "models": [
-            {"name": name, "reads": common[name]["reads"][0], **_score(answers_of_model, classification)}
-            for name, answers_of_model in found.items()
-        ],
-        "pairs": [_pair(a, b, found[a], found[b], classification) for a, b in combinations(found, 2)],
+        "n_splits": every["split"].n_unique(),
+        "n_not_common": every["run"].n_unique() - shared["run"].n_unique(),
+        "models": [{"name": name, **_score(of_model, kind)} for name, of_model in common.items()],
+        "pairs": [{"a": a, "b": b, **_pair(columns[a], columns[b], kind)} for a, b in combinations(columns, 2)],
     }
 
 
@@ -91,11 +67,12 @@ def difference(model: pl.DataFrame, reference: pl.DataFrame) -> dict[str, Any] |
     "measure" is the accuracy, or the mean absolute error of a regression; the rest is a pair of `compare_answers`.
     None when no run was judged by both.
     """
-    if not len(model.join(reference, on=TEST, how="semi")):
+    kind = one_kind(pl.concat([model, reference]))
+    ours, theirs = (a.join(b, on=TEST, how="semi") for a, b in ((model, reference), (reference, model)))
+    if not len(ours):
         return None
-    found = compare_answers({"model": model, "reference": reference})
-    pair = {name: value for name, value in found["pairs"][0].items() if name not in ("a", "b")}
-    return {"measure": found["measure"], "n_runs": found["n_runs"], **pair}
+    shared = {"measure": "accuracy" if kind == CLASSIFICATION else "mae", "n_runs": ours["run"].n_unique()}
+    return {**shared, **_pair(_columns(ours), _columns(theirs), kind)}
 
 
 def independent_difference(a: tuple[float, float, float], b: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -114,49 +91,43 @@ def independent_difference(a: tuple[float, float, float], b: tuple[float, float,
     return difference, difference - down, difference + up
 
 
-def _score(runs: _Runs, classification: bool) -> dict[str, Any]:
-    value = float(runs.score.mean())
-    if classification:
-        readings = {"per_reading": _readings(runs)}
-        return {"value": value, "interval": list(accuracy_interval(runs.score)), **readings}
-    n = runs.n
-    r2 = finite(_r2(runs, np.ones((1, n)))[0])
-    return {
-        "value": value,
-        "interval": listed(bootstrap(lambda counts: counts @ runs.score / n, n)),
-        "r2": {"value": r2, "interval": listed(bootstrap(lambda counts: _r2(runs, counts), n))},
-    }
+def _columns(answers: pl.DataFrame) -> Columns:
+    return {column.name: column.cast(pl.Float64).to_numpy() for column in per_run(answers).sort("run").drop("run")}
 
 
-def _pair(name_a: str, name_b: str, a: _Runs, b: _Runs, classification: bool) -> dict[str, Any]:
-    n, gain = a.n, a.score - b.score
-    document = {
-        "a": name_a,
-        "b": name_b,
+def _score(answers: pl.DataFrame, kind: str) -> dict[str, Any]:
+    """What an evaluation says of one model on the tests that all took."""
+    reads = answers["reads"][0]
+    if kind != CLASSIFICATION:
+        found = value_scores(answers, ("mae", "r2"))
+        return {"reads": reads, **found["mae"], "r2": found["r2"]}
+    found = scores(answers)
+    known = {"value": found["per_run"]["accuracy"], "interval": found["per_run"]["interval"]}
+    return {"reads": reads, **known, "per_reading": found.get(f"per_{reads}", {}).get("accuracy")}
+
+
+def _pair(a: Columns, b: Columns, kind: str) -> dict[str, Any]:
+    gain = a["score"] - b["score"]
+
+    def gap(statistic: Callable[[Columns, npt.NDArray[np.float64]], npt.NDArray[np.float64]]) -> dict[str, Any]:
+        """The difference of a statistic of the two, and its interval on the same resamples of runs."""
+        once = np.ones((1, len(gain)))
+        interval = bootstrap(lambda counts: statistic(a, counts) - statistic(b, counts), len(gain))
+        return {"difference": finite((statistic(a, once) - statistic(b, once))[0]), "interval": listed(interval)}
+
+    shared = {
         "difference": float(gain.mean()),
-        "interval": listed(bootstrap(lambda counts: counts @ gain / n, n)),
-        "mcnemar": _mcnemar(gain if classification else -gain),
+        "interval": listed(bootstrap(lambda counts: counts @ gain / len(gain), len(gain))),
+        "mcnemar": _mcnemar(gain if kind == CLASSIFICATION else -gain),
     }
-    if not classification:
-        between = _r2(a, np.ones((1, n))) - _r2(b, np.ones((1, n)))
-        interval = bootstrap(lambda counts: _r2(a, counts) - _r2(b, counts), n)
-        return {**document, "r2": {"difference": finite(between[0]), "interval": listed(interval)}}
-    known = _readings(a), _readings(b)
-    if None in known:
-        return {**document, "per_reading": None}
-    readings = bootstrap(
-        lambda counts: (counts @ a.hits) / (counts @ a.readings) - (counts @ b.hits) / (counts @ b.readings), n
-    )
-    return {**document, "per_reading": {"difference": known[0] - known[1], "interval": listed(readings)}}
-
-
-def _readings(runs: _Runs) -> Any:
-    """The accuracy of single readings; None where they are not known."""
-    return finite(float(runs.hits.sum() / runs.readings.sum()))
-
-
-def _r2(runs: _Runs, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return r_squared(runs.truth, runs.square_error, counts)
+    if kind != CLASSIFICATION:
+        return {**shared, "r2": gap(lambda runs, counts: r_squared(runs["truth"], runs["square_error"], counts))}
+    if np.isnan([a["readings"], b["readings"]]).any():
+        return {**shared, "per_reading": None}
+    return {
+        **shared,
+        "per_reading": gap(lambda runs, counts: (counts @ runs["hits"]) / (counts @ runs["readings"])),
+    }
 
 
 def _mcnemar(gains: npt.NDArray[np.float64]) -> dict[str, Any]:

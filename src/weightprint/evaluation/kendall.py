@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import numpy as np
@@ -24,22 +23,13 @@ def tau(truth: npt.NDArray, predicted: npt.NDArray, counts: npt.NDArray[np.float
 
 
 def ceiling(truth: npt.NDArray, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """`tau_ceiling` of each resample [B]; NaN where one draws a single run."""
+    """The largest τ-b of each resample [B] that predictions without ties can reach: √(pairs untied in truth / pairs).
+
+    τ-b = (concordant − discordant) / √((n₀ − n₁)(n₀ − n₂)) with n₀ pairs, n₁ of them tied in truth and n₂ in the
+    prediction; with n₂ = 0 a perfect order makes all n₀ − n₁ concordant. NaN where one draws a single run.
+    """
     pairs = counts.sum(axis=1) ** 2 - (counts**2).sum(axis=1)
     return np.where(pairs > 0, np.sqrt(_untied(truth, counts) / np.where(pairs > 0, pairs, 1)), np.nan)
-
-
-def tau_ceiling(truth: npt.NDArray) -> float:
-    """The largest Kendall τ-b that predictions without ties can reach: √(1 − n₁ / n₀).
-
-    n₀ is the number of pairs of runs, n₁ that of pairs with equal truth. τ-b = (concordant − discordant) /
-    √((n₀ − n₁)(n₀ − n₂)); without ties among predictions n₂ = 0, and a perfect order makes all n₀ − n₁ untied pairs
-    concordant. NaN for fewer than two runs.
-    """
-    n = len(truth)
-    _, repeats = np.unique(truth, return_counts=True)
-    pairs = n * (n - 1) / 2
-    return math.sqrt(1 - (repeats * (repeats - 1) / 2).sum() / pairs) if pairs else math.nan
 
 
 def _untied(values: npt.NDArray, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -32,7 +32,7 @@ def scores(answers: pl.DataFrame) -> dict[str, Any]:
     """
     if one_kind(answers) == CLASSIFICATION:
         return _of_classes(answers)
-    return {"per_run": _of_values(answers)}
+    return {"per_run": value_scores(answers)}
 
 
 def scores_of_logarithms(answers: pl.DataFrame) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def score(answers: pl.DataFrame) -> dict[str, Any]:
         per_run = found["per_run"]
         measure, value, interval = "accuracy", per_run["accuracy"], per_run["interval"]
     else:
-        found, per_run = {}, _of_values(answers, ("r2",))
+        found, per_run = {}, value_scores(answers, ("r2",))
         measure, (value, interval) = "r2", per_run["r2"].values()
     low, high = interval or (None, None)
     known = {name: found.get(name) for name in ("chance", "majority", "classes", "confusion")}
@@ -86,7 +86,7 @@ def regression_scores(truth: npt.NDArray[np.float64], predicted: npt.NDArray[np.
 
     truth, predicted: one value per run [N]
     """
-    return _of_values(table([f"run {i}" for i in range(len(truth))], truth, predicted))
+    return value_scores(table([f"run {i}" for i in range(len(truth))], truth, predicted))
 
 
 def accuracy_interval(scores: npt.NDArray[np.float64]) -> Interval:
@@ -168,7 +168,8 @@ def _confusion(answers: pl.DataFrame, classes: int) -> list[list[float]]:
     return confusion.tolist()
 
 
-def _of_values(answers: pl.DataFrame, wanted: Sequence[str] = MEASURES) -> dict[str, Any]:
+def value_scores(answers: pl.DataFrame, wanted: Sequence[str] = MEASURES) -> dict[str, Any]:
+    """Those measures of a regression that are wanted, each {"value", "interval"}, and "n", the test runs."""
     runs = per_run(answers)
     n = len(runs)
     truth, absolute, squared = (runs[name].to_numpy() for name in ("truth", "score", "square_error"))

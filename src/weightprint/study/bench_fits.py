@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from weightprint.errors import MetaError
-from weightprint.evaluation.answers import from_rows
+from weightprint.evaluation.answers import from_json, to_json
 from weightprint.features.table import features_named
 from weightprint.files import canonical_json
 from weightprint.meta.answers import answers_of
@@ -132,7 +132,7 @@ def compute_rows(
         assert known is not None  # all that was missing is there by now
         if known["document"] is not None:
             task.row.documents.append(known["document"])
-            task.row.answers.append(from_rows(known["answers"]))
+            task.row.answers.append(from_json(known["answers"]))
         else:
             task.row.reason = known["reason"]
     return len(missing)
@@ -231,14 +231,14 @@ def _result(which: tuple[str, tuple[int, ...], str], slices: int, i: int, task: 
     began = time.monotonic()
     train, test = task.row.trial.split(_runs(*which), task.seed)
     meta = task.row.trial.build()
-    document, results, reason = None, [], ""
+    document, results, reason = None, {}, ""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             meta.fit(train)
             judging = time.monotonic()
             readings, excluded = meta.read_unseen(test, slices=slices)
-            results = answers_of(meta, readings, split=task.seed).to_dicts()
+            results = to_json(answers_of(meta, readings, split=task.seed))
             document = meta.judge(test, readings, excluded, slices=slices, seconds=time.monotonic() - judging)
         except MetaError as error:
             reason = error.message
