@@ -65,25 +65,6 @@ def test_calibration_never_makes_probabilities_surer_than_the_fits():
     assert learning.calibrate(Answers(lab.truth, bold, lab.group)).temperature == pytest.approx(1.5, rel=0.1)
 
 
-def test_a_default_that_most_people_take_starts_as_common_as_in_files_of_strangers():
-    rng = np.random.default_rng(1)
-    lab = lab_answers(rng, 3, 900, 2.0)
-    some = lab_answers(rng, 3, 300, 2.0)
-    files = Answers(*(of[some.truth == 0][:20] for of in (some.truth, some.probabilities, some.group)))
-    even, skewed = learning.calibrate(lab, files), learning.calibrate(lab, files, conventional=True)
-    assert even.prior == ()
-    assert skewed.prior == pytest.approx((20.5 / 21.5, 0.5 / 21.5, 0.5 / 21.5))
-    nothing_seen = np.full(3, 1 / 3)
-    assert even.apply(nothing_seen) == pytest.approx(nothing_seen)
-    assert skewed.apply(nothing_seen) == pytest.approx(skewed.prior)
-    # Of networks drawn as the files are, verdicts on runs are right as often as they must be.
-    p = skewed.apply(lab.probabilities)
-    spoken, right = p.max(axis=1) >= skewed.threshold, p.argmax(axis=1) == lab.truth
-    weights = np.array(skewed.prior)[lab.truth]
-    assert np.average(right[spoken], weights=weights[spoken]) >= learning.PRECISION
-    assert spoken[lab.truth == 0].mean() > 0.9
-
-
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory):
     found = trained_networks(tmp_path_factory.mktemp("judged"), 32)

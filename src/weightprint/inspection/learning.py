@@ -24,9 +24,6 @@ from weightprint.zoo.readable import Readable
 PROPERTIES = ("optimizer_family", "activation", "initialization", "image_kind")
 """What is told, the first first."""
 
-CONVENTIONAL = ("activation", "initialization")
-"""Of these most people take a default: files of strangers say how often."""
-
 SETTINGS: dict[str, Any] = {
     "iterations": 120,
     "leaves": 7,
@@ -113,70 +110,55 @@ def answers_of_folds(
     return {name: joined(part[name] for part in parts) for name in properties}
 
 
-def calibrate(lab: Answers, strangers: Answers | None = None, *, conventional: bool = False) -> Calibration:
-    """Temperature, threshold, quantile and prior.
+def calibrate(lab: Answers, strangers: Answers | None = None) -> Calibration:
+    """Temperature, threshold and quantile.
 
     The temperature minimises the log loss, the two sources weighing the same. It is at least 1: the networks that are
     asked about differ more from those fitted on than the runs held out do, so that nothing may be surer than the fits.
     The threshold is the least probability above which at least PRECISION of the verdicts are right in each source (an
     empty source forbids nothing). The quantile is the larger one of the sources'.
-
-    conventional: whether most people choose one and the same value. The prior is then each value's share of the
-                  strangers, half a network added to each (Jeffreys), and the runs, drawn evenly, weigh accordingly.
     """
-    sources = [(lab, np.ones(len(lab.truth)))]
-    prior: tuple[float, ...] = ()
-    if strangers is not None and len(strangers.truth):
-        if conventional:
-            counts = np.bincount(strangers.truth, minlength=strangers.probabilities.shape[1]) + 0.5
-            prior = tuple((counts / counts.sum()).tolist())
-            drawn = np.bincount(lab.truth, minlength=len(prior))
-            sources = [(lab, np.array(prior)[lab.truth] / drawn[lab.truth])]
-        sources.append((strangers, np.ones(len(strangers.truth))))
-    temperature = _temperature(sources, prior)
-    at = Calibration(temperature, prior=prior)
+    sources = [lab] + ([strangers] if strangers is not None and len(strangers.truth) else [])
+    temperature = _temperature(sources)
+    at = Calibration(temperature)
     thresholds, quantiles = [], []
-    for source, weights in sources:
+    for source in sources:
         probabilities = at.apply(source.probabilities)
-        thresholds.append(_threshold(probabilities, source.truth, weights))
-        missed = 1 - probabilities[np.arange(len(source.truth)), source.truth]
-        order = np.argsort(missed)
-        level = min(1.0, SET_LEVEL * (len(missed) + 1) / len(missed))
-        place = np.searchsorted(np.cumsum(weights[order]) / weights.sum(), level - 1e-9)
-        quantiles.append(float(missed[order][min(int(place), len(missed) - 1)]))
+        thresholds.append(_threshold(probabilities, source.truth))
+        own = probabilities[np.arange(len(source.truth)), source.truth]
+        rank = min(len(own), int(np.ceil(SET_LEVEL * (len(own) + 1))))
+        quantiles.append(float(np.sort(1 - own)[rank - 1]))
     judged = "files of strangers" if len(sources) > 1 else "our own runs alone"
     threshold = max(thresholds)
     reason = "" if threshold <= 1 else "verdicts were right too rarely at any confidence, where they could be checked"
-    return Calibration(temperature, threshold, max(quantiles), judged, reason, prior)
+    return Calibration(temperature, threshold, min(max(quantiles), 1.0), judged, reason)
 
 
 def calibrations_of(lab: Mapping[str, Answers], strangers: Mapping[str, Answers]) -> dict[str, Calibration]:
     """Property → its calibration."""
-    return {name: calibrate(lab[name], strangers[name], conventional=name in CONVENTIONAL) for name in lab}
+    return {name: calibrate(lab[name], strangers[name]) for name in lab}
 
 
-def _temperature(sources: Sequence[tuple[Answers, npt.NDArray[np.float64]]], prior: tuple[float, ...]) -> float:
+def _temperature(sources: Sequence[Answers]) -> float:
     def loss(log_temperature: float) -> float:
-        at = Calibration(float(np.exp(log_temperature)), prior=prior)
-        losses = []
-        for source, weights in sources:
-            own = at.apply(source.probabilities)[np.arange(len(source.truth)), source.truth]
-            losses.append(np.average(-np.log(np.maximum(own, 1e-9)), weights=weights))
+        at = Calibration(float(np.exp(log_temperature)))
+        losses = [
+            -np.log(np.maximum(at.apply(s.probabilities)[np.arange(len(s.truth)), s.truth], 1e-9)).mean()
+            for s in sources
+        ]
         return float(np.mean(losses))
 
     return float(np.exp(minimize_scalar(loss, bounds=(0.0, np.log(5.0)), method="bounded").x))
 
 
-def _threshold(
-    probabilities: npt.NDArray[np.float64], truth: npt.NDArray[np.intp], weights: npt.NDArray[np.float64]
-) -> float:
+def _threshold(probabilities: npt.NDArray[np.float64], truth: npt.NDArray[np.intp]) -> float:
     """The least probability at and above which enough verdicts are right; 2 where there is none."""
     top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     for threshold in GRID:
         spoken = top >= threshold
         if not spoken.any():
             break
-        if np.average(right[spoken], weights=weights[spoken]) >= PRECISION:
+        if right[spoken].mean() >= PRECISION:
             return float(round(threshold, 2))
     return 2.0
 

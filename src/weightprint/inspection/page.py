@@ -24,7 +24,6 @@ from weightprint.inspection.words import (
     PAIR_NOTE,
     common_reason,
     flat,
-    grounds,
     in_words,
     kind_of,
     pair_cells,
@@ -189,8 +188,8 @@ def _property(name: str, verdict: Verdict, common: str = "") -> RenderableType:
     if not silent and verdict.evidence:
         lines.append(Text("it rests on"))
         lines += [_point(one.sentence) for one in verdict.evidence[:EVIDENCE]]
-    if not silent and grounds(verdict):
-        lines.append(_shown(grounds(verdict), "dim"))
+    if not silent and verdict.judged_on:
+        lines.append(_shown(f"answers like this were judged on: {verdict.judged_on}", "dim"))
     return Padding(Group(head, Padding(Group(*lines), (0, 0, 0, 2), expand=False)), (0, 0, 1, 2), expand=False)
 
 

@@ -37,7 +37,6 @@ class Calibration:
     """When one property's verdict is given.
 
     temperature: by which the scores are divided
-    prior:       how common each value is taken to be [C], in the order of the classes; empty: equally common
     threshold:   least probability at which a verdict is given; above 1 where none ever is
     quantile:    of 1 − the true class's probability, below which nine tenths of networks lie: what is at most so far
                  from 1 belongs to the 90 % set
@@ -50,13 +49,10 @@ class Calibration:
     quantile: float = 0.5
     judged_on: str = "our own runs alone"
     reason: str = ""
-    prior: Sequence[float] = ()
 
     def apply(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Probabilities [..., C], given for equally frequent values, at this temperature and prior."""
+        """Probabilities [..., C] at this temperature."""
         logs = np.log(np.maximum(probabilities, 1e-12)) / self.temperature
-        if self.prior:
-            logs += np.log(self.prior)
         raised = np.exp(logs - logs.max(axis=-1, keepdims=True))
         return raised / raised.sum(axis=-1, keepdims=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,6 @@ class Verdict:
                    the network is not of that world, or was not trained
     evidence:      what it rests on, the strongest first
     judged_on:     what verdicts of this property were judged on
-    prior:         how frequent each value is taken to be; empty where they are taken to be equally frequent
     by:            the meta-classifier that says it
     outlyingness:  how far outside the world that it knows the network lies; None where that is not known
     """
@@ -45,7 +44,6 @@ class Verdict:
     judged_on: str = ""
     by: str = SHIPPED
     outlyingness: Outlyingness | None = None
-    prior: Mapping[Any, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -57,7 +55,6 @@ class Verdict:
             "evidence": [one.to_json() for one in self.evidence],
             "judged_on": self.judged_on,
             "by": self.by,
-            "prior": {str(value): round(p, 4) for value, p in self.prior.items()},
         }
 
 
@@ -140,7 +137,6 @@ def _verdict(
         set=tuple(classes[number] for number in calibration.inside(probabilities)),
         evidence=evidence,
         judged_on=calibration.judged_on,
-        prior=dict(zip(classes, calibration.prior, strict=False)),
     )
 
 

@@ -31,18 +31,6 @@ PAIR_NOTE = (
 )
 
 
-def grounds(verdict: Verdict) -> str:
-    """What answers like this one were judged on, and how frequent values are taken to be where that counts."""
-    judged = f"Answers like this were judged on: {verdict.judged_on}." if verdict.judged_on else ""
-    if not verdict.prior:
-        return judged
-    common = max(verdict.prior, key=lambda value: verdict.prior[value])
-    return (
-        f"{judged} The probabilities take {printable(str(common))} to be as common as in such files, "
-        f"{verdict.prior[common]:.0%}."
-    )
-
-
 def pair_name(names: tuple[str, str]) -> str:
     """What a pair of layers is called: one name where both have the same."""
     return names[0] if names[0] == names[1] else f"{names[0]} | {names[1]}"

@@ -14,7 +14,6 @@ from weightprint.inspection.verdicts import CANNOT_SAY, SHIPPED, Inspection, Ver
 from weightprint.inspection.words import (
     common_reason,
     flat,
-    grounds,
     in_words,
     kind_of,
     printable,
@@ -196,7 +195,7 @@ def _verdict(name: str, verdict: Verdict, common: str) -> dict[str, Any]:
             for one in (() if common else verdict.evidence)
         ],
         "about": printable(str(values[0][0])) if values else "",
-        "grounds": grounds(verdict),
+        "judged_on": verdict.judged_on,
         "by": "" if verdict.by == SHIPPED else printable(verdict.by),
     }
 
