@@ -10,13 +10,15 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo docs test test-fast test-all test-pythons lint format clean
 
+EXTRAS :=
+PIP_OPTIONS :=
 $(VENV)/installed-dev: EXTRAS := [dev]
 $(VENV)/installed-long: EXTRAS := [dev,long]
-$(VENV)/installed-dev $(VENV)/installed-long: PIP := --no-compile
+$(VENV)/installed-dev $(VENV)/installed-long: PIP_OPTIONS := --no-compile
 
 $(VENV)/installed $(VENV)/installed-dev $(VENV)/installed-long: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q $(PIP) -c constraints.txt -e '.$(EXTRAS)'
+	$(BIN)/pip install -q $(PIP_OPTIONS) -c constraints.txt -e '.$(EXTRAS)'
 	@$(BIN)/python -c 'import lightgbm' 2>/dev/null || { echo "LightGBM needs the system's OpenMP library:" \
 	  "apt install libgomp1, dnf install libgomp or brew install libomp, then make again" >&2; exit 1; }
 	touch $@

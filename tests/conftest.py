@@ -8,12 +8,14 @@ os.environ["WEIGHTPRINT_DATA"] = os.devnull + "/none"  # no data set that the us
 import fcntl
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from weightprint import Space
 from weightprint.sampling.sample import plan, run_sampling
+from weightprint.study import BUDGETS, Budget
 
 TINY_SPACE = Space(
     "tiny",
@@ -30,7 +32,7 @@ TINY_SPACE = Space(
 TINY = {"train_size": 100, "test_size": 50, "max_epochs": 3, "snapshots": 4}
 
 
-def sample_tiny(path, runs=6, *, workers=2, **options):
+def sample_tiny(path, runs=6, *, workers=1, **options):
     return run_sampling(plan(path, TINY_SPACE, runs, **{**TINY, **options}), workers=workers)
 
 
@@ -51,7 +53,19 @@ def made_once(tmp_path_factory, name: str, make: Callable[[Path], object]) -> Pa
 @pytest.fixture(scope="session")
 def sampled_zoo(tmp_path_factory) -> Path:
     """A zoo of six really trained runs. Not to be changed; see `zoo_copy`."""
-    return made_once(tmp_path_factory, "tiny", sample_tiny)
+    sampled = made_once(tmp_path_factory, "tiny", partial(sample_tiny, workers=2))
+    # A copy for each process, as readers write an index and a store.
+    return Path(shutil.copytree(sampled, tmp_path_factory.mktemp("zoos") / "tiny"))
+
+
+FEW_RESULTS = Budget("quick", (0,), (0,), 2, (), (100,), 1.0, 1.0, False, 4, 1)
+"""Each kind of result of a study, and as few of them as can be."""
+
+
+@pytest.fixture
+def few_results(monkeypatch) -> None:
+    """A quick study has FEW_RESULTS."""
+    monkeypatch.setitem(BUDGETS, "quick", FEW_RESULTS)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from itertools import groupby
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from weightprint import Space
+from tests.conftest import made_once
+from weightprint import Space, sample
 from weightprint.cli import main as cli
 
 ROOT = Path(__file__).parent.parent
@@ -39,17 +41,29 @@ def test_the_space_that_is_shown_can_be_drawn_from(tmp_path):
     assert Space.named(tmp_path / "mine.toml").draw(0, 0).optimizer == "adam"
 
 
+@pytest.fixture
+def demo_zoo(tmp_path_factory):
+    """24 runs of the zoo that README, the guides and the examples sample, which then finds them done, for time."""
+
+    def make(path):
+        sample(path, space="demo", runs=24, train_size=300, test_size=200, max_epochs=19)
+
+    return made_once(tmp_path_factory, "demo", make)
+
+
 @pytest.mark.slow
-def test_the_python_that_is_shown_runs(tmp_path):
+def test_the_python_that_is_shown_runs(tmp_path, demo_zoo):
     (code,) = blocks("python")
-    code = code.replace("runs=60", "runs=24")  # for time
+    code = code.replace("runs=60", "runs=24")
+    shutil.copytree(demo_zoo, tmp_path / "zoo")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "accuracy" in done.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
-def test_every_example_runs(tmp_path, example):
+def test_every_example_runs(tmp_path, example, demo_zoo):
+    shutil.copytree(demo_zoo, tmp_path / "out" / "zoo")
     done = subprocess.run(
         [sys.executable, str(example), "out", "24"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
@@ -61,15 +75,17 @@ GUIDES = [ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "howto").glob(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
-def test_a_guide_works_from_top_to_bottom(tmp_path, page):
+def test_a_guide_works_from_top_to_bottom(tmp_path, page, demo_zoo):
     """Its commands and its Python run in the order in which they are shown, in one folder."""
     blocks = re.findall(r"```(sh|python|toml)\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    if page.stem == "estimator":  # the tutorial samples the same zoo itself
+        shutil.copytree(demo_zoo, tmp_path / "zoo")
     for language, neighbours in groupby(blocks, key=itemgetter(0)):  # Python goes on from block to block
         text = "".join(text for _, text in neighbours)
         if language == "toml":
             (tmp_path / "mine.toml").write_text(text)
             continue
-        text = text.replace("runs=60", "runs=24").replace("--runs 60", "--runs 24")  # for time
+        text = text.replace("runs=60", "runs=24").replace("--runs 60", "--runs 24")
         shell = text.replace("weightprint ", f"{sys.executable} -m weightprint.cli ")
         command = [sys.executable, "-c", text] if language == "python" else ["sh", "-ec", shell]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -112,6 +128,7 @@ def test_the_changelog_and_the_citation_name_this_version():
     assert f'version = "{__version__}"' in (ROOT / "pyproject.toml").read_text()
 
 
+@pytest.mark.slow
 def test_the_recorder_that_is_shown_records(tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "recorder.md").read_text(), flags=re.DOTALL)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

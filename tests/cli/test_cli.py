@@ -100,6 +100,8 @@ def test_sample_info_and_verify_print_one_json_document_each(capsys, tmp_path):
         2,
         "--snapshots",
         3,
+        "--workers",
+        1,
     ]
     code, sampled = run_json(capsys, "sample", tmp_path / "zoo", *options)
     assert code == 0
@@ -129,6 +131,7 @@ def test_sample_info_and_verify_print_one_json_document_each(capsys, tmp_path):
     assert document["error"]["hint"]
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_hours_and_gigabytes(capsys, tmp_path):
     options = ["--space", "demo", "--runs", 10, "--train-size", 100, "--test-size", 50, "--max-epochs", 19]
     code, document = run_json(capsys, "sample", tmp_path / "zoo", *options, "--dry-run")

@@ -49,6 +49,7 @@ def test_one_run_has_no_order():
     assert np.isnan(kendall.ceiling(np.array([1.0]), np.ones((1, 1)))).all()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_square_of_the_runs(monkeypatch):
     """7,500 test runs: one table of their pairs takes 450 MB."""
     monkeypatch.setattr("weightprint.evaluation.intervals.RESAMPLES", 8)

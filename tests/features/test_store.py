@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.conftest import sample_tiny
 from weightprint.features import store
 from weightprint.features.store import read
 from weightprint.features.table import features_named
@@ -103,18 +102,18 @@ def _read_all(path, answers):
     answers.put([read(run, STATISTICS, (1, 2, 3, 4)).rows.tobytes() for run in zoo])
 
 
-def test_two_processes_that_fill_it_agree(tmp_path):
-    sample_tiny(tmp_path / "zoo")
+@pytest.mark.slow
+def test_two_processes_that_fill_it_agree(zoo_copy):
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
-    processes = [context.Process(target=_read_all, args=(tmp_path / "zoo", answers)) for _ in range(2)]
+    processes = [context.Process(target=_read_all, args=(zoo_copy, answers)) for _ in range(2)]
     for process in processes:
         process.start()
     found = [answers.get(timeout=120) for _ in processes]
     for process in processes:
         process.join()
     assert found[0] == found[1]
-    zoo = Zoo(tmp_path / "zoo")
+    zoo = Zoo(zoo_copy)
     assert [read(run, STATISTICS, (1, 2, 3, 4)).rows.tobytes() for run in zoo] == found[0]
     assert len(files(zoo[0])) == len(zoo)
     assert not [path for path in files(zoo[0]) if path.name.startswith(".")]

@@ -251,6 +251,7 @@ def test_damaged_recordings_are_named(tmp_path):
     assert wp.Zoo(zoo)[0].weights[:, 0].tolist() == [0, 2]
 
 
+@pytest.mark.slow
 def test_several_processes_record_into_one_zoo(tmp_path):
     zoo = tmp_path / "zoo"
     processes = [start(zoo, 30) for _ in range(4)]
@@ -306,6 +307,6 @@ def test_a_recorded_zoo_appears_in_info_and_can_be_fitted(recorded_zoo, tmp_path
 
 
 @pytest.mark.slow
-def test_a_recorded_zoo_can_be_studied(recorded_zoo, tmp_path):
+def test_a_recorded_zoo_can_be_studied(recorded_zoo, tmp_path, few_results):
     assert main(["study", str(recorded_zoo), str(tmp_path / "study"), "--budget", "quick", "--workers", "1"]) == 0
     assert (tmp_path / "study" / "report.html").exists()

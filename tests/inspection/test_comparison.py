@@ -38,7 +38,7 @@ def train(module, optimizer, steps, data, seed):
         optimizer.step()
 
 
-@pytest.fixture(scope="module", params=OPTIMIZERS)
+@pytest.fixture(scope="module", params=["adam", pytest.param("sgd", marks=pytest.mark.slow)])
 def family(request, tmp_path_factory):
     """Networks of one kin as files: what became of one start."""
     folder, made = tmp_path_factory.mktemp(request.param), OPTIMIZERS[request.param]

@@ -81,6 +81,7 @@ def files_of(networks):
     ]
 
 
+@pytest.mark.slow
 def test_nothing_is_judged_by_trees_that_saw_it(networks, monkeypatch):
     monkeypatch.setitem(learning.SETTINGS, "iterations", 3)
     fits = []

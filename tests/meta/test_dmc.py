@@ -195,6 +195,7 @@ def quick(**params):
     return build("dmc", **{"target": "optimizer", "slice_length": 128, "snapshots": (1, 4), "epochs": 2, **params})
 
 
+@pytest.mark.slow
 def test_a_planted_signal_is_learnt_in_seconds(zoo):
     train, test = zoo.split()
     meta = quick(epochs=6, batch_size=32).fit(train)

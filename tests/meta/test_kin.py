@@ -9,16 +9,17 @@ from weightprint.meta import build, load_meta
 from weightprint.sampling.sample import plan, run_sampling
 from weightprint.zoo import Zoo
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
-def zoos(tmp_path_factory):
+def zoos(sampled_zoo, tmp_path_factory):
     """Two zoos of one seed, the second trained longer, and one of another seed."""
     folder = tmp_path_factory.mktemp("kin")
     longer = {**TINY, "max_epochs": TINY["max_epochs"] + 1}
-    run_sampling(plan(folder / "a", TINY_SPACE, 6, **TINY), workers=1)
     run_sampling(plan(folder / "b", TINY_SPACE, 6, **longer), workers=1)
     run_sampling(plan(folder / "c", TINY_SPACE, 6, **TINY, seed=7), workers=1)
-    return {name: Zoo(folder / name) for name in "abc"}
+    return {"a": Zoo(sampled_zoo), "b": Zoo(folder / "b"), "c": Zoo(folder / "c")}
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,10 @@ def saved(svm, tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "target"),
-    [(s, t) for s in SETTINGS for t in TARGETS if s != "dmc" or t in ("optimizer", "learning_rate")],
+    [
+        *((s, t) for s in SETTINGS if s != "dmc" for t in TARGETS),
+        *(pytest.param("dmc", t, marks=pytest.mark.slow) for t in ("optimizer", "learning_rate")),
+    ],
 )
 def test_a_loaded_one_predicts_the_same(mixed_zoo, tmp_path, settings, target):
     train, test = mixed_zoo.where(lambda run: run.number < 40), mixed_zoo.where(lambda run: run.number >= 40)

@@ -32,6 +32,7 @@ def test_heads_are_meta_classifiers_of_their_own(joint, zoo):
         joint.alone("augmentatio")
 
 
+@pytest.mark.slow
 def test_what_is_saved_has_all_heads(joint, zoo, tmp_path):
     test = zoo.split()[1]
     joint.save(tmp_path / "joint")

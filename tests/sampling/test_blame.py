@@ -43,6 +43,7 @@ def done_with(monkeypatch, asked, error, **everything):
     return do({"job": "train", "run": 0}, zoo=asked.path, recipe=asked.recipe, images=asked.images, device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["cuda:99", "gpu", "cpu:x"])
 def test_a_device_that_is_not_there_is_one_error_before_anything_starts(zoo_copy, sampled_zoo, device):
     with pytest.raises(SetupError, match=f"no device '{device}' to train on: ") as caught:

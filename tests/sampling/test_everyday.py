@@ -10,6 +10,8 @@ from weightprint.cli import main as cli
 from weightprint.images import load, prepare
 from weightprint.sampling.sample import estimate, plan, run_sampling
 
+pytestmark = pytest.mark.slow
+
 SPACE = EverydaySpace(datasets=("digits", "shapes"), steps=(8, 16))
 HOW = {"seed": 10, "test_size": 100}  # of this seed the first runs have all families, norms and augmentations
 RUNS = 10

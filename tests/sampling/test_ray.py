@@ -57,7 +57,7 @@ def test_ray_makes_the_same_bytes_and_says_nothing_else_on_standard_output(tmp_p
     assert run_files(tmp_path / "zoo") == run_files(sampled_zoo)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_ray
 def test_a_ray_process_that_is_killed_costs_nothing_but_time(tmp_path, monkeypatch, sampled_zoo):
     hook_training(tmp_path, monkeypatch, DIE_IN_RUN_2.format(condition="and once()"))

@@ -75,6 +75,7 @@ def test_merging_leaves_out_damaged_runs_and_names_them(sampled_zoo, zoo_copy, t
     assert [d["run"] for d in document["damaged"]] == [3]
 
 
+@pytest.mark.slow
 def test_zoos_of_other_recipes_do_not_merge(sampled_zoo, tmp_path):
     sample_tiny(tmp_path / "other", runs=1, seed=5)
     with pytest.raises(RecipeMismatch, match="seed is 0 there and 5 here"):
@@ -135,7 +136,7 @@ def test_without_sizes_the_largest_that_fit_all_data_sets_are_taken(tmp_path):
 @pytest.mark.slow
 def test_a_run_that_kills_its_workers_is_marked_failed_and_the_rest_goes_on(tmp_path, monkeypatch):
     hook_training(tmp_path, monkeypatch, DIE_IN_RUN_2.format(condition=""))
-    result = sample_tiny(tmp_path / "zoo")
+    result = sample_tiny(tmp_path / "zoo", workers=2)
     assert result.counts == {"complete": 5, "failed": 1}
     failed = result.zoo[2]
     assert failed.reason == "worker killed by signal 9"
@@ -175,7 +176,7 @@ def test_workers_end_with_their_parent(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "from tests.conftest import sample_tiny\n"
-        "sample_tiny(sys.argv[1], runs=50)"
+        "sample_tiny(sys.argv[1], runs=50, workers=2)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "zoo"), os.getcwd()])
     deadline = time.monotonic() + 60
@@ -196,6 +197,7 @@ def test_batches_as_large_as_what_is_timed_are_timed_too(tmp_path):
     assert 0 < time_run(asked.recipe, 0, asked.images, device="cpu") < 60
 
 
+@pytest.mark.slow
 def test_an_estimate_trains_nothing_and_writes_nothing(tmp_path):
     sampling_plan = plan(tmp_path / "zoo", TINY_SPACE, 100, **TINY)
     document = estimate(sampling_plan, workers=2)

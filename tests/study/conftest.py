@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import made_once
+from tests.conftest import FEW_RESULTS, made_once
 from tests.meta.conftest import OPTIMIZERS, SMALL, draw_properties
 from weightprint import study
 from weightprint.report.study_page import run_study
@@ -66,9 +66,8 @@ def studied(planted_path, tmp_path_factory) -> tuple[Path, dict, dict]:
 
     def study_twice(folder: Path) -> None:
         folder.mkdir()
-        small = study.Budget("quick", (0,), (0,), 2, (), (100,), 1.0, 1.0, False, 4, 1)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(study.BUDGETS, "quick", small)
+            patch.setitem(study.BUDGETS, "quick", FEW_RESULTS)
             answers = [run_study(planted_path, folder, budget="quick", workers=1) for _ in range(2)]
         (folder / "answers.json").write_text(json.dumps(answers))
 

@@ -229,6 +229,7 @@ def test_cells_hold_the_answers_of_every_test_run(planted, results):
     assert answers["probabilities"].list.sum().to_list() == pytest.approx([1] * len(tests))
 
 
+@pytest.mark.slow
 def test_the_store_is_filled_before_the_first_fit_and_changes_no_result(planted, tmp_path, monkeypatch):
     zoo = Path(shutil.copytree(planted, tmp_path / "zoo", ignore=shutil.ignore_patterns("features")))
     choice = {**CHOICE, "models": ["svm"], "splits": 2}
@@ -251,6 +252,7 @@ def test_the_store_is_filled_before_the_first_fit_and_changes_no_result(planted,
     assert [d["per_run"] for d in filled["results"]] == [d["per_run"] for d in again["results"]]
 
 
+@pytest.mark.slow
 def test_fits_in_several_processes_are_those_of_one(planted, tmp_path, results):
     document, _ = results
     models = ["svm", "layer_trees", ("mine", mine())]

@@ -125,6 +125,7 @@ def in_float64(monkeypatch):
     monkeypatch.setattr(cohorts, "ResidentImages", partial(ResidentImages, dtype=torch.float64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setups", "batch_norm"), [(DIFFERENT[:4], True), (DIFFERENT[4:], False)], ids=["with", "without"]
 )
@@ -156,7 +157,7 @@ def test_the_first_snapshot_has_the_bits_of_the_single_run(images):
         np.testing.assert_allclose(member.curve, alone.curve, rtol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_where_rounding_grows_a_cohort_is_neither_better_nor_worse_than_its_runs_alone(images):
     """Sixteen pairs that share all random choices and differ by grown rounding: the mean paired difference of the final
     test accuracy is within three of its standard errors, plus one of the 100 test images, of zero."""
@@ -288,6 +289,7 @@ def zoo_of_pairs(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_resuming_trains_whole_cohorts_and_writes_what_is_missing(zoo_of_pairs, tmp_path):
     zoo = shutil.copytree(zoo_of_pairs, tmp_path / "zoo")
     for number in (1, 2, 3, 5):

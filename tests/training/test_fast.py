@@ -154,8 +154,10 @@ def test_every_update_rule_is_that_of_plain_torch(optimizer, weight_decay):
 
 
 @serves
-@pytest.mark.slow
-def test_random_set_ups_of_the_space_main_are_those_of_plain_torch(monkeypatch):
+@pytest.mark.parametrize(
+    "runs", [pytest.param(range(5), marks=pytest.mark.slow), pytest.param(range(5, 14), marks=pytest.mark.long)]
+)
+def test_random_set_ups_of_the_space_main_are_those_of_plain_torch(monkeypatch, runs):
     """All to 1e-10; but the normal numbers of the noise, which torch computes in float32, are given to both alike."""
 
     def noise(shape, *, generator):
@@ -166,20 +168,20 @@ def test_random_set_ups_of_the_space_main_are_those_of_plain_torch(monkeypatch):
 
     monkeypatch.setattr("weightprint.images.augment.draw_noise", noise)
     space = Space.named("main")
-    for run in range(14):
+    for run in runs:
         setup = replace(space.draw(seed=5, run=run), optimizer="sgd")
         assert_equal_to_plain(setup, images=some_images(256), steps=1)
 
 
 @serves
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("size", [pytest.param(3, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.long)])
 def test_the_tiles_for_other_processors_compute_the_same(size):
     """Those of AVX-512, NEON and AVX2, which LLVM puts together from what this processor has."""
     for features in ({"avx512f": True}, {"neon": True}, {"avx2": True, "fma": True}):
         assert_equal_to_plain(replace(SMALL, filter_size=size), choice=choose(features, itemsize=8))
 
 
+@pytest.mark.slow
 @serves
 def test_float32_is_as_close_to_float64_as_torch_is():
     setup = Setup(optimizer="sgd", activation="tanh", dropout=0.0)

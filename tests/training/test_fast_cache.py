@@ -27,6 +27,7 @@ def folder(source, **environment):
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_the_cache_of_another_source_or_processor_and_a_folder_of_others_are_not_used(tmp_path):
     package = Path(weightprint.__file__).parent
     shutil.copytree(package, tmp_path / "changed" / "weightprint", ignore=shutil.ignore_patterns("__pycache__"))

@@ -167,6 +167,7 @@ def test_a_moved_file_and_a_stray_one_are_found(zoo_copy):
     assert "notes.txt is no run file" in problems[1]["problem"]
 
 
+@pytest.mark.slow
 def test_a_run_of_another_recipe_is_found(zoo_copy, tmp_path):
     sample_tiny(tmp_path / "other", runs=1, seed=1)
     run_file(zoo_copy, 0).write_bytes(run_file(tmp_path / "other", 0).read_bytes())
