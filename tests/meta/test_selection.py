@@ -89,9 +89,9 @@ def test_a_choice_can_be_made_anew_in_every_split(zoo):
 
 
 def test_candidates_of_one_target_are_needed(zoo):
-    with pytest.raises(MetaError, match="not of 2: optimizer, test_accuracy"):
+    with pytest.raises(MetaError, match="one target, not 2: optimizer, test_accuracy"):
         pick({"a": majority(), "b": majority("test_accuracy")}, zoo)
-    with pytest.raises(MetaError, match="not of 0: none given"):
+    with pytest.raises(MetaError, match="one target, not 0: none given"):
         pick({}, zoo)
     with pytest.raises(MetaError, match="at least 2 folds"):
         pick({"a": majority()}, zoo, count=1)

@@ -31,6 +31,7 @@ from weightprint.errors import ZooError
 from weightprint.files import canonical_json, sha256_hex, write_atomic
 from weightprint.seeds import seed_from_hash, uniform_from_hash
 from weightprint.setups import CLASSES, EverydaySetup, Setup
+from weightprint.setups.everyday import IMAGE_KINDS
 from weightprint.zoo import runfile
 from weightprint.zoo.layout import Layout
 
@@ -353,12 +354,14 @@ def split_values(identities: Iterable[str], split_seed: int = 0) -> np.ndarray:
 def class_count(metadata: Mapping[str, Any]) -> int | None:
     """How many classes the images of a run have, so that guessing names one in so many right.
 
-    What its file says; ten for a set-up of ours, since each of its data sets has ten; otherwise the units of the
-    network's last layer, at least two. None for a network without a kernel.
+    What its file says; ten for a set-up of ours, since each of its data sets has ten, and for others on one of the data
+    sets that we know; otherwise the units of the network's last layer, at least two. None for one without a kernel.
     """
     if "test_classes" in metadata:
         return metadata["test_classes"]
-    if Setup.describes(metadata["properties"]) or EverydaySetup.describes(metadata["properties"]):
+    properties = metadata["properties"]
+    is_ours = Setup.describes(properties) or EverydaySetup.describes(properties)
+    if is_ours or str(properties.get("dataset")) in IMAGE_KINDS:
         return CLASSES
     units = [tensor.shape[0] for tensor in runfile.layout_of(metadata) if tensor.kind == "kernel" and tensor.shape]
     return max(units[-1], 2) if units else None
