@@ -14,7 +14,7 @@ import pytest
 from weightprint import study
 from weightprint.errors import MetaError
 from weightprint.report.study_page import run_study
-from weightprint.study import transfer
+from weightprint.study import how_much, plans, transfer
 from weightprint.study.cells import Cell, Cells, compute
 
 
@@ -73,6 +73,13 @@ def test_the_report_is_one_file_with_its_data_and_claims_only_what_was_planted(s
     answer = re.search(r'<p class="answer">(.*?)</p>', page, re.DOTALL)[1]
     assert "optimizer" in answer.partition("do not settle")[0]
     assert "dataset (" not in answer
+
+
+def test_a_quick_study_leaves_out_the_papers_local_models_and_a_standard_one_has_them():
+    facts = plans.Facts(("optimizer",), (), 4, {}, {}, length=5000, lengths_differ=False, runs=9)
+    models = {size: {one.model for one in how_much.plan(facts, study.BUDGETS[size])} for size in study.BUDGETS}
+    assert {"svm", "dmc"} <= models["standard"] & models["paper"]
+    assert not {"svm", "dmc"} & models["quick"]
 
 
 def test_an_unknown_budget_is_refused(planted_path, tmp_path):

@@ -78,8 +78,7 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> di
             x="slices of 5,000 averaged",
             logarithmic=True,
         ),
-        f"Accuracy against the number of slices whose answers are averaged, {n_text(averaged)}. The DMC is the "
-        f"paper's, stopped after {study.budget.dmc_seconds:g} s of training per property. {BAND}",
+        f"Accuracy against the number of slices whose answers are averaged, {n_text(averaged)}. {_dmc(study)} {BAND}",
         averaged,
         finding=findings.averaging(rows),
     )
@@ -112,6 +111,13 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> di
         "snapshots is read; no run, nor its kin, is on both sides of a split."
     )
     return section("how-much", "How much", text, shown)
+
+
+def _dmc(study: Study) -> str:
+    """What was done of the paper's DMC."""
+    if study.budget.dmc_seconds is None:
+        return f"A {study.budget.name} study leaves out the paper's DMC and SVM on slices; a larger budget has them."
+    return f"The DMC is the paper's, stopped after {study.budget.dmc_seconds:g} s of training per property."
 
 
 def _where(study: Study, rows: Sequence[Row]) -> dict[str, Any]:

@@ -103,30 +103,34 @@ def compute_rows(
     results = [cells.get(task.cell) for task in tasks]
     missing = [i for i, known in enumerate(results) if known is None]
     missing.sort(key=lambda i: tasks[i].alone)  # what is fitted side by side first, in the order of the rows
-    pace = _Pace([tasks[i] for i in missing], workers)
+    took: dict[str, list[float]] = {}
     for task, known in zip(tasks, results, strict=True):
         if known is not None:
-            pace.learn(task, known["seconds"])
+            took.setdefault(task.row.trial.label, []).append(known["seconds"])
+    waiting = {i: tasks[i] for i in missing}
 
     def tell(what: str, left: float | None) -> None:
         if progress is not None:
-            progress(pace.done, pace.total, what, left)
+            progress(len(missing) - len(waiting), len(missing), what, left)
 
-    _fill(zoo, [tasks[i] for i in missing], slices, workers, lambda what: tell(what, None))
+    def tell_next() -> None:
+        if waiting:
+            tell(next(iter(waiting.values())).label, _seconds_left(list(waiting.values()), took, workers))
+
+    _fill(zoo, list(waiting.values()), slices, workers, lambda what: tell(what, None))
     caught: set[str] = set()
-    if missing:
-        tell(tasks[missing[0]].label, pace.left)
+    tell_next()
     for i, result in _results(zoo, {i: tasks[i] for i in missing}, slices, workers):
         for text in result.pop("warnings"):
             if text not in caught:
                 caught.add(text)
                 warnings.warn(text, stacklevel=3)
         results[i] = result
-        if result["document"] is not None or tasks[i].row.trial.estimator is None:  # a user's mistake can be mended
-            cells.put(tasks[i].cell, {"settings": tasks[i].cell.settings, **result})
-        pace.finish(tasks[i], result["seconds"])
-        if pace.done < pace.total:
-            tell(tasks[missing[pace.done]].label, pace.left)
+        task = waiting.pop(i)
+        took.setdefault(task.row.trial.label, []).append(result["seconds"])
+        if result["document"] is not None or task.row.trial.estimator is None:  # a user's mistake can be mended
+            cells.put(task.cell, {"settings": task.cell.settings, **result})
+        tell_next()
     tell("done", 0.0)
     for task, known in zip(tasks, results, strict=True):
         assert known is not None  # all that was missing is there by now
@@ -138,35 +142,16 @@ def compute_rows(
     return len(missing)
 
 
-class _Pace:
-    """How long what is left will take, from what fits of the same model took."""
-
-    def __init__(self, missing: Sequence[_Task], workers: int) -> None:
-        self.done, self.total = 0, len(missing)
-        self._workers = workers
-        self._missing = list(missing)
-        self._took: dict[str, list[float]] = {}
-
-    def learn(self, task: _Task, seconds: float) -> None:
-        self._took.setdefault(task.row.trial.label, []).append(seconds)
-
-    def finish(self, task: _Task, seconds: float) -> None:
-        self._missing.remove(task)
-        self.done += 1
-        self.learn(task, seconds)
-
-    @property
-    def left(self) -> float | None:
-        """Seconds; None as long as nothing is known."""
-        means = {label: sum(took) / len(took) for label, took in self._took.items()}
-        if not means:
-            return None
-        typical = max(means.values())
-        return sum(
-            means.get(task.row.trial.label, task.row.trial.max_seconds or typical)
-            / (1 if task.alone else self._workers)
-            for task in self._missing
-        )
+def _seconds_left(waiting: Sequence[_Task], took: Mapping[str, Sequence[float]], workers: int) -> float | None:
+    """How long these fits will take, from what fits of the same model took; None as long as nothing is known."""
+    means = {label: sum(seconds) / len(seconds) for label, seconds in took.items()}
+    if not means:
+        return None
+    typical = max(means.values())
+    return sum(
+        means.get(task.row.trial.label, task.row.trial.max_seconds or typical) / (1 if task.alone else workers)
+        for task in waiting
+    )
 
 
 def _fill(zoo: Zoo, tasks: Sequence[_Task], slices: int, workers: int, tell: Callable[[str], None]) -> None:

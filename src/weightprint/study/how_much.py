@@ -16,6 +16,9 @@ choices of the set-up."""
 LOCAL = "slice_trees"
 """The cheap local meta-classifier of the curves."""
 
+PAPER_LENGTH = 5000
+"""Of the slices that the paper's local meta-classifiers read (protocol: section 4)."""
+
 
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
     """The headline of every property; against slice length, training runs and slices averaged."""
@@ -28,20 +31,19 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
             for model in WHOLE:
                 part = Trial(target, split_seeds=budget.curve_seeds, train_share=share, model=model)
                 planned.append(planned_trial("how_much", "training_runs", part, xs=(share,)))
-    rivals = [("svm", budget.slice_seconds)] if budget.name != "quick" else []
-    rivals = [*rivals, ("dmc", budget.dmc_seconds)] if facts.length >= 5000 else []
+    rivals: list[tuple[str, int, float]] = []
+    if budget.dmc_seconds is not None and facts.length >= PAPER_LENGTH:
+        rivals = [("svm", PAPER_LENGTH, budget.slice_seconds), ("dmc", PAPER_LENGTH, budget.dmc_seconds)]
     local = [(LOCAL, length, budget.slice_seconds) for length in budget.lengths if length <= facts.length]
     for target in facts.targets:
-        for model, length, seconds in [*local, *((model, 5000, seconds) for model, seconds in rivals)]:
-            # Reading 50 slices of every test run takes the DMC longer than a quick fit of it.
-            averaged = AVERAGED[:4] if budget.name == "quick" and model != LOCAL else AVERAGED
+        for model, length, seconds in [*local, *rivals]:
             trial = Trial(
                 target,
                 model=model,
                 slice_length=length,
-                averaged=averaged,
+                averaged=AVERAGED,
                 places=model == LOCAL,
                 max_seconds=seconds,
             )
-            planned.append(planned_trial("how_much", "slices", trial, series=f"{length}", xs=averaged))
+            planned.append(planned_trial("how_much", "slices", trial, series=f"{length}", xs=AVERAGED))
     return planned

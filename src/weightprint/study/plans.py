@@ -171,25 +171,25 @@ def rows(planned: Sequence[Planned], cells: Cells) -> list[dict[str, Any]]:
             continue
         scores = result.get("scores") or [{}] * len(result.get("xs", one.xs))
         for x, score in zip(result.get("xs", one.xs), scores, strict=True):
-            number = x if isinstance(x, (int, float)) and not isinstance(x, bool) else None
-            table_rows.append(
-                {
-                    "question": one.question,
-                    "experiment": one.experiment,
-                    "property": one.target,
-                    "model": one.model,
-                    "series": one.series,
-                    "x": str(x),
-                    "x_number": None if number is None else float(number),
-                    **{name: score.get(name) for name in ("measure", "value", "low", "high", "chance", "majority")},
-                    "n_runs": score.get("n_runs"),
-                    "n_train_runs": score.get("n_train_runs"),
-                    "seconds": result.get("seconds"),
-                    "reason": score.get("reason") or result.get("reason"),
-                    "left_out": describe(score.get("left_out") or {}),
-                }
-            )
+            reason = score.get("reason") or result.get("reason")
+            left_out = describe(score.get("left_out") or {})
+            table_rows.append(row(one, x, score, seconds=result.get("seconds"), reason=reason, left_out=left_out))
     return table_rows
+
+
+def row(one: Planned, x: Any, score: Mapping[str, Any], **columns: Any) -> dict[str, Any]:
+    """One row with the columns COLUMNS: those of the plan and of the score, but for what `columns` says otherwise."""
+    planned = {
+        "question": one.question,
+        "experiment": one.experiment,
+        "property": one.target,
+        "model": one.model,
+        "series": one.series,
+        "x": str(x),
+        "x_number": float(x) if isinstance(x, (int, float)) and not isinstance(x, bool) else None,
+    }
+    scored = {name: value for name, value in score.items() if name in COLUMNS}
+    return {**dict.fromkeys(COLUMNS), **planned, **scored, **columns}
 
 
 def describe(left_out: Mapping[str, int]) -> str | None:

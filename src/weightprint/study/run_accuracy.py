@@ -13,7 +13,7 @@ from weightprint.evaluation.intervals import bootstrap_share
 from weightprint.evaluation.scores import accuracy_interval
 from weightprint.meta.view import LATER_HALF
 from weightprint.study.cells import Cells
-from weightprint.study.plans import COLUMNS, TRIAL, Planned
+from weightprint.study.plans import TRIAL, Planned, row
 from weightprint.study.table import FeatureTable
 
 EXPERIMENT = "run_accuracy"
@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 
 def rows(planned: Sequence[Planned], cells: Cells, table: FeatureTable) -> list[Row]:
-    """Rows with the columns COLUMNS, made of the answers of trials.
+    """Rows of the table of results, made of the answers of trials.
 
     Per property and moment the mean test accuracy of the runs that were tested there; and per property how often runs
     are named right in the later half that have a higher test accuracy than the median of their data set, and a lower
@@ -83,18 +83,5 @@ def _row(
     one: Planned, series: str, x: Any, measure: str, value: float, interval: tuple[float, float] | None, n: int
 ) -> Row:
     low, high = interval or (None, None)
-    known = {
-        "question": "when",
-        "experiment": EXPERIMENT,
-        "property": one.target,
-        "model": one.model,
-        "series": series,
-        "x": str(x),
-        "x_number": float(x) if isinstance(x, int) else None,
-        "measure": measure,
-        "value": float(value),
-        "low": low,
-        "high": high,
-        "n_runs": n,
-    }
-    return {**dict.fromkeys(COLUMNS), **known}
+    score = {"measure": measure, "value": float(value), "low": low, "high": high, "n_runs": n}
+    return row(one, x, score, question="when", experiment=EXPERIMENT, series=series)

@@ -1,0 +1,110 @@
+"""How results are computed: which tables each kind of them reads, and the function that makes it of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+from weightprint.meta.models import model_named
+from weightprint.study import attribution, neighbours
+from weightprint.study.cells import Cell, Cells, compute
+from weightprint.study.plans import TRIAL, Planned
+from weightprint.study.table import Read, fill, read_table
+from weightprint.study.trial import Trial, run_trial
+from weightprint.zoo import Run, Zoo
+
+Progress = Callable[[str, float, float], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What computes the results of one kind.
+
+    settings: makes the settings of a cell
+    run:      makes the result of a table and settings
+    reads:    what is in the table
+    """
+
+    settings: Callable[..., Any]
+    run: Callable[[Any, Any], dict[str, Any]]
+    reads: Read
+
+
+KINDS = {
+    "neighbours": Kind(neighbours.Neighbours, neighbours.run_neighbours, neighbours.STATISTICS),
+    "embedding": Kind(neighbours.Embedding, neighbours.run_embedding, neighbours.STATISTICS),
+    attribution.KIND: Kind(
+        attribution.Attribution, attribution.run_attribution, (model_named(attribution.MODEL).features, ())
+    ),
+}
+"""Besides trials."""
+
+
+def compute_planned(
+    zoos: Mapping[str, Zoo],
+    cells: Cells,
+    planned: Sequence[Planned],
+    *,
+    workers: int,
+    progress: Progress | None = None,
+    what: str = "studying",
+) -> int:
+    """Compute the results that are missing, and before them what they read in runs.
+
+    zoos: by fingerprint; the one that is studied is ""
+    what: is being done, as `progress` is told it
+
+    Returns how many were computed.
+    """
+    missing = cells.missing([one.cell for one in planned])
+    needed: dict[str, dict[Read, None]] = {}
+    for key, reads in (one for cell in missing for one in _reads(cell)):
+        needed.setdefault(key, {})[reads] = None
+    for key, several in needed.items():
+        labelled = progress and partial(progress, f"reading {zoos[key].path.name}")
+        fill(zoos[key], several, workers=workers, progress=labelled)
+    places = {key: (str(zoo.path), tuple(zoo.numbers)) for key, zoo in zoos.items()}
+    labelled = progress and partial(progress, what)
+    return compute(cells, missing, partial(_work, places), workers=workers, progress=labelled)
+
+
+def _reads(cell: Cell) -> tuple[tuple[str, Read], ...]:
+    """The tables that a cell reads, each a zoo's fingerprint and what is read in it: a trial's what it trains on and
+    what it is tested on."""
+    if cell.kind != TRIAL:
+        return (("", KINDS[cell.kind].reads),)
+    trial = Trial(**cell.settings)
+    reads = model_named(trial.model).features, trial.without
+    return ((trial.train_zoo, reads), (trial.test_zoo, reads)) if trial.reads_tables else ()
+
+
+def _work(places: Mapping[str, tuple[str, tuple[int, ...]]], cell: Cell) -> dict[str, Any]:
+    """Compute one cell; runs in a worker process. places: by fingerprint, a zoo's path and the numbers of its runs"""
+    tables = [read_table(_zoo(*places[key]), features, without=without) for key, (features, without) in _reads(cell)]
+    if cell.kind != TRIAL:
+        kind = KINDS[cell.kind]
+        return kind.run(tables[0], kind.settings(**cell.settings))
+    trial = Trial(**cell.settings)
+    if tables:
+        train, test = tables
+        return run_trial(train.readable(trial.tensors), trial, None if test is train else test.readable(trial.tensors))
+    if trial.model == "dmc":
+        import torch
+
+        torch.set_num_threads(1)  # one process per core
+    train_runs, test_runs = _runs(*places[trial.train_zoo]), _runs(*places[trial.test_zoo])
+    return run_trial(train_runs, trial, None if test_runs is train_runs else test_runs)
+
+
+@lru_cache(maxsize=8)
+def _zoo(path: str, numbers: tuple[int, ...]) -> Zoo:
+    return Zoo(path).select(numbers=numbers)
+
+
+@lru_cache(maxsize=8)
+def _runs(path: str, numbers: tuple[int, ...]) -> list[Run]:
+    """The complete runs of a zoo; kept, so that a process reads what is known of a run once."""
+    return list(_zoo(path, numbers).select(status="complete"))
