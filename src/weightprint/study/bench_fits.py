@@ -26,7 +26,7 @@ from weightprint.study.trial import Trial
 from weightprint.study.workers import side_by_side
 from weightprint.zoo import Run, Zoo
 
-VERSION = 2
+VERSION = 3
 """Raised when a cell of the same settings would mean something else: older ones are then computed anew."""
 
 Progress = Callable[[int, int, str, float | None], None]
