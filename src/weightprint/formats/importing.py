@@ -20,6 +20,7 @@ from weightprint.zoo import Zoo, write_run
 from weightprint.zoo.index import SCHEMA
 from weightprint.zoo.layout import Layout
 from weightprint.zoo.runfile import RunRecord
+from weightprint.zoo.zoo import KIN
 
 Progress = Callable[[int, int], None]
 
@@ -175,9 +176,10 @@ def snapshots_of(paths: Sequence[Path]) -> tuple[Layout, np.ndarray]:
 
 
 def clean_properties(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is missing or not finite; a name that the index uses for something else gets `_given` behind it."""
+    """Without what is missing or not finite; a name that the index uses for something else gets `_given` behind it, and
+    the name of a run's random streams is text."""
     return {
-        f"{name}_given" if name in SCHEMA else name: value
+        f"{name}_given" if name in SCHEMA else name: str(value) if name == KIN else value
         for name, value in properties.items()
         if value is not None and not (isinstance(value, float) and not math.isfinite(value))
     }

@@ -22,6 +22,7 @@ from weightprint.formats.importing import ForeignRun, Progress, Source, existing
 from weightprint.formats.tables import number, read_table, whole
 from weightprint.setups import Setup
 from weightprint.zoo.layout import Layout
+from weightprint.zoo.zoo import KIN
 
 CODES: dict[str, tuple[str, ...]] = {
     "optimizer": ("adam", "rmsprop", "momentum"),
@@ -61,6 +62,9 @@ SNAPSHOTS = 20
 ERROR_COLUMNS = ("step", "train_accuracy", "validation_accuracy", "test_accuracy", "smoothed_validation_accuracy")
 """Columns of `error.bin`, here as shares of 1 that are right; in the file in percent that are wrong."""
 
+KIN_FILE = "kin.txt"
+"""In a run's folder, of our exports alone: the name of the random streams that it was trained with."""
+
 LIST_PROPERTY, SECONDS_PROPERTY = "published_list", "training_seconds"
 """What a run has beside its set-up: "train" or "test", where a list of that name has it; how long it took."""
 
@@ -69,6 +73,7 @@ FIXED = {"dropout": 0.5, "outputs": 20, "weight_decay": 0.0}
 
 _DEPTH = 3
 _MAX_CURVE = 1 << 22
+_MAX_KIN = 1000
 
 
 def import_nws(
@@ -164,6 +169,9 @@ def _read(folder: Path, name: str, listed: _Listed | None) -> ForeignRun:
     more: dict[str, Any] = {} if listed is None else {LIST_PROPERTY: listed.side}
     if (place / "stat.bin").exists():
         more[SECONDS_PROPERTY] = float(doubles(place / "stat.bin", count=4)[3])
+    if (place / KIN_FILE).exists():
+        with open(place / KIN_FILE, "rb") as text:
+            more[KIN] = text.read(_MAX_KIN).decode(errors="replace").strip() or None
     rows: list[int] = np.round(np.linspace(0, len(curve) - 1, len(files))).astype(int).tolist() if len(curve) else []
     return ForeignRun(
         layout=layout,

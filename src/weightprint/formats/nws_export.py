@@ -24,6 +24,7 @@ from weightprint.formats.nws import (
     DATASETS,
     ERROR_COLUMNS,
     FIXED,
+    KIN_FILE,
     LIST_COLUMNS,
     LIST_PROPERTY,
     SECONDS_PROPERTY,
@@ -187,6 +188,7 @@ def _write_run(place: Path, run: Run, setup: Setup) -> None:
         vector.astype("<f8").tofile(temporary / "weights" / f"{snapshot:03d}.bin")
     curve.astype("<f8").tofile(temporary / "error.bin")
     np.array(stat, dtype="<f8").tofile(temporary / "stat.bin")
+    (temporary / KIN_FILE).write_text(run.streams, encoding="utf-8")
     os.replace(temporary, place)
 
 

@@ -19,7 +19,7 @@ from weightprint.meta.judging import draw_snapshot
 from weightprint.meta.selection import folds
 from weightprint.meta.targets import CLASSIFICATION, Target, check_name
 from weightprint.meta.view import Member, Trained, choose, describe
-from weightprint.zoo.readable import Readable
+from weightprint.zoo.readable import Readable, families
 
 LEVELS = (0.8, 0.9, 0.95)
 FOLDS = 5
@@ -61,7 +61,7 @@ def conformal_sets(
     target, learn, judged, excluded = _members(meta, train, test)
     n = len(learn)
     truth = [np.array([_class(target, m) for m in part], np.intp) for part in (learn, judged)]
-    kin = np.array([m.run.kin for m in learn])
+    kin = families([m.run for m in learn])
     scarce = [label for c, label in enumerate(target.classes) if len(set(kin[truth[0] == c])) < 2]
     if scarce:
         runs = "one training run" if len(set(kin)) == n else "training runs of one kin alone"
@@ -119,7 +119,8 @@ def _members(
     target = Target.of(meta.target, [m.labels[meta.target] for m in learn], measured=measured)
     if target.kind != CLASSIFICATION:
         raise MetaError(f"{meta.target} is a number: conformal sets are of classes")
-    seen = Trained([member.run.identity for member in learn], [member.run.kin for member in learn])
+    shared = {name for member in learn for name in member.run.kin}
+    seen = Trained([member.run.identity for member in learn], shared)
     judged, excluded = choose(test, meta.view, [meta.target], trained=seen)
     known = [m for m in judged if _class(target, m) is not None]
     if len(known) < len(judged):

@@ -79,9 +79,9 @@ def calibrate(
     if meta.target_.kind != CLASSIFICATION:
         raise MetaError(f"{meta.target} is a number: there are no probabilities to calibrate")
     validation = list(validation)
-    kin = {run.kin for run in validation}
+    kin = {name for run in validation for name in run.kin}
     test = list(test)
-    apart = [run for run in test if run.kin not in kin]
+    apart = [run for run in test if kin.isdisjoint(run.kin)]
     if test and not apart:
         raise MetaError(
             f"no test run is left: all {len(test)} are validation runs or share random streams with one",

@@ -16,7 +16,7 @@ import io
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -41,6 +41,8 @@ RUNS_FOLDER = "runs"
 RUNS_PER_FOLDER = 1000
 UNREADABLE = "unreadable"
 CONVERGENCE_LEVEL = 0.001
+MOST_IMAGES = 1 << 31
+"""No test part has more; of a run that says so it is not known whether it learned."""
 ALWAYS_THOROUGH = 20_000
 """Up to so many runs every file is looked at at every opening; it takes milliseconds."""
 SETTLED_NS = 2_000_000_000
@@ -297,7 +299,7 @@ def index_row(path: Path, number: int) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(SCHEMA)
     try:
         metadata = runfile.read_metadata(path)
-        weights, weights_conv, weights_fc = _lengths(runfile.layout_of(metadata))
+        weights, weights_conv, weights_fc, outputs = _sizes(runfile.layout_of(metadata))
         if metadata["number"] != number:
             raise ZooError(f"{path.name} holds run {metadata['number']}")
         if metadata["tensors"]["weights"][1] != weights:
@@ -319,7 +321,12 @@ def index_row(path: Path, number: int) -> dict[str, Any]:
         "weights": weights,
         "weights_conv": weights_conv,
         "weights_fc": weights_fc,
-        "converged": converged(metadata["status"], final["final_test_accuracy"], metadata["test_images"]),
+        "converged": converged(
+            metadata["status"],
+            final["final_test_accuracy"],
+            metadata["test_images"],
+            classes=_classes(metadata["properties"], outputs),
+        ),
         **final,
         "sha256": metadata["sha256"],
         "split_value": split_value(metadata["identity"]),
@@ -327,8 +334,10 @@ def index_row(path: Path, number: int) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1024)
-def _lengths(layout: Layout) -> tuple[int, int, int]:
-    return layout.size, layout.length("conv"), layout.length("fc")
+def _sizes(layout: Layout) -> tuple[int, int, int, int]:
+    """P, of which in convolutions and in fully connected layers; units of the last layer."""
+    outputs = [tensor.shape[0] for tensor in layout if tensor.kind == "kernel" and tensor.shape] or [CLASSES]
+    return layout.size, layout.length("conv"), layout.length("fc"), outputs[-1]
 
 
 def _number(value: Any) -> float | None:
@@ -354,24 +363,34 @@ def split_values(identities: Iterable[str], split_seed: int = 0) -> np.ndarray:
     return (np.frombuffer(b"".join(hashes), dtype=">u8") >> np.uint64(11)) / float(1 << 53)
 
 
-def converged(status: str, test_accuracy: float | None, test_images: int | None) -> bool | None:
+def _classes(properties: Mapping[str, Any], outputs: int) -> int:
+    """How many classes a run tells apart: what its property `classes` says, else CLASSES, or fewer where its last layer
+    has fewer outputs."""
+    given = properties.get("classes")
+    return given if type(given) is int and 2 <= given < MOST_IMAGES else max(2, min(CLASSES, outputs))
+
+
+def converged(
+    status: str, test_accuracy: float | None, test_images: int | None, *, classes: int = CLASSES
+) -> bool | None:
     """Whether a run learned: its final test accuracy lies above chance, one-sided binomial test, p < .001.
 
     None when the accuracy or the number of test images is not known.
     """
     if status != "complete":
         return False
-    if test_accuracy is None or not test_images:
+    if test_accuracy is None or not test_images or test_images > MOST_IMAGES:
         return None
-    return round(test_accuracy * test_images) >= _least_correct(test_images)
+    return round(test_accuracy * test_images) >= _least_correct(test_images, classes)
 
 
 @lru_cache(maxsize=256)
-def _least_correct(images: int) -> int:
-    """The smallest number of correct answers out of `images` with P(X ≥ k) < .001 when guessing."""
-    log_p, log_q = math.log(1 / CLASSES), math.log(1 - 1 / CLASSES)
-    tail = 0.0
-    for k in range(images, -1, -1):
+def _least_correct(images: int, classes: int) -> int:
+    """The smallest number of correct answers out of `images` with P(X ≥ k) < .001 when guessing among classes."""
+    log_p, log_q = math.log(1 / classes), math.log(1 - 1 / classes)
+    deviation = math.sqrt(images * (1 - 1 / classes) / classes)
+    tail = 0.0  # beyond ten standard deviations it is far below the level
+    for k in range(min(images, round(images / classes + 10 * deviation) + 10), -1, -1):
         ways = math.lgamma(images + 1) - math.lgamma(k + 1) - math.lgamma(images - k + 1)
         tail += math.exp(ways + k * log_p + (images - k) * log_q)
         if tail >= CONVERGENCE_LEVEL:
