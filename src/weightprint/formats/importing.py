@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from weightprint.errors import CheckpointError, WeightprintError, ZooError
-from weightprint.files import sha256_hex
+from weightprint.files import canonical_json, sha256_hex
 from weightprint.formats.checkpoints import open_checkpoint
 from weightprint.formats.layout import layout_of, weight_vector
 from weightprint.zoo import Zoo, write_run
@@ -176,13 +176,21 @@ def snapshots_of(paths: Sequence[Path]) -> tuple[Layout, np.ndarray]:
 
 
 def clean_properties(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is missing or not finite; a name that the index uses for something else gets `_given` behind it, and
-    the name of a run's random streams is text."""
+    """Without what is missing, not finite or no text. A name that the index uses for something else gets `_given`
+    behind it; the name of a run's random streams is text."""
     return {
         f"{name}_given" if name in SCHEMA else name: str(value) if name == KIN else value
         for name, value in properties.items()
-        if value is not None and not (isinstance(value, float) and not math.isfinite(value))
+        if value is not None and _is_json([name, value])
     }
+
+
+def _is_json(value: Any) -> bool:
+    """Not what JSON does not have: NaN, infinities, half a surrogate pair."""
+    try:
+        return bool(canonical_json(value).encode())
+    except (ValueError, TypeError):
+        return False
 
 
 def numbers_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,7 +198,7 @@ def numbers_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in row.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     }
 
 
