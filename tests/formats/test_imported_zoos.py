@@ -1,6 +1,7 @@
 """Every command on every kind of zoo that others made, of really trained networks."""
 
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -11,12 +12,16 @@ from torch import nn
 
 import weightprint as wp
 from tests.formats import foreign_zoos
+from tests.formats.test_nws import SMALL, record
 from weightprint.cli import main as cli
+from weightprint.formats.nws_export import export_nws
 from weightprint.sampling.sample import plan, run_sampling
+from weightprint.zoo import write_run
 
 pytestmark = pytest.mark.long
 
 RUNS = 40
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def run_json(capsys, *arguments):
@@ -105,6 +110,61 @@ def lightning(folder, zoo, capsys):
         trainer = lightning.Trainer(max_epochs=2, callbacks=[recorder.lightning()], **quiet)
         trainer.fit(Module(optimizer), loader(slice(0, 500), True), loader(slice(500, None), False))
     return {"runs": RUNS, "left_out": []}
+
+
+def shown(page, section):
+    """The commands of a section of a page."""
+    (text,) = [part for part in (DOCS / page).read_text().split("\n## ") if part.startswith(section)]
+    lines = [line.split("#")[0].strip() for line in text.splitlines() if line.startswith("    weightprint ")]
+    return [line.split()[1:] for line in lines]
+
+
+def published_nws():
+    zoo = wp.Zoo.create("made", {"made": "by hand"}, space_name="fixed")
+    for number in range(16):
+        write_run(zoo.path, record(number, wp.Setup(optimizer=("adam", "rmsprop")[number % 2], **SMALL)))
+    export_nws(zoo.refresh(), "nws_fixed")
+
+
+def table_of_models():
+    Path("models/a").mkdir(parents=True)
+    states, _ = foreign_zoos.trained(foreign_zoos.Small(nn.ReLU), optimizer="adam", seed=0, epochs=1)
+    torch.save(states[0], "models/a/start.pt")
+    torch.save(states[1], "models/a/end.pt")
+    save_file(states[1], "models/b.safetensors")
+    text = (DOCS / "exchange.md").read_text()
+    lines = text[text.index("    file,run,epoch") :].split("\n\n")[0].splitlines()
+    Path("models/runs.csv").write_text("\n".join(line.strip() for line in lines) + "\n")
+
+
+SHOWN = {
+    ("exchange.md", "NWS"): published_nws,
+    ("exchange.md", "Small CNN Zoo"): lambda: foreign_zoos.small_cnn_zoo(Path("mnist"), runs=RUNS),
+    ("exchange.md", "ModelZooDataset"): lambda: foreign_zoos.model_zoos(
+        Path("tune_zoo_mnist_hyperparameter_10_random_seeds"), runs=2
+    ),
+    ("exchange.md", "Any folder"): table_of_models,
+}
+
+
+@pytest.mark.parametrize(("page", "section"), SHOWN)
+def test_the_recipe_of_each_public_zoo_runs_as_it_is_shown(page, section, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    SHOWN[page, section]()
+    commands = shown(page, section)
+    assert commands
+    for command in commands:
+        run_json(capsys, *command)
+
+
+def test_the_ways_out_run_as_they_are_shown(sampled_zoo, tmp_path, monkeypatch, capsys):
+    shutil.copytree(sampled_zoo, tmp_path / "zoo")
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "exchange-out.md").read_text()
+    commands = [line.split()[1:] for line in text.splitlines() if line.startswith("    weightprint ")]
+    ran = [run_json(capsys, *command) for command in commands if command[0] not in ("push", "pull")]
+    assert len(ran) == 4
+    assert wp.Zoo("zoo-again").numbers == wp.Zoo("out-dataset").numbers == wp.Zoo("zoo").numbers
 
 
 NOISY = pytest.param(lightning, marks=pytest.mark.filterwarnings("ignore"))
