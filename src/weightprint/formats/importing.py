@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from weightprint.errors import CheckpointError, WeightprintError, ZooError
-from weightprint.files import canonical_json, sha256_hex
+from weightprint.files import TEMPORARY_PREFIX, canonical_json, sha256_hex
 from weightprint.formats.checkpoints import open_checkpoint
 from weightprint.formats.layout import layout_of, weight_vector
 from weightprint.zoo import Zoo, write_run
@@ -24,6 +24,7 @@ from weightprint.zoo.zoo import KIN
 
 Progress = Callable[[int, int], None]
 
+DEPTH = 3
 MOST_RUNS = 10_000_000
 """A source that names more runs is taken for a damaged one."""
 
@@ -217,6 +218,22 @@ def inside(folder: Path, name: str, *, where: str) -> Path:
     if not place.resolve().is_relative_to(folder.resolve()):
         raise ZooError(f"{where} names {name!r}, a link that leads out of {folder}", hint="copy what it points to")
     return place
+
+
+def run_folders(folder: Path, is_run: Callable[[Path, list[str], list[str]], bool]) -> list[str]:
+    """Paths inside a folder, in order, of the folders in it that are runs, at most DEPTH deep; links are left aside.
+
+    is_run: of a folder's path inside, and the names of the folders and files in it
+    """
+    found = []
+    for here, inner, files in os.walk(folder):
+        place = Path(here).relative_to(folder)
+        ends = is_run(place, inner, files)
+        if ends:
+            found.append(place.as_posix())
+        ends |= len(place.parts) >= DEPTH
+        inner[:] = [] if ends else [name for name in inner if not name.startswith(TEMPORARY_PREFIX)]
+    return sorted(found)
 
 
 def existing_folder(path: str | os.PathLike[str]) -> Path:

@@ -24,6 +24,7 @@ from weightprint.formats.importing import (
     import_runs,
     inside,
     numbers_of,
+    run_folders,
     snapshots_of,
 )
 
@@ -56,7 +57,6 @@ NOT_MEASURED = -999
 
 _MAX_JSON = 64 << 20
 _CHECKPOINT = re.compile(r"checkpoint_(\d{1,9})")
-_DEPTH = 3
 _MOST_ITERATIONS = 10**9
 
 
@@ -72,22 +72,14 @@ def import_model_zoos(
     Weights are read without unpickling. Arguments, answer and errors are those of `import_runs`.
     """
     folder = existing_folder(src)
-    names = sorted(_run_folders(folder))
+    names = run_folders(folder, _is_run)
     return import_runs(
         Source("model_zoos", names, lambda place: _read(folder / names[place])), zoo, runs=runs, progress=progress
     )
 
 
-def _run_folders(folder: Path) -> list[str]:
-    found = []
-    for here, inner, files in os.walk(folder):
-        place = Path(here).relative_to(folder)
-        is_run = "params.json" in files and any(map(_CHECKPOINT.fullmatch, inner))
-        if is_run:
-            found.append(place.as_posix())
-        if is_run or len(place.parts) >= _DEPTH:
-            inner[:] = []
-    return found
+def _is_run(_: Path, inner: list[str], files: list[str]) -> bool:
+    return "params.json" in files and any(map(_CHECKPOINT.fullmatch, inner))
 
 
 def _read(place: Path) -> ForeignRun:

@@ -18,7 +18,15 @@ import numpy.typing as npt
 
 from weightprint.errors import SetupError, ZooError
 from weightprint.files import TEMPORARY_PREFIX, sha256_hex
-from weightprint.formats.importing import ForeignRun, Progress, Source, existing_folder, import_runs, inside
+from weightprint.formats.importing import (
+    ForeignRun,
+    Progress,
+    Source,
+    existing_folder,
+    import_runs,
+    inside,
+    run_folders,
+)
 from weightprint.formats.tables import number, read_table, whole
 from weightprint.setups import Setup
 from weightprint.zoo.layout import Layout
@@ -71,7 +79,6 @@ LIST_PROPERTY, SECONDS_PROPERTY = "published_list", "training_seconds"
 FIXED = {"dropout": 0.5, "outputs": 20, "weight_decay": 0.0}
 """What the release does not write down, because all its networks have it."""
 
-_DEPTH = 3
 _MAX_CURVE = 1 << 22
 _MAX_KIN = 1000
 
@@ -92,7 +99,8 @@ def import_nws(
     """
     folder = existing_folder(src)
     listed = _listed(folder)
-    names = sorted({*listed, *_run_folders(folder)})
+    runs_there = run_folders(folder, lambda place, _, files: "meta.csv" in files and place != Path())
+    names = sorted({*listed, *runs_there})
     lists = sha256_hex(*(path.read_bytes() for path in _lists(folder)))
     return import_runs(
         Source("nws", names, lambda place: _read(folder, names[place], listed.get(names[place])), {"lists": lists}),
@@ -129,18 +137,6 @@ def _listed(folder: Path) -> dict[str, _Listed]:
                 raise ZooError(f"{path} names {name} a second time", hint="a run is either a training or a test run")
             listed[name] = _Listed(row, side)
     return listed
-
-
-def _run_folders(folder: Path) -> list[str]:
-    """Paths of folders with a meta.csv, links left aside."""
-    found = []
-    for here, inner, files in os.walk(folder):
-        place = Path(here).relative_to(folder)
-        inner[:] = [] if len(place.parts) >= _DEPTH else [n for n in inner if not n.startswith(TEMPORARY_PREFIX)]
-        if "meta.csv" in files and place.parts:
-            found.append(place.as_posix())
-            inner[:] = []
-    return found
 
 
 def _read(folder: Path, name: str, listed: _Listed | None) -> ForeignRun:

@@ -177,9 +177,9 @@ def _write_run(place: Path, run: Run, setup: Setup) -> None:
             np.array([[row.get(column, np.nan) for column in ERROR_COLUMNS] for row in record.measurements]),
             ERROR_COLUMNS,
         )
-    epochs = record.curve[-1, record.curve_columns.index("epoch")] if _has(record.curve, record.curve_columns) else None
-    seconds = record.properties.get(SECONDS_PROPERTY)
-    stat = [len(curve), curve[-1, 0], np.nan if epochs is None else epochs, np.nan if seconds is None else seconds]
+    has_epochs = len(record.curve) > 0 and "epoch" in record.curve_columns
+    epochs = record.curve[-1, record.curve_columns.index("epoch")] if has_epochs else np.nan
+    stat = [len(curve), curve[-1, 0], epochs, record.properties.get(SECONDS_PROPERTY, np.nan)]
     temporary = place.parent / f"{TEMPORARY_PREFIX}{place.name}"
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / "weights").mkdir(parents=True)
@@ -190,10 +190,6 @@ def _write_run(place: Path, run: Run, setup: Setup) -> None:
     np.array(stat, dtype="<f8").tofile(temporary / "stat.bin")
     (temporary / KIN_FILE).write_text(run.streams, encoding="utf-8")
     os.replace(temporary, place)
-
-
-def _has(curve: npt.NDArray[np.float64], columns: tuple[str, ...]) -> bool:
-    return len(curve) > 0 and "epoch" in columns
 
 
 def _errors(curve: npt.NDArray[np.float64], columns: tuple[str, ...]) -> npt.NDArray[np.float64]:
