@@ -50,7 +50,7 @@ def test_folder_of_state_dicts_that_modules_load(foreign_zoo, tmp_path, capsys):
 
 def test_state_dicts_of_a_sampled_zoo_make_the_same_module(sampled_zoo, tmp_path):
     assert main(["export", "folder", str(sampled_zoo), str(tmp_path / "out"), "--range", "1-2"]) == 0
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["0000001", "0000002", "runs.csv"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["0000001", "0000002", "runs.csv", "snapshots.csv"]
     run = wp.Zoo(sampled_zoo)[1]
     module = Network(run.setup).eval()
     module.load_state_dict(load_file(tmp_path / "out" / "0000001" / "04.safetensors"))

@@ -68,7 +68,7 @@ def test_a_small_cnn_zoo_has_kernels_in_our_order_and_one_run_per_modeldir(publi
     assert zoo[1].properties["initialization"] == "he_normal"
     assert "weight_decay" not in zoo[0].properties
     assert "train_loss" not in zoo[0].measurements[0]
-    assert zoo[0].converged
+    assert max(zoo, key=lambda run: run.measurements[-1]["test_accuracy"]).converged
 
 
 def test_a_model_zoo_is_read_with_its_settings_and_results(tuned, tmp_path):
@@ -173,12 +173,19 @@ def test_a_pickle_that_would_run_code_is_left_out(tuned, tmp_path, monkeypatch):
     assert (Zoo("zoo")[5].status, len(Zoo("zoo")[5].weights)) == ("diverged", 2)
 
 
+def change_metrics(own, change):
+    change(pl.read_csv(own / "metrics.csv.gz", infer_schema=False)).write_csv(own / "metrics.csv")
+    (own / "metrics.csv.gz").unlink()
+
+
 def change_csv(path, change):
     table = pl.read_csv(path, infer_schema=False)
     change(table).write_csv(path)
 
 
 DAMAGES = {
+    "metrics without modeldir": lambda own: change_metrics(own, lambda t: t.drop("modeldir")),
+    "a step that is no number": lambda own: change_metrics(own, lambda t: t.with_columns(step=pl.lit("../1"))),
     "no weights": lambda own: (own / "weights.npy").unlink(),
     "weights cut short": lambda own: os.truncate(own / "weights.npy", 1000),
     "a pickle": lambda own: np.save(own / "weights.npy", np.array([Bomb()], dtype=object), allow_pickle=True),
@@ -258,6 +265,103 @@ def test_any_matrix_keeps_its_values_under_the_right_names(tmp_path_factory, sha
                 stored = matrix[run.number * snapshots + step, row["start_idx"] : row["end_idx"]].reshape(shape)
                 kernel = found[row["varname"].removesuffix(":0")]
                 assert (kernel == stored.transpose(3, 2, 0, 1)).all()
+
+
+def test_weights_that_are_no_numbers_end_a_run_and_names_that_are_paths_lead_nowhere(own, tmp_path):
+    matrix = np.load(own / "weights.npy")
+    metrics = pl.read_csv(own / "metrics.csv.gz", infer_schema=False)
+    matrix[
+        [i for i, row in enumerate(metrics.rows(named=True)) if (row["modeldir"], row["step"]) == ("/x/003", "1")]
+    ] = np.nan
+    np.save(own / "weights.npy", matrix)
+    changed = pl.when(pl.col("modeldir") == "/x/004").then(pl.lit("../../../escaped")).otherwise("modeldir")
+    change_metrics(own, lambda t: t.with_columns(modeldir=changed, test_accuracy=pl.lit("1e999")))
+    answer = import_small_cnn_zoo(own, tmp_path / "zoo")
+    assert (answer["imported"], answer["diverged"]) == (16, 1)
+    statuses = {run.identity.split("@")[0]: run.status for run in Zoo(tmp_path / "zoo")}
+    assert statuses["small_cnn_zoo:/x/003"] == "diverged"
+    assert statuses["small_cnn_zoo:../../../escaped"] == "complete"
+    assert all("test_accuracy" not in row for run in Zoo(tmp_path / "zoo") for row in run.measurements)
+    assert {path.name for path in tmp_path.iterdir()} == {"own", "zoo"}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    shapes=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3)), min_size=1, max_size=3),
+    epochs=st.lists(st.integers(0, 10**6), min_size=1, max_size=3, unique=True),
+    settings_=st.dictionaries(st.text(st.characters(codec=None), max_size=8), JSON, max_size=4),
+    measured=st.dictionaries(st.sampled_from(["test_acc", "train_loss", "other"]), JSON, max_size=3),
+    seed=st.integers(0, 99),
+)
+def test_any_model_zoo_keeps_its_values_under_the_right_names(
+    tmp_path_factory, shapes, epochs, settings_, measured, seed
+):
+    folder = tmp_path_factory.mktemp("any")
+    place = folder / "src" / "run"
+    torch.manual_seed(seed)
+    states = {}
+    for epoch in epochs:
+        inner = place / f"checkpoint_{epoch:06d}"
+        inner.mkdir(parents=True)
+        states[epoch] = {}
+        for i, (o, c, h) in enumerate(shapes):
+            states[epoch] |= {
+                f"module_list.{i}.weight": torch.randn(o, c, h, h),
+                f"module_list.{i}.bias": torch.randn(o),
+            }
+        torch.save(states[epoch], inner / "checkpoints")
+    (place / "params.json").write_text(json.dumps(settings_))
+    lines = [json.dumps({**measured, "training_iteration": epoch}) for epoch in epochs]
+    (place / "result.json").write_text("\n".join(lines))
+    answer = import_model_zoos(folder / "src", folder / "zoo")
+    assert (answer["imported"], answer["left_out"]) == (1, [])
+    assert Zoo(folder / "zoo").verify() == []
+    (run,) = Zoo(folder / "zoo")
+    assert [row["epoch"] for row in run.measurements] == sorted(epochs)
+    for snapshot, epoch in enumerate(sorted(epochs), start=1):
+        found = tensors(run, snapshot)
+        for i in range(len(shapes)):
+            assert (found[f"module_list.{i}/kernel"] == states[epoch][f"module_list.{i}.weight"].numpy()).all()
+            assert (found[f"module_list.{i}/bias"] == states[epoch][f"module_list.{i}.bias"].numpy()).all()
+    accuracy = measured.get("test_acc")
+    usable = isinstance(accuracy, (int, float)) and not isinstance(accuracy, bool) and abs(accuracy) < 1e300
+    if usable and accuracy != -999:
+        assert run.measurements[0]["test_accuracy"] == accuracy
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"training_iteration": 1%s}' % ("0" * 400), "without training_iteration"),
+        ('{"training_iteration": "../1"}', "without training_iteration"),
+        ("[1]", "holds no JSON object"),
+        ('{"training_iteration": 1, "test_acc": 1%s}' % ("0" * 400), ""),
+    ],
+)
+def test_results_with_huge_or_wrong_numbers(tuned, tmp_path, line, problem):
+    run = Path(shutil.copytree(tuned / "NN_tune_trainable_00000", tmp_path / "src" / "run"))
+    (run / "result.json").write_text(line)
+    if problem:
+        with pytest.raises(ZooError, match=problem):
+            import_model_zoos(tmp_path / "src", tmp_path / "zoo")
+    else:
+        import_model_zoos(tmp_path / "src", tmp_path / "zoo")
+        assert "test_accuracy" not in Zoo(tmp_path / "zoo")[0].measurements[1]
+
+
+def test_a_run_of_a_model_zoo_cannot_link_to_files_elsewhere(tuned, tmp_path):
+    run = Path(shutil.copytree(tuned / "NN_tune_trainable_00000", tmp_path / "src" / "run"))
+    (run / "checkpoint_000002").rename(tmp_path / "elsewhere")
+    (run / "checkpoint_000002").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ZooError, match="a link that leads out of"):
+        import_model_zoos(tmp_path / "src", tmp_path / "zoo")
 
 
 REAL = Path(__file__).parents[3] / "shared" / "checkpoints"

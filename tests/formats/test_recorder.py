@@ -1,5 +1,6 @@
 """Recording a PyTorch loop: which snapshots are kept, in what layout, and what is left when the process dies."""
 
+import json
 import os
 import signal
 import subprocess
@@ -310,3 +311,72 @@ def test_a_recorded_zoo_appears_in_info_and_can_be_fitted(recorded_zoo, tmp_path
 def test_a_recorded_zoo_can_be_studied(recorded_zoo, tmp_path, few_results):
     assert main(["study", str(recorded_zoo), str(tmp_path / "study"), "--budget", "quick", "--workers", "1"]) == 0
     assert (tmp_path / "study" / "report.html").exists()
+
+
+def test_info_shows_recordings_that_are_no_runs_yet(tmp_path, capsys):
+    zoo = tmp_path / "zoo"
+    left = wp.Recorder(zoo)
+    left.record(filled(0))
+    left.record(filled(1))
+    left.__exit__(RuntimeError, RuntimeError(), None)
+    going_on = wp.Recorder(zoo)
+    assert main(["info", str(zoo), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["recordings"] == [
+        {"run": 0, "records": 2, "goes_on": False},
+        {"run": 1, "records": 0, "goes_on": True},
+    ]
+    assert main(["info", str(zoo)]) == 0
+    assert f"run 0, 2 records, was cut off; weightprint recover {zoo}" in capsys.readouterr().out
+    going_on.close()
+    assert wp.recover(zoo) == [0]
+    assert main(["info", str(zoo), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["recordings"] == []
+
+
+@pytest.mark.parametrize(("outputs", "setup", "learned"), [(2, {}, False), (2, {"classes": 3}, True), (10, {}, True)])
+def test_whether_a_run_learned_is_judged_by_the_chance_level_of_its_classes(tmp_path, outputs, setup, learned):
+    with wp.Recorder(tmp_path / "zoo", setup, test_images=1000) as recorder:
+        recorder.record(nn.Linear(3, outputs), test_accuracy=0.5)
+    assert wp.Zoo(tmp_path / "zoo")[0].converged is learned
+
+
+DISTRIBUTED = textwrap.dedent("""
+    import sys, torch
+    import torch.distributed as dist
+    import weightprint as wp
+    dist.init_process_group("gloo")
+    torch.manual_seed(dist.get_rank())
+    net = torch.nn.parallel.DistributedDataParallel(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2)))
+    step = torch.optim.SGD(net.parameters(), lr=0.1)
+    with wp.Recorder(sys.argv[1], setup={"optimizer": "sgd"}, snapshots=3) as recorder:
+        for epoch in range(5):
+            step.zero_grad()
+            net(torch.randn(8, 4)).square().mean().backward()
+            step.step()
+            recorder.record(net, epoch=epoch)
+    torch.save(net.module.state_dict(), f"{sys.argv[2]}-{dist.get_rank()}.pt")
+    assert (recorder.number is None) == (dist.get_rank() > 0)
+    dist.destroy_process_group()
+""")
+
+
+@pytest.mark.long
+def test_of_two_processes_that_train_one_network_the_first_records(tmp_path):
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    arguments = [sys.executable, "-c", DISTRIBUTED, str(tmp_path / "zoo"), str(tmp_path / "saved")]
+    processes = [
+        subprocess.Popen(arguments, env={**shared, "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in (0, 1)
+    ]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    (run,) = wp.Zoo(tmp_path / "zoo")
+    assert [row["epoch"] for row in run.measurements] == [0, 2, 4]
+    assert [t.source for t in run.layout] == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    checkpoint = open_checkpoint(tmp_path / "saved-0.pt")
+    assert np.array_equal(run.snapshot(3), weight_vector(checkpoint.tensors, layout_of(checkpoint.tensors))[0])
+    assert not list((tmp_path / "zoo" / RECORDINGS_FOLDER).iterdir())

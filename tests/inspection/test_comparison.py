@@ -11,6 +11,7 @@ from torch import nn
 
 from tests.inspection.conftest import digits, small_cnn
 from weightprint import compare_checkpoints
+from weightprint.cli.main import main
 from weightprint.inspection import comparison
 from weightprint.inspection.matching import in_place
 
@@ -166,12 +167,17 @@ def test_weights_that_are_nan_are_left_out(family, tmp_path):
     assert found.relation == "fine_tuned"  # as far as can be seen
 
 
-def test_large_kernels_are_compared_by_chosen_units(family, tmp_path, monkeypatch):
+def test_large_kernels_are_compared_by_chosen_units_unless_all_are_asked_for(family, monkeypatch, capsys):
     monkeypatch.setattr(comparison, "LARGEST", 100)
     found = compared(family["early"], family["late"])
     assert found.layers[2].sampled
     assert found.layers[2].pairing.matched_correlation is None
     assert found.relation == "close"
+    arguments = ["inspect", str(family["early"]), str(family["late"]), "--compare", "--full", "--json"]
+    assert main(arguments) == 0
+    whole = json.loads(capsys.readouterr().out)["layers"][2]
+    assert not whole["sampled"]
+    assert whole["matched_correlation"] is not None
 
 
 def test_units_of_strangers_are_in_their_places_by_chance():

@@ -38,7 +38,8 @@ class MemoryRun:
     cache: Path | None = None
 
     def __post_init__(self) -> None:
-        self.identity = self.kin = f"zoo:{self.number}"
+        self.identity = f"zoo:{self.number}"
+        self.kin = frozenset({self.identity})
         self.name = f"run {self.number}"
         self.measurements = [
             {"snapshot": s, "test_accuracy": round(0.3 + 5 * self.properties["learning_rate"] + 0.01 * s, 4)}

@@ -31,7 +31,9 @@ def meta(zoos):
 def test_kin_share_their_first_weights_and_other_seeds_do_not(zoos):
     a, b, c = (zoos[name][2] for name in "abc")
     assert a.identity != b.identity
-    assert a.kin == b.kin != c.kin
+    assert a.streams == b.streams != c.streams
+    assert a.kin & b.kin == {a.streams}
+    assert a.kin.isdisjoint(c.kin)
     np.testing.assert_array_equal(a.snapshot(1), b.snapshot(1))
 
 

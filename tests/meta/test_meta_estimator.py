@@ -157,7 +157,8 @@ def test_runs_that_cannot_be_read_get_no_prediction(make_zoo, fitted):
 def test_a_class_that_no_training_run_had_is_counted(make_zoo, fitted):
     zoo = make_zoo(8)
     for run in zoo:
-        run.identity = run.kin = f"other:{run.number}"
+        run.identity = f"other:{run.number}"
+        run.kin = frozenset({run.identity})
     zoo[0].properties = {**zoo[0].properties, "dataset": "x"}
     meta = fitted["svm", "optimizer"]
     zoo[0].properties["optimizer"] = "sgd"

@@ -122,9 +122,10 @@ def with_runs(table, **changes):
 
 @pytest.mark.parametrize("shares", [True, False])
 def test_a_run_whose_kin_was_trained_on_is_not_tested_in_another_zoo(table, shares):
-    trained = with_runs(table, kin=lambda r: f"seed 7, run {r.number}")
+    trained = with_runs(table, kin=lambda r: frozenset({f"seed 7, run {r.number}"}))
     seed = 7 if shares else 8
-    other = with_runs(table, kin=lambda r: f"seed {seed}, run {r.number}", identity=lambda r: f"other:{r.number}")
+    streams = {"kin": lambda r: frozenset({f"seed {seed}, run {r.number}"})}
+    other = with_runs(table, **streams, identity=lambda r: f"other:{r.number}")
     found = scores(trained, TRIAL, other)[0]
     numbers = {run.number for run in table.runs}
     trained_on = {run.number for run in table.runs if not in_test_part(run.identity)}
@@ -133,7 +134,7 @@ def test_a_run_whose_kin_was_trained_on_is_not_tested_in_another_zoo(table, shar
 
 
 def test_kin_within_one_zoo_are_not_on_both_sides_either(table):
-    pairs = with_runs(table, kin=lambda r: f"pair {r.number // 2}")
+    pairs = with_runs(table, kin=lambda r: frozenset({f"pair {r.number // 2}"}))
     found = score(pairs, TRIAL)
     trained_on = {run.kin for run in pairs.runs if not in_test_part(run.identity)}
     tested = [run for run in pairs.runs if in_test_part(run.identity)]

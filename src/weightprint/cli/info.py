@@ -19,9 +19,10 @@ def info(zoo: Path, /, *, json: Json = False) -> None:
     zoo
         Folder of the zoo.
     """
+    from weightprint.formats.recordings import unfinished
     from weightprint.zoo import Zoo
 
-    document = Zoo(zoo, thorough=True).info()
+    document = {**Zoo(zoo, thorough=True).info(), "recordings": unfinished(zoo)}
     print_document(document, _info_text(document), as_json=json)
 
 
@@ -43,8 +44,14 @@ def _info_text(document: dict[str, Any]) -> str:
             f"  space      {document['space'] or '-'}",
             f"  recipe     {', '.join(f'{name} {value}' for name, value in recipe.items())}",
             *([f"  failed     {failed}; {RETRY_HINT}"] if failed else []),
+            *(f"  recording  {_recording_text(one, document['zoo'])}" for one in document["recordings"]),
         ]
     )
+
+
+def _recording_text(one: dict[str, Any], zoo: str) -> str:
+    state = "goes on" if one["goes_on"] else f"was cut off; weightprint recover {zoo}"
+    return f"run {one['run']}, {one['records']} records, {state}"
 
 
 def _span(lengths: list[int]) -> str:

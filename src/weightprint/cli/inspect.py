@@ -54,7 +54,7 @@ def inspect(
     from weightprint.meta import load_meta
 
     if compare:
-        return _compare((file, *files), html, json)
+        return _compare((file, *files), html, json, full=full)
     own = None if meta is None else load_meta(meta)
     entries: list[Inspection | dict[str, Any]] = []
     for path in (file, *files):
@@ -81,7 +81,7 @@ def inspect(
     return int(any(not isinstance(entry, Inspection) for entry in entries))
 
 
-def _compare(files: tuple[Path, ...], html: Path | None, json: bool) -> int:
+def _compare(files: tuple[Path, ...], html: Path | None, json: bool, *, full: bool) -> int:
     from rich.console import Console
 
     from weightprint.inspection.comparison import compare_checkpoints
@@ -90,7 +90,7 @@ def _compare(files: tuple[Path, ...], html: Path | None, json: bool) -> int:
 
     if len(files) != 2:
         raise SetupError(f"--compare takes two files, not {len(files)}", hint="weightprint inspect A B --compare")
-    found = compare_checkpoints(*files)
+    found = compare_checkpoints(*files, full=full)
     if html is not None:
         write_comparison(html, found)
     if json:

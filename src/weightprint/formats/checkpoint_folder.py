@@ -30,6 +30,7 @@ RUN_COLUMN = "run"
 ORDER_COLUMNS = ("snapshot", "step", "epoch")
 """Rows of one run are its snapshots, in the order of the first of these columns that there is."""
 
+TEST_IMAGES = "test_images"
 _MEASURED_ENDINGS = ("_accuracy", "_loss")
 
 
@@ -45,7 +46,8 @@ def import_folder(
 
     table: CSV with a row per file. One of FILE_COLUMNS names it; with a column `run`, the rows of equal value are the
            snapshots of one run. Columns that end in _accuracy or _loss, `step` and `epoch` are measured at the
-           snapshot, all others are properties of the run.
+           snapshot, all others are properties of the run. `test_images` is how many images a test accuracy stands on,
+           and runs with the same text under `kin` share random streams.
 
     The other arguments, the answer and the errors are those of `import_runs`; ZooError also for a table without a
     column that names files, and for one whose paths lead out of the folder. Nothing in a file is ever run.
@@ -73,22 +75,25 @@ def import_folder(
 
 
 _CELL = "\0file"
+_NO_PROPERTIES = (_CELL, ORDER_COLUMNS[0], TEST_IMAGES)
 
 
 def _read(rows: pl.DataFrame, paths: list[Path]) -> ForeignRun:
     """One run from its rows, in the order of its snapshots, and their files."""
     layout, weights = snapshots_of(paths)
-    measured = [n for n in rows.columns if _is_measured(n) and rows[n].dtype.is_numeric()]
+    measured = [n for n in rows.columns if is_measured(n) and rows[n].dtype.is_numeric()]
     first = rows.row(0, named=True)
     return ForeignRun(
         layout=layout,
         weights=weights,
-        properties={name: value for name, value in first.items() if name not in (*measured, _CELL)},
+        properties={name: value for name, value in first.items() if name not in (*measured, *_NO_PROPERTIES)},
         measurements=rows.select(measured).to_dicts() if measured else (),
+        test_images=images if type(images := first.get(TEST_IMAGES)) is int and images > 0 else None,
     )
 
 
-def _is_measured(column: str) -> bool:
+def is_measured(column: str) -> bool:
+    """Whether a column of a table is measured at each snapshot."""
     return column in ("step", "epoch") or column.endswith(_MEASURED_ENDINGS)
 
 

@@ -14,9 +14,11 @@ import polars as pl
 
 from weightprint.errors import ZooError
 from weightprint.files import TEMPORARY_PREFIX, write_atomic
+from weightprint.formats.checkpoint_folder import TEST_IMAGES, is_measured
 from weightprint.formats.graphs import graph_of, tensors_by_source
 from weightprint.zoo import ZOO_FILE, Run, Zoo
-from weightprint.zoo.index import UNREADABLE, run_path
+from weightprint.zoo.index import SCHEMA, UNREADABLE, run_path
+from weightprint.zoo.zoo import KIN
 
 Progress = Callable[[int, int], None]
 """Called with runs done and runs to do."""
@@ -32,7 +34,8 @@ def export_folder(
     numbers: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, int]:
-    """Write a state dict per snapshot: <dest>/0000017/20.safetensors, and <dest>/runs.csv with a row per run.
+    """Write a state dict per snapshot: <dest>/0000017/20.safetensors; <dest>/runs.csv with a row per run; and
+    <dest>/snapshots.csv with a row per state dict of the complete runs, from which `import_folder` makes a zoo again.
 
     `load_state_dict` takes them: names are those of the module that was trained, tensors float32. Of networks that came
     from other frameworks names are theirs and axes are in the order output, input, window.
@@ -46,16 +49,37 @@ def export_folder(
     chosen, dest = _chosen(zoo, numbers), _prepared(dest, "runs.csv")
     table = chosen.index.select(pl.exclude(*_OF_THE_DISK, "split_value", "sha256"))
     write_atomic(dest / "runs.csv", table.write_csv().encode())
+    write_atomic(dest / "snapshots.csv", _snapshots(chosen.select(status="complete")).write_csv().encode())
 
     def write(run: Run) -> int:
         record = run.load()
-        folder = _folder(dest, run.number)
         for snapshot, weights in enumerate(record.weights, start=1):
+            path = dest / _state_path(run.number, snapshot)
+            path.parent.mkdir(exist_ok=True)
             tensors = {name: np.array(t) for name, t in tensors_by_source(record.layout, weights).items()}
-            write_atomic(folder / f"{snapshot:02d}.safetensors", save(tensors, metadata={"format": "pt"}))
+            write_atomic(path, save(tensors, metadata={"format": "pt"}))
         return len(record.weights)
 
     return _each(chosen, write, progress)
+
+
+def _state_path(number: int, snapshot: int) -> str:
+    return f"{number:07d}/{snapshot:02d}.safetensors"
+
+
+def _snapshots(zoo: Zoo) -> pl.DataFrame:
+    """A row per snapshot: file, run, snapshot, kin, what was measured, then the run's properties."""
+    rows: list[dict[str, Any]] = []
+    for run in zoo:
+        about = {"run": run.number, KIN: run.streams, TEST_IMAGES: run.test_images}
+        for snapshot, row in enumerate(run.measurements, start=1):
+            measured = {name: value for name, value in row.items() if is_measured(name)}
+            rows.append({"file": _state_path(run.number, snapshot), **about, "snapshot": snapshot, **measured})
+    if not rows:
+        return pl.DataFrame(schema={"file": pl.String})
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    properties = zoo.index.select("number", pl.exclude(*SCHEMA, *table.columns))
+    return table.join(properties, left_on="run", right_on="number", how="left", maintain_order="left")
 
 
 def export_graph(
@@ -136,12 +160,6 @@ def _prepared(dest: str | os.PathLike[str], mark: str) -> Path:
     if there and mark not in there:
         raise ZooError(f"{dest} holds other things ({there[0]})", hint="export into a new or empty folder")
     return dest
-
-
-def _folder(dest: Path, number: int) -> Path:
-    folder = dest / f"{number:07d}"
-    folder.mkdir(exist_ok=True)
-    return folder
 
 
 def _write_index(zoo: Zoo, dest: Path) -> None:

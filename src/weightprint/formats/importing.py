@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 
 from weightprint.errors import CheckpointError, WeightprintError, ZooError
-from weightprint.files import sha256_hex
+from weightprint.files import TEMPORARY_PREFIX, canonical_json, sha256_hex
 from weightprint.formats.checkpoints import open_checkpoint
 from weightprint.formats.layout import layout_of, weight_vector
 from weightprint.zoo import Zoo, write_run
 from weightprint.zoo.index import SCHEMA
 from weightprint.zoo.layout import Layout
 from weightprint.zoo.runfile import RunRecord
+from weightprint.zoo.zoo import KIN
 
 Progress = Callable[[int, int], None]
 
+DEPTH = 3
 MOST_RUNS = 10_000_000
 """A source that names more runs is taken for a damaged one."""
 
@@ -177,12 +179,21 @@ def snapshots_of(paths: Sequence[Path]) -> tuple[Layout, np.ndarray]:
 
 
 def clean_properties(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is missing or not finite; a name that the index uses for something else gets `_given` behind it."""
+    """Without what is missing, not finite or no text. A name that the index uses for something else gets `_given`
+    behind it; the name of a run's random streams is text."""
     return {
-        f"{name}_given" if name in SCHEMA else name: value
+        f"{name}_given" if name in SCHEMA else name: str(value) if name == KIN else value
         for name, value in properties.items()
-        if value is not None and not (isinstance(value, float) and not math.isfinite(value))
+        if value is not None and _is_json([name, value])
     }
+
+
+def _is_json(value: Any) -> bool:
+    """Not what JSON does not have: NaN, infinities, half a surrogate pair."""
+    try:
+        return bool(canonical_json(value).encode())
+    except (ValueError, TypeError):
+        return False
 
 
 def numbers_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,7 +201,7 @@ def numbers_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in row.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     }
 
 
@@ -209,6 +220,22 @@ def inside(folder: Path, name: str, *, where: str) -> Path:
     if not place.resolve().is_relative_to(folder.resolve()):
         raise ZooError(f"{where} names {name!r}, a link that leads out of {folder}", hint="copy what it points to")
     return place
+
+
+def run_folders(folder: Path, is_run: Callable[[Path, list[str], list[str]], bool]) -> list[str]:
+    """Paths inside a folder, in order, of the folders in it that are runs, at most DEPTH deep; links are left aside.
+
+    is_run: of a folder's path inside, and the names of the folders and files in it
+    """
+    found = []
+    for here, inner, files in os.walk(folder):
+        place = Path(here).relative_to(folder)
+        ends = is_run(place, inner, files)
+        if ends:
+            found.append(place.as_posix())
+        ends |= len(place.parts) >= DEPTH
+        inner[:] = [] if ends else [name for name in inner if not name.startswith(TEMPORARY_PREFIX)]
+    return sorted(found)
 
 
 def existing_folder(path: str | os.PathLike[str]) -> Path:

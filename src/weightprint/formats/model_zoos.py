@@ -22,7 +22,9 @@ from weightprint.formats.importing import (
     Source,
     existing_folder,
     import_runs,
+    inside,
     numbers_of,
+    run_folders,
     snapshots_of,
 )
 
@@ -55,7 +57,7 @@ NOT_MEASURED = -999
 
 _MAX_JSON = 64 << 20
 _CHECKPOINT = re.compile(r"checkpoint_(\d{1,9})")
-_DEPTH = 3
+_MOST_ITERATIONS = 10**9
 
 
 def import_model_zoos(
@@ -70,29 +72,21 @@ def import_model_zoos(
     Weights are read without unpickling. Arguments, answer and errors are those of `import_runs`.
     """
     folder = existing_folder(src)
-    names = sorted(_run_folders(folder))
+    names = run_folders(folder, _is_run)
     return import_runs(
         Source("model_zoos", names, lambda place: _read(folder / names[place])), zoo, runs=runs, progress=progress
     )
 
 
-def _run_folders(folder: Path) -> list[str]:
-    found = []
-    for here, inner, files in os.walk(folder):
-        place = Path(here).relative_to(folder)
-        is_run = "params.json" in files and any(map(_CHECKPOINT.fullmatch, inner))
-        if is_run:
-            found.append(place.as_posix())
-        if is_run or len(place.parts) >= _DEPTH:
-            inner[:] = []
-    return found
+def _is_run(_: Path, inner: list[str], files: list[str]) -> bool:
+    return "params.json" in files and any(map(_CHECKPOINT.fullmatch, inner))
 
 
 def _read(place: Path) -> ForeignRun:
-    settings = _json(place / "params.json")
-    results = _results(place / "result.json")
+    settings = _json(inside(place, "params.json", where=place.name))
+    results = _results(inside(place, "result.json", where=place.name))
     epochs = sorted(
-        (int(match.group(1)), path / "checkpoints")
+        (int(match.group(1)), inside(place, f"{path.name}/checkpoints", where=place.name))
         for path in place.iterdir()
         if (match := _CHECKPOINT.fullmatch(path.name)) and path.is_dir()
     )
@@ -143,7 +137,7 @@ def _results(path: Path) -> dict[int, dict[str, Any]]:
         if line.strip():
             row = _json(path, line)
             iteration = row.get("training_iteration")
-            if not isinstance(iteration, int):
+            if not isinstance(iteration, int) or abs(iteration) > _MOST_ITERATIONS:
                 raise ZooError("result.json has a line without training_iteration", hint="unpack the zoo again")
             given = {ours: row[name] for name, ours in MEASURED.items() if row.get(name, NOT_MEASURED) != NOT_MEASURED}
             results[iteration] = numbers_of(given)

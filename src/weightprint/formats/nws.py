@@ -18,10 +18,19 @@ import numpy.typing as npt
 
 from weightprint.errors import SetupError, ZooError
 from weightprint.files import TEMPORARY_PREFIX, sha256_hex
-from weightprint.formats.importing import ForeignRun, Progress, Source, existing_folder, import_runs, inside
+from weightprint.formats.importing import (
+    ForeignRun,
+    Progress,
+    Source,
+    existing_folder,
+    import_runs,
+    inside,
+    run_folders,
+)
 from weightprint.formats.tables import number, read_table, whole
 from weightprint.setups import Setup
 from weightprint.zoo.layout import Layout
+from weightprint.zoo.zoo import KIN
 
 CODES: dict[str, tuple[str, ...]] = {
     "optimizer": ("adam", "rmsprop", "momentum"),
@@ -61,14 +70,17 @@ SNAPSHOTS = 20
 ERROR_COLUMNS = ("step", "train_accuracy", "validation_accuracy", "test_accuracy", "smoothed_validation_accuracy")
 """Columns of `error.bin`, here as shares of 1 that are right; in the file in percent that are wrong."""
 
+KIN_FILE = "kin.txt"
+"""In a run's folder, of our exports alone: the name of the random streams that it was trained with."""
+
 LIST_PROPERTY, SECONDS_PROPERTY = "published_list", "training_seconds"
 """What a run has beside its set-up: "train" or "test", where a list of that name has it; how long it took."""
 
 FIXED = {"dropout": 0.5, "outputs": 20, "weight_decay": 0.0}
 """What the release does not write down, because all its networks have it."""
 
-_DEPTH = 3
 _MAX_CURVE = 1 << 22
+_MAX_KIN = 1000
 
 
 def import_nws(
@@ -87,7 +99,8 @@ def import_nws(
     """
     folder = existing_folder(src)
     listed = _listed(folder)
-    names = sorted({*listed, *_run_folders(folder)})
+    runs_there = run_folders(folder, lambda place, _, files: "meta.csv" in files and place != Path())
+    names = sorted({*listed, *runs_there})
     lists = sha256_hex(*(path.read_bytes() for path in _lists(folder)))
     return import_runs(
         Source("nws", names, lambda place: _read(folder, names[place], listed.get(names[place])), {"lists": lists}),
@@ -126,18 +139,6 @@ def _listed(folder: Path) -> dict[str, _Listed]:
     return listed
 
 
-def _run_folders(folder: Path) -> list[str]:
-    """Paths of folders with a meta.csv, links left aside."""
-    found = []
-    for here, inner, files in os.walk(folder):
-        place = Path(here).relative_to(folder)
-        inner[:] = [] if len(place.parts) >= _DEPTH else [n for n in inner if not n.startswith(TEMPORARY_PREFIX)]
-        if "meta.csv" in files and place.parts:
-            found.append(place.as_posix())
-            inner[:] = []
-    return found
-
-
 def _read(folder: Path, name: str, listed: _Listed | None) -> ForeignRun:
     place = inside(folder, name, where="the folder")
     row = listed.row if listed is not None else _only_row(place / "meta.csv")
@@ -164,6 +165,9 @@ def _read(folder: Path, name: str, listed: _Listed | None) -> ForeignRun:
     more: dict[str, Any] = {} if listed is None else {LIST_PROPERTY: listed.side}
     if (place / "stat.bin").exists():
         more[SECONDS_PROPERTY] = float(doubles(place / "stat.bin", count=4)[3])
+    if (place / KIN_FILE).exists():
+        with open(place / KIN_FILE, "rb") as text:
+            more[KIN] = text.read(_MAX_KIN).decode(errors="replace").strip() or None
     rows: list[int] = np.round(np.linspace(0, len(curve) - 1, len(files))).astype(int).tolist() if len(curve) else []
     return ForeignRun(
         layout=layout,

@@ -24,6 +24,7 @@ from weightprint.formats.nws import (
     DATASETS,
     ERROR_COLUMNS,
     FIXED,
+    KIN_FILE,
     LIST_COLUMNS,
     LIST_PROPERTY,
     SECONDS_PROPERTY,
@@ -176,9 +177,9 @@ def _write_run(place: Path, run: Run, setup: Setup) -> None:
             np.array([[row.get(column, np.nan) for column in ERROR_COLUMNS] for row in record.measurements]),
             ERROR_COLUMNS,
         )
-    epochs = record.curve[-1, record.curve_columns.index("epoch")] if _has(record.curve, record.curve_columns) else None
-    seconds = record.properties.get(SECONDS_PROPERTY)
-    stat = [len(curve), curve[-1, 0], np.nan if epochs is None else epochs, np.nan if seconds is None else seconds]
+    has_epochs = len(record.curve) > 0 and "epoch" in record.curve_columns
+    epochs = record.curve[-1, record.curve_columns.index("epoch")] if has_epochs else np.nan
+    stat = [len(curve), curve[-1, 0], epochs, record.properties.get(SECONDS_PROPERTY, np.nan)]
     temporary = place.parent / f"{TEMPORARY_PREFIX}{place.name}"
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / "weights").mkdir(parents=True)
@@ -187,11 +188,8 @@ def _write_run(place: Path, run: Run, setup: Setup) -> None:
         vector.astype("<f8").tofile(temporary / "weights" / f"{snapshot:03d}.bin")
     curve.astype("<f8").tofile(temporary / "error.bin")
     np.array(stat, dtype="<f8").tofile(temporary / "stat.bin")
+    (temporary / KIN_FILE).write_text(run.streams, encoding="utf-8")
     os.replace(temporary, place)
-
-
-def _has(curve: npt.NDArray[np.float64], columns: tuple[str, ...]) -> bool:
-    return len(curve) > 0 and "epoch" in columns
 
 
 def _errors(curve: npt.NDArray[np.float64], columns: tuple[str, ...]) -> npt.NDArray[np.float64]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +49,9 @@ class Recorder:
     test_images: how many images a `test_accuracy` stands on; lets `converged` be computed
     classes:     how many classes these have; without it, as many as the network has outputs
 
+    Of the processes of a distributed training (torch.distributed, torchrun) the first alone records; in the others
+    nothing happens. Make the recorder after `init_process_group`.
+
     The run appears in the zoo at `close`, whole or not at all. In a `with` block that ends by an exception, or in a
     process that is killed, the recording stays in <zoo>/recordings/: see `weightprint.recover`.
 
@@ -70,8 +74,9 @@ class Recorder:
         self._properties = _properties(setup or {})
         self._facts = {"snapshots": snapshots, "test_images": test_images, "test_classes": classes}
         self._snapshots = snapshots
-        self._recording: Recording | None = Recording.begin(Path(zoo))
-        self.number = self._recording.number
+        self._recording: Recording | None = Recording.begin(Path(zoo)) if _is_first_process() else None
+        self.number = self._recording.number if self._recording is not None else None
+        self._silent = self._recording is None
         self._layout: Layout | None = None
         self._records = 0
         self._stride = 1
@@ -104,7 +109,8 @@ class Recorder:
         A network whose weights became infinite or NaN makes the run `diverged`: it keeps what was finite before.
         Raises ZooError where the network has other tensors than before, or a metric is no number.
         """
-        self.add(self.weights_of(network), metrics)
+        if not self._silent:
+            self.add(self.weights_of(network), metrics)
 
     def weights_of(self, network: Any) -> npt.NDArray[np.float32]:
         """The weight vector [P] of a network as it is now, a copy, in the order of this run's layout."""
@@ -193,6 +199,15 @@ class Recorder:
         if self._last is not None and self._last[0] not in self._held:
             self._open().keep(*self._last)
             self._held.append(self._last[0])
+
+
+def _is_first_process() -> bool:
+    """Whether this process trains alone, or is the first of several."""
+    distributed = getattr(sys.modules.get("torch"), "distributed", None)
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return bool(distributed.get_rank() == 0)
+    alone = "WORLD_SIZE" not in os.environ
+    return alone or (os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or "0") == "0"
 
 
 def standard_name(name: str) -> str:

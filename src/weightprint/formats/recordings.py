@@ -62,7 +62,8 @@ class Recording:
                 folder.mkdir()
                 if not run_path(zoo, number).exists():  # another process ended its recording meanwhile
                     lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
-                    _take(lock)
+                    while not _take(lock):  # another process just looks whether this one lives
+                        time.sleep(0.01)
                     return cls(zoo, number, lock)
                 folder.rmdir()
             number += 1
@@ -112,6 +113,18 @@ class Recording:
 def recording_path(zoo: Path, number: int) -> Path:
     """Where a recording lies until it is a run."""
     return zoo / RECORDINGS_FOLDER / f"{number:07d}"
+
+
+def unfinished(zoo: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The recordings that are no runs yet: [{"run", "records": how many so far, "goes_on": its process lives}]."""
+    found = []
+    for folder in sorted((Path(zoo) / RECORDINGS_FOLDER).glob("[0-9]*")):
+        with contextlib.suppress(OSError):
+            lock = os.open(folder / _LOCK, os.O_RDONLY)
+            goes_on = not _take(lock)
+            os.close(lock)
+            found.append({"run": int(folder.name), "records": len(_moments(folder)), "goes_on": goes_on})
+    return found
 
 
 def recover(zoo: str | os.PathLike[str]) -> list[int]:

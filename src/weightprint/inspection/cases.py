@@ -135,7 +135,7 @@ class TrainingFile(Relabelled):
         self._network = stranger.network
         self._snapshots = snapshots
         self.identity = f"{stranger.id} {copy}"
-        self.kin = stranger.id
+        self.kin = frozenset({stranger.id})
         self.checksum = sha256_hex(stranger.path.read_bytes())
         self.cache = cache
 

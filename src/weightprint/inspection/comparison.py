@@ -24,7 +24,7 @@ ROUNDING = 2.0**-8
 """What rounding to bfloat16 changes, at most, as a share of a weight."""
 
 
-def compare_checkpoints(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> Comparison:
+def compare_checkpoints(a: str | os.PathLike[str], b: str | os.PathLike[str], *, full: bool = False) -> Comparison:
     """What two checkpoint files have to do with each other.
 
         found = weightprint.compare_checkpoints("epoch-10.pth", "epoch-90.safetensors")
@@ -35,6 +35,8 @@ def compare_checkpoints(a: str | os.PathLike[str], b: str | os.PathLike[str]) ->
     Layers are paired in forward order by their shapes, names and formats do not count. Nothing in the files is ever
     run. Memory: the larger of both networks' largest tensors twice, and about 400 MB.
 
+    full: compare all units of large kernels too, and search their order; takes ten times the largest tensor's memory
+
     Raises CheckpointError for what is no checkpoint, CorruptFile for a damaged run file.
     """
     with threadpool_limits(1, "blas"):
@@ -43,7 +45,7 @@ def compare_checkpoints(a: str | os.PathLike[str], b: str | os.PathLike[str]) ->
         pairs = _aligned(of_a, of_b)
         same = len(pairs) == len(of_a) == len(of_b)
         orders: dict[str, Order] = {}
-        layers = [_pair(first, second, x, y, orders, last=x is of_a[-1] and y is of_b[-1]) for x, y in pairs]
+        layers = [_pair(first, second, x, y, orders, last=x is of_a[-1] and y is of_b[-1], full=full) for x, y in pairs]
         equal = same and all(layer.equal for layer in layers) and _equal_rest(first, second)
     relation, evidence = decided(layers, whole=same, equal=equal)
     left_out = tuple(
@@ -64,12 +66,14 @@ def _aligned(a: Sequence[Layer], b: Sequence[Layer]) -> list[tuple[Layer, Layer]
     return [(a[block.a + i], b[block.b + i]) for block in blocks for i in range(block.size)]
 
 
-def _pair(first: Network, second: Network, x: Layer, y: Layer, orders: dict[str, Order], *, last: bool) -> LayerPair:
+def _pair(
+    first: Network, second: Network, x: Layer, y: Layer, orders: dict[str, Order], *, last: bool, full: bool
+) -> LayerPair:
     kernel = x.kernel
     if kernel is None:
         raise ValueError(f"{x.name} has no kernel")
     flat = (x.flatten is None) != (y.flatten is None)
-    (a, digest_a), (b, digest_b) = _read(first, x, flat), _read(second, y, flat)
+    (a, digest_a), (b, digest_b) = _read(first, x, flat, full), _read(second, y, flat, full)
     equal = digest_a == digest_b and _vectors(first, x) == _vectors(second, y)
     sampled = a.size < kernel.size
     names = (x.name, y.name)
@@ -85,8 +89,8 @@ def _pair(first: Network, second: Network, x: Layer, y: Layer, orders: dict[str,
     return LayerPair(names, kernel.shape, equal, rounded, last, pairing, sampled)
 
 
-def _read(network: Network, layer: Layer, flat: bool) -> tuple[npt.NDArray[np.float32], bytes]:
-    """A layer's kernel [o, c, h, w], of a large one chosen units, and a checksum over all of it."""
+def _read(network: Network, layer: Layer, flat: bool, full: bool) -> tuple[npt.NDArray[np.float32], bytes]:
+    """A layer's kernel [o, c, h, w], of a large one chosen units unless `full`, and a checksum over all of it."""
     kernel = layer.kernel
     if kernel is None:
         raise ValueError(f"{layer.name} has no kernel")
@@ -96,7 +100,7 @@ def _read(network: Network, layer: Layer, flat: bool) -> tuple[npt.NDArray[np.fl
     digest = hashlib.blake2b(digest_size=16)
     for unit in values:
         digest.update(np.ascontiguousarray(unit).data)
-    some = chosen(len(values), max(16, LARGEST // values[0].size))
+    some = chosen(len(values), len(values) if full else max(16, LARGEST // values[0].size))
     return np.array(values[some], dtype=np.float32), digest.digest()
 
 

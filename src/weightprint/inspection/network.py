@@ -58,7 +58,10 @@ class Network:
     def identity(self) -> str:
         return f"file {Path(self.checkpoint.path).resolve()}"
 
-    kin = identity
+    @property
+    def kin(self) -> frozenset[str]:
+        return frozenset({self.identity})
+
     status = "complete"
     converged = None
     checksum = None

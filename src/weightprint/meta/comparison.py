@@ -23,7 +23,7 @@ from weightprint.meta.estimator import MetaClassifier
 from weightprint.meta.learners.base import deal_folds
 from weightprint.meta.targets import MOST_CLASSES, labels_of
 from weightprint.seeds import seed_from_hash
-from weightprint.zoo.readable import Readable
+from weightprint.zoo.readable import Readable, families
 
 SPLITS = range(5)
 """Split seeds that headline numbers are pooled over."""
@@ -130,10 +130,11 @@ def folds(runs: Sequence[Readable], target: str, count: int, *, seed: int = 0) -
     Kin share a fold, which is dealt by the label of the first of them. Numbers of many values, and what is measured,
     are stratified by their quantiles. The same runs in another order are dealt alike.
     """
-    families: dict[str, list[int]] = {}
+    members: dict[int, list[int]] = {}
+    family = families(runs)
     for i in sorted(range(len(runs)), key=lambda i: str(runs[i].identity)):
-        families.setdefault(runs[i].kin, []).append(i)
-    firsts = [runs[family[0]] for family in families.values()]
+        members.setdefault(int(family[i]), []).append(i)
+    firsts = [runs[of_family[0]] for of_family in members.values()]
     labels = [_label(run, target) for run in firsts]
     numbers = np.array([v for v in labels if isinstance(v, float)])
     edges = np.quantile(numbers, np.arange(1, QUANTILES) / QUANTILES) if len(set(numbers)) > MOST_CLASSES else None
@@ -143,8 +144,8 @@ def folds(runs: Sequence[Readable], target: str, count: int, *, seed: int = 0) -
     ]
     dealt = deal_folds(strata, count, np.random.default_rng(seed_from_hash("folds", target, count, seed)))
     fold = np.zeros(len(runs), np.intp)
-    for family, number in zip(families.values(), dealt, strict=True):
-        fold[family] = number
+    for of_family, number in zip(members.values(), dealt, strict=True):
+        fold[of_family] = number
     return fold
 
 
@@ -170,7 +171,7 @@ def split_validation(
     if not 0 < share <= 0.5:
         raise MetaError(f"the share of validation runs must be above 0 and at most 0.5, not {share}")
     runs = list(train)
-    apart = len({run.kin for run in runs})
+    apart = len(set(families(runs)))
     if apart < 2:
         kin = ", which share their random streams," if len(runs) > 1 else ""
         raise MetaError(f"{len(runs)} runs{kin} cannot be split into runs to learn from and validation runs")
@@ -223,7 +224,7 @@ def pick(
         )
     (target,) = targets
     runs = list(train)
-    count = min(count, len({run.kin for run in runs}))
+    count = min(count, len(set(families(runs))))
     if count < 2:
         raise MetaError(f"a choice takes at least 2 folds of the training runs, not {count}")
     fold = folds(runs, target, count, seed=seed)

@@ -154,7 +154,7 @@ class MetaClassifier(BaseEstimator):
             )
         heads = {name: self._fit_head(name, measured[name], members, tables, runs) for name in names}
         self.heads_ = heads
-        self.train_kin_ = tuple(sorted({member.run.kin for member in members}))
+        self.train_kin_ = tuple(sorted({name for member in members for name in member.run.kin}))
         self.excluded_ = dict(sorted((+excluded).items()))
         self.lengths_ = tuple(sorted({member.layout.size for member in members}))
         self.seconds_ = time.monotonic() - began
@@ -367,7 +367,7 @@ class MetaClassifier(BaseEstimator):
         if head.target.kind == CLASSIFICATION:
             trained = self._trained()
             seen, kin = frozenset(trained.runs), frozenset(trained.kin)
-            unseen = [run for run in runs if run.identity not in seen and run.kin not in kin]
+            unseen = [run for run in runs if run.identity not in seen and kin.isdisjoint(run.kin)]
             document["per_class"] = count_classes(unseen, head.target, [r.run.identity for r in readings])
             document["train_per_class"] = head.class_counts
         else:

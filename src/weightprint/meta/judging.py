@@ -23,7 +23,7 @@ from weightprint.meta.estimator import MetaClassifier
 from weightprint.meta.targets import CLASSIFICATION, Target, check_name
 from weightprint.meta.view import Member, Trained, choose, describe
 from weightprint.seeds import seed_from_hash
-from weightprint.zoo.readable import Readable
+from weightprint.zoo.readable import Readable, families
 
 COUNTS = (1, 2, 5, 10, 20, 50)
 """Slices per snapshot that are averaged."""
@@ -86,9 +86,9 @@ def calibrate(
     if meta.target_.kind != CLASSIFICATION:
         raise MetaError(f"{meta.target} is a number: there are no probabilities to calibrate")
     validation = list(validation)
-    kin = {run.kin for run in validation}
+    kin = {name for run in validation for name in run.kin}
     test = list(test)
-    apart = [run for run in test if run.kin not in kin]
+    apart = [run for run in test if kin.isdisjoint(run.kin)]
     if test and not apart:
         problem = f"no test run is left: all {len(test)} are validation runs or share random streams with one"
         raise MetaError(problem, hint="give other runs to test, such as the test part of a split")
@@ -167,7 +167,7 @@ def conformal_sets(
     target, learn, judged, excluded = _members(meta, train, test)
     n = len(learn)
     truth = [np.array([_class(target, m) for m in part], np.intp) for part in (learn, judged)]
-    kin = np.array([m.run.kin for m in learn])
+    kin = families([m.run for m in learn])
     scarce = [label for c, label in enumerate(target.classes) if len(set(kin[truth[0] == c])) < 2]
     if scarce:
         runs = "one training run" if len(set(kin)) == n else "training runs of one kin alone"
@@ -225,7 +225,8 @@ def _members(
     target = Target.of(meta.target, [m.labels[meta.target] for m in learn], measured=measured)
     if target.kind != CLASSIFICATION:
         raise MetaError(f"{meta.target} is a number: conformal sets are of classes")
-    seen = Trained([member.run.identity for member in learn], [member.run.kin for member in learn])
+    shared = {name for member in learn for name in member.run.kin}
+    seen = Trained([member.run.identity for member in learn], shared)
     judged, excluded = choose(test, meta.view, [meta.target], trained=seen)
     known = [m for m in judged if _class(target, m) is not None]
     if len(known) < len(judged):

@@ -13,12 +13,23 @@ import numpy.typing as npt
 from weightprint.errors import CorruptFile, MetaError, did_you_mean
 from weightprint.evaluation.answers import CLASSIFICATION, REGRESSION
 from weightprint.setups import EverydaySetup, Setup
+from weightprint.zoo.zoo import KIN
 
 MOST_CLASSES = 10
 """A number with more distinct values than this is regressed; with as many or fewer, each value is a class."""
 
 DECADE = 10
 """A number whose largest value is at most so many times its smallest is regressed as it is."""
+
+
+def are_one_kind(values: Iterable[Any]) -> bool:
+    """Whether all are truth values, all numbers or all text, so that they can be told apart or regressed."""
+    kinds = {bool if isinstance(v, bool) else float if isinstance(v, (int, float)) else type(v) for v in values}
+    return len(kinds) == 1 and kinds <= {bool, float, str}
+
+
+PROVENANCE = frozenset({KIN, "file", "run", "published_list"})
+"""Properties that say where a run is from, not how it was trained: predicted by those alone who ask for them."""
 
 
 class Labelled(Protocol):

@@ -147,7 +147,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Trained:
-    """Runs that were trained on: identities, and the kin of each."""
+    """Runs that were trained on: identities, and what they share with their kin."""
 
     runs: Collection[str] = ()
     kin: Collection[str] = ()
@@ -177,7 +177,8 @@ def choose(
     for run in runs:
         if run.identity in known:
             continue
-        reason = "kin" if run.kin in kin else _status_reason(run, view, filtered)
+        related = bool(kin) and not kin.isdisjoint(run.kin)
+        reason = "kin" if related else _status_reason(run, view, filtered)
         if reason:
             excluded[reason] += 1
             continue

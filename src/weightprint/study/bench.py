@@ -20,7 +20,7 @@ from weightprint.evaluation.comparison import difference
 from weightprint.evaluation.pooling import pooled
 from weightprint.features.table import features_named
 from weightprint.meta.models import MODELS
-from weightprint.meta.targets import MOST_CLASSES, check_name
+from weightprint.meta.targets import MOST_CLASSES, PROVENANCE, are_one_kind, check_name
 from weightprint.meta.view import LATER_HALF, WHOLE, Snapshots
 from weightprint.study.bench_fits import Progress, Row, compute_rows, made_with
 from weightprint.study.cells import Cells
@@ -149,7 +149,8 @@ def _models(models: Sequence[Model] | None) -> dict[str, Any]:
 
 
 def _properties(zoo: Zoo, names: Sequence[str] | None) -> list[str]:
-    """The properties to predict; by default those with at least two values among the complete runs."""
+    """The properties to predict; by default those that at least half of the complete runs have, with two values or
+    more."""
     runs = list(zoo)
     if names is not None:
         for name in names:
@@ -164,21 +165,24 @@ def _properties(zoo: Zoo, names: Sequence[str] | None) -> list[str]:
                 continue
             complete += 1
             for name, value in run.properties.items():
-                values.setdefault(name, []).append(value)
+                if value is not None:
+                    values.setdefault(name, []).append(value)
             measured.update(*run.measurements[:1])
         except CorruptFile:
             continue  # reported where the runs are chosen
     names_found = [
-        name for name, of_property in values.items() if len(of_property) == complete and _varies(of_property)
+        name
+        for name, of_property in values.items()
+        if name not in PROVENANCE and 2 * len(of_property) >= complete and _varies(of_property)
     ]
     return names_found + ["test_accuracy"] * ("test_accuracy" in measured and "test_accuracy" not in names_found)
 
 
 def _varies(values: Sequence[Any]) -> bool:
     """Whether there is something to tell apart, and not a text for nearly each run, such as its name."""
-    distinct = set(map(repr, values))
-    if not all(isinstance(value, (bool, int, float, str)) for value in values):
+    if not are_one_kind(values):
         return False
+    distinct = set(values)
     return len(distinct) > 1 and (len(distinct) <= MOST_CLASSES or not isinstance(values[0], str))
 
 

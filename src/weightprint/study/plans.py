@@ -8,7 +8,7 @@ from typing import Any
 
 from weightprint.features.table import features_named
 from weightprint.meta.models import learner_class, model_named
-from weightprint.meta.targets import property_order
+from weightprint.meta.targets import PROVENANCE, are_one_kind, property_order
 from weightprint.study.cells import Cell, Cells
 from weightprint.study.table import FeatureTable, Read
 from weightprint.study.trial import Trial
@@ -62,7 +62,7 @@ class Facts:
     targets:   properties that are classified, then numbers that are regressed
     snapshots: T, the most that a run has
     tensors:   tensor → kind and part, in forward order
-    values:    property → its values, sorted
+    values:    property that at least half of the runs have → its values, sorted
     length:    P of the shortest network
     lengths_differ: whether others are longer
     runs:      how many
@@ -83,14 +83,14 @@ class Facts:
     def of(cls, table: FeatureTable, most: int, others: tuple[Other, ...] = ()) -> Facts:
         """The facts of a table, with at most `most` properties."""
         values: dict[str, tuple[Any, ...]] = {}
-        for name in {name for run in table.runs for name in run.properties}:
-            table_rows = {run.properties.get(name) for run in table.runs}
-            if None not in table_rows and len({type(v) for v in table_rows}) == 1:
-                values[name] = tuple(sorted(table_rows))
+        for name in {name for run in table.runs for name in run.properties} - PROVENANCE:
+            known = [run.properties[name] for run in table.runs if run.properties.get(name) is not None]
+            if len(known) >= len(table.runs) / 2 and are_one_kind(known):
+                values[name] = tuple(sorted(set(known)))
         ordered = property_order([values])
         targets = [name for name in ordered if 2 <= len(values[name]) <= MOST_CLASSES]
         numbers = [n for n in ordered if len(values[n]) > MOST_CLASSES and isinstance(values[n][0], (int, float))]
-        measured = {name for run in table.runs[:1] for row in run.measurements[:1] for name in row}
+        measured = {name for run in table.runs for row in run.measurements[:1] for name in row}
         numbers += [ACCURACY] if ACCURACY in measured and ACCURACY not in values else []
         return cls(
             targets=tuple(targets[:most]),

@@ -40,7 +40,7 @@ class StudiedRun:
     number: int
     name: str
     identity: str
-    kin: str
+    kin: frozenset[str]
     properties: Mapping[str, Any]
     measurements: Sequence[Mapping[str, Any]]
     converged: bool | None

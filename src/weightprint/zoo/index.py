@@ -42,6 +42,8 @@ RUNS_FOLDER = "runs"
 RUNS_PER_FOLDER = 1000
 UNREADABLE = "unreadable"
 CONVERGENCE_LEVEL = 0.001
+MOST_IMAGES = 1 << 31
+"""No test part has more; of a run that says so it is not known whether it learned."""
 ALWAYS_THOROUGH = 20_000
 """Up to so many runs every file is looked at at every opening; it takes milliseconds."""
 SETTLED_NS = 2_000_000_000
@@ -354,12 +356,15 @@ def split_values(identities: Iterable[str], split_seed: int = 0) -> np.ndarray:
 def class_count(metadata: Mapping[str, Any]) -> int | None:
     """How many classes the images of a run have, so that guessing names one in so many right.
 
-    What its file says; ten for a set-up of ours, since each of its data sets has ten, and for others on one of the data
+    What its file or its property `classes` says; ten for a set-up of ours, since each of its data sets has ten, and for others on one of the data
     sets that we know; otherwise the units of the network's last layer, at least two. None for one without a kernel.
     """
     if "test_classes" in metadata:
         return metadata["test_classes"]
     properties = metadata["properties"]
+    given = properties.get("classes")
+    if type(given) is int and 2 <= given < MOST_IMAGES:
+        return given
     is_ours = Setup.describes(properties) or EverydaySetup.describes(properties)
     if is_ours or str(properties.get("dataset")) in IMAGE_KINDS:
         return CLASSES
@@ -374,7 +379,7 @@ def converged(status: str, test_accuracy: float | None, test_images: int | None,
     """
     if status != "complete":
         return False
-    if test_accuracy is None or not test_images or classes is None:
+    if test_accuracy is None or not test_images or test_images > MOST_IMAGES or classes is None:
         return None
     return round(test_accuracy * test_images) >= _least_correct(test_images, classes)
 
@@ -384,5 +389,7 @@ def _least_correct(images: int, classes: int) -> int:
     """The smallest number of correct answers out of `images` with P(X ≥ k) < .001 when guessing."""
     from scipy.special import bdtrc
 
-    more_than = bdtrc(np.arange(images + 1), images, 1 / classes)  # P(X > 0) … P(X > images)
-    return int(np.argmax(more_than < CONVERGENCE_LEVEL)) + 1
+    expected = images / classes
+    farthest = expected + 10 * math.sqrt(expected) + 10  # nearly never so many
+    counts = np.arange(int(expected), min(images, int(farthest)) + 1)
+    return int(counts[np.argmax(bdtrc(counts, images, 1 / classes) < CONVERGENCE_LEVEL)]) + 1

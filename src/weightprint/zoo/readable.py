@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +17,8 @@ class Readable(Protocol):
 
     name:         what messages call it: "run 17", a file's name
     identity:     unique among all runs of all zoos
-    kin:          equal for runs that share random streams, in whatever zoo; never on both sides of a test
+    kin:          names of what it may share with other runs, in whatever zoo: random streams, final weights. Runs that
+                  have one in common are kin, and never on both sides of a test
     status:       "complete", "diverged", "failed" or "unreadable"
     converged:    whether it learned; None when that is not known
     checksum:     of its content, by which what was read in it is kept; None keeps nothing
@@ -33,7 +34,7 @@ class Readable(Protocol):
     @property
     def identity(self) -> str: ...
     @property
-    def kin(self) -> str: ...
+    def kin(self) -> frozenset[str]: ...
     @property
     def status(self) -> str: ...
     @property
@@ -50,3 +51,19 @@ class Readable(Protocol):
     def weights(self) -> npt.NDArray[np.float32]: ...
     @property
     def measurements(self) -> Sequence[Mapping[str, Any]]: ...
+
+
+def families(runs: Iterable[Readable]) -> npt.NDArray[np.intp]:
+    """A number for each run [N], equal for runs that are kin, if only by way of others."""
+    parents: dict[str, str] = {}
+
+    def first(name: str) -> str:
+        while parents.setdefault(name, name) != name:
+            name = parents[name]
+        return name
+
+    shared = [sorted(run.kin) for run in runs]
+    for names in shared:
+        for name in names[1:]:
+            parents[first(name)] = first(names[0])
+    return np.unique([first(names[0]) for names in shared], return_inverse=True)[1]

@@ -141,10 +141,35 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     """A run's metadata without its tensors; finds a truncated file, but not a changed one."""
     path = Path(path)
     with _opened(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        prefix = file.read(8)
-        text = file.read(min(_header_length(prefix), _LARGEST_HEADER, size))
-    return _parse_header(path, prefix, text, size)[1]
+        return _read_header(path, file)[1]
+
+
+def final_weights(path: str | os.PathLike[str]) -> str:
+    """A name that runs share whose last snapshots hold the same weights, in whatever order of tensors and axes.
+
+    It is made of their number, the sum of their 32 bits and the exclusive or of the mixed bits; empty without a
+    snapshot. The checksum is not verified. Raises CorruptFile.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        header, _, start = _read_header(path, file)
+        length = 4 * header["weights"]["shape"][1]
+        if not header["weights"]["shape"][0]:
+            return ""
+        file.seek(start + header["weights"]["data_offsets"][1] - length)
+        bits = np.frombuffer(file.read(length), dtype="<u4")
+    return f"weights {len(bits)}-{bits.sum(dtype=np.uint64):x}-{np.bitwise_xor.reduce(bits * _MIXER):x}"
+
+
+_MIXER = np.uint32(0x9E3779B1)
+"""Odd, so that no two numbers are mixed to the same one (Knuth, The Art of Computer Programming 3, section 6.4)."""
+
+
+def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], dict[str, Any], int]:
+    size = os.fstat(file.fileno()).st_size
+    prefix = file.read(8)
+    text = file.read(min(_header_length(prefix), _LARGEST_HEADER, size))
+    return _parse_header(path, prefix, text, size)
 
 
 def layout_of(metadata: Mapping[str, Any]) -> Layout:

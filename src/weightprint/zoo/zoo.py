@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,8 @@ FEATURES_FOLDER = "features"
 """Beside the runs: tables of what was read in them. Derived; can be deleted at any time."""
 
 _RUN_COLUMNS = ("number", "identity", "status", "reason", "converged", "sha256")
+KIN = "kin"
+"""Property of an imported run: the name of the random streams that it shares with others."""
 
 
 class Run:
@@ -55,7 +57,7 @@ class Run:
 
     number, identity, status, reason: as in `RunRecord`
     name:      what messages call it
-    kin:       what it has in common with every run that shares its random streams, in whatever zoo
+    streams:   names the random streams it was trained with; equal in runs of one seed and number, in whatever zoo
     converged: whether it learned, see `weightprint.zoo.index.converged`; None when that is not known
     checksum:  of its content
     cache:     folder for what is derived from it
@@ -64,7 +66,9 @@ class Run:
     def __init__(self, path: Path, row: Mapping[str, Any], *, seed: int | None = None) -> None:
         self.path = path
         self.name = f"run {row['number']}"
-        self.kin: str = row["identity"] if seed is None else f"seed {seed}, run {row['number']}"
+        self.streams: str = row.get(KIN) or row["identity"]
+        if seed is not None:
+            self.streams = f"seed {seed}, run {row['number']}"
         self.checksum: str | None = row["sha256"]
         self.cache = path.parents[2] / FEATURES_FOLDER
         self.number: int = row["number"]
@@ -75,6 +79,11 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<run {self.number}, {self.status}>"
+
+    @cached_property
+    def kin(self) -> frozenset[str]:
+        """Its streams and its final weights: see `weightprint.zoo.readable.Readable`."""
+        return frozenset({self.streams, _final_weights(self.path, self.checksum) or self.streams})
 
     @cached_property
     def _metadata(self) -> dict[str, Any]:
@@ -103,6 +112,11 @@ class Run:
     def measurements(self) -> list[dict[str, Any]]:
         """One row per snapshot: "snapshot" from 1, "epoch", accuracies and losses."""
         return self._metadata["measurements"]
+
+    @property
+    def test_images(self) -> int | None:
+        """How many images the test accuracies stand on; None when that is not known."""
+        return self._metadata["test_images"]
 
     @property
     def curve_columns(self) -> tuple[str, ...]:
@@ -217,7 +231,7 @@ class Zoo:
         return len(self.index)
 
     def __iter__(self) -> Iterator[Run]:
-        for row in self.index.select(_RUN_COLUMNS).iter_rows(named=True):
+        for row in self.index.select(self._run_columns).iter_rows(named=True):
             yield Run(run_path(self.path, row["number"]), row, seed=self.recipe.get("seed"))
 
     def __getitem__(self, number: int) -> Run:
@@ -226,11 +240,15 @@ class Zoo:
             numbers = self.numbers
             has = f"{len(numbers)} runs numbered from {numbers[0]} to {numbers[-1]}" if numbers else "no runs"
             raise ZooError(f"no run {number} in this selection of {self.path}", hint=f"it has {has}")
-        columns = {name: self.index[name][row] for name in _RUN_COLUMNS}
+        columns = {name: self.index[name][row] for name in self._run_columns}
         return Run(run_path(self.path, number), columns, seed=self.recipe.get("seed"))
 
     def __contains__(self, number: object) -> bool:
         return self._row_of(number) is not None
+
+    @property
+    def _run_columns(self) -> tuple[str, ...]:
+        return (*_RUN_COLUMNS, KIN) if self.index.schema.get(KIN) == pl.String else _RUN_COLUMNS
 
     @cached_property
     def _sorted_numbers(self) -> np.ndarray:
@@ -354,6 +372,15 @@ class Zoo:
             "recipe_sha256": self.identity,
             "made_with": self.made_with,
         }
+
+
+@lru_cache(maxsize=1 << 17)
+def _final_weights(path: Path, checksum: str | None) -> str:
+    """`runfile.final_weights` of a run with this checksum; empty where it cannot be read, which is said elsewhere."""
+    try:
+        return runfile.final_weights(path)
+    except ZooError:
+        return ""
 
 
 def write_run(zoo: Path, record: RunRecord) -> Path:
