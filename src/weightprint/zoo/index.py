@@ -356,8 +356,9 @@ def split_values(identities: Iterable[str], split_seed: int = 0) -> np.ndarray:
 def class_count(metadata: Mapping[str, Any]) -> int | None:
     """How many classes the images of a run have, so that guessing names one in so many right.
 
-    What its file or its property `classes` says; ten for a set-up of ours, since each of its data sets has ten, and for others on one of the data
-    sets that we know; otherwise the units of the network's last layer, at least two. None for one without a kernel.
+    What its file or its property `classes` says; ten for a set-up of ours, since each of its data sets has ten, and for
+    others on one of the data sets that we know; otherwise the units of the network's last layer, at least two. None for
+    a network without a kernel.
     """
     if "test_classes" in metadata:
         return metadata["test_classes"]
