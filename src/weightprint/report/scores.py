@@ -187,7 +187,7 @@ def opening(documents: Iterable[Mapping[str, Any]], runs: int) -> list[str]:
     shares = [100 * d["majority"] for d in documents if d.get("majority")]
     if shares:
         low, high = f"{min(shares):.0f}", f"{max(shares):.0f}"
-        between = f"{low} %" if low == high else f"{low} to {high} %, by property"
+        between = f"{low} %" if low == high else f"{low} to {high} % of them, depending on the property"
         sentences.append(f"Always naming the most frequent value would be right for {between}.")
     return [*sentences, *_of_slices(results)]
 
