@@ -29,8 +29,11 @@ def shortest_slices(rows: Sequence[Row]) -> str:
             shortest[row["property"]] = row
     if not shortest:
         return ""
-    parts = [f"{words(p)} from {int(r['series']):,} ({percent_or_r2(r)}, {r['model']})" for p, r in shortest.items()]
-    return f"One slice of consecutive weights names {enumeration(parts)} better than chance and majority."
+    parts = [
+        f"{words(p)} from {int(r['series']):,} weights on ({percent_or_r2(r)}, {r['model']})"
+        for p, r in shortest.items()
+    ]
+    return f"A single slice of consecutive weights names better than chance and majority: {enumeration(parts)}."
 
 
 def averaging(rows: Sequence[Row]) -> str:
@@ -107,8 +110,9 @@ def _between_zoos(rows: Sequence[Row]) -> str:
     return " ".join(sentences)
 
 
-def controls(rows: Sequence[Row]) -> str:
-    """What remains above the baseline without the trivial footprints, read by whichever model names most of it."""
+def controls(rows: Sequence[Row], *, unsettled: bool = True) -> str:
+    """What remains above the baseline without the trivial footprints, read by whichever model names most of it; and
+    what is not settled then."""
     kept, lost = [], []
     for target in dict.fromkeys(r["property"] for r in rows):
         of_models = []
@@ -125,7 +129,7 @@ def controls(rows: Sequence[Row]) -> str:
     if not kept:
         return ""
     text = f"Without moving statistics and biases before batch norm there remain {enumeration(kept)}."
-    return f"{text} Not settled then: {enumeration(lost)}." if lost else text
+    return f"{text} Not settled then: {enumeration(lost)}." if lost and unsettled else text
 
 
 def _points(row: Row) -> str:

@@ -39,8 +39,8 @@ def _shown(value: Any) -> Any:
 
 
 def _sentence(text: str) -> str:
-    """With a capital."""
-    return text[:1].upper() + text[1:]
+    """With a capital; a Greek letter is a symbol and stays."""
+    return (text[:1].upper() if text[:1].isascii() else text[:1]) + text[1:]
 
 
 def csv_link(rows: Sequence[Mapping[str, Any]]) -> str:

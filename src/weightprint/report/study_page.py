@@ -100,7 +100,8 @@ def _render(
         Points(_caveats(study, rows)),
     ]
     questions = [(q, found or "The intervals at hand allow no claim.") for q, found in _questions(rows, documents)]
-    sentences = [*opening(documents, study.facts.runs), findings.shortest_slices(rows), findings.controls(rows)]
+    sentences = opening(documents, study.facts.runs)[:2]
+    sentences += [findings.shortest_slices(rows), findings.controls(rows, unsettled=False)]
     return render_page(
         "page.html",
         title=headline(documents),

@@ -59,7 +59,7 @@ class Table:
     @property
     def numeric(self) -> list[bool]:
         """Of each column whether it holds nothing but numbers, which stand at the right."""
-        return [all(re.fullmatch(r"[−\d.,–]+( %)?( [▲◆])?", cell) for cell in column) for column in self._by_column()]
+        return [all(re.fullmatch(r"[−\-\d.,–]+( %)?( [▲◆])?", cell) for cell in column) for column in self._by_column()]
 
     @property
     def grouped(self) -> bool:
