@@ -1,7 +1,7 @@
 import numpy as np
 
 from weightprint.evaluation.calibration import calibration_scores
-from weightprint.report.figures import standalone
+from weightprint.report.drawing import standalone
 from weightprint.report.reliability import reliability_figure
 
 

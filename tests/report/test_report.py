@@ -206,11 +206,11 @@ def test_the_table_holds_the_numbers_of_the_documents(tmp_path, zoo):
     page = Page(page_of(tmp_path, zoo, results))
     row = page.row("optimizer", "svm")
     assert row[:7] == ["optimizer", "svm", "87.5 ▲", "[69.0, 95.7]", "33.3", "37.5", "24"]
-    assert row[7:] == ["64.2 [55.0, 73.1]", "5,000", "11–20", "20.0 s, capped at 20 s"]
+    assert row[7:] == ["64.2 [55.0, 73.1]", "slices of 5,000", "snapshots 11–20", "20.0 s, capped at 20 s"]
     row = page.row("augmentation", "svm")
     assert row[2:7] == ["60.0", "[37.0, 80.0]", "50.0", "37.5", "19"]
-    assert row[8:10] == ["whole vector", "1–20"]
-    assert "training runs 61" in page.text
+    assert row[8:10] == ["whole vectors", "snapshots 1–20"]
+    assert "61 training runs" in page.text
     assert "3 not converged" in page.text
 
 
@@ -326,9 +326,10 @@ def test_what_it_takes_to_repeat_is_there(zoo, standard):
 def test_the_filter_says_what_it_removed(zoo, standard):
     page = Page(standard)
     learned = zoo.index["converged"].to_list()
-    constant = [c for c, i in zip(learned, zoo.index["initialization"], strict=True) if i == "constant"]
-    assert 0 < constant.count(False) < len(constant)
-    assert f"it removes {learned.count(False)}: {constant.count(False)} of {len(constant)} with constant" in page.text
+    digits = [c for c, d in zip(learned, zoo.index["dataset"], strict=True) if d == "digits"]
+    assert 0 < digits.count(False) < len(digits)
+    assert f"filter removes {learned.count(False)} of 12 complete runs, most often with dataset digits: " in page.text
+    assert f"{digits.count(False)} of {len(digits)}" in page.text
     assert "Training here is short: 48 gradient steps" in page.text
 
 

@@ -13,7 +13,8 @@ from weightprint.cli import main as cli
 from weightprint.errors import CorruptFile, ReportError
 from weightprint.evaluation.intervals import wilson
 from weightprint.report.differences import difference_of
-from weightprint.report.side_by_side import MARK, compare_reports
+from weightprint.report.side_by_side import compare_reports
+from weightprint.report.tables import DIFFERS
 from weightprint.study import COLUMNS
 
 
@@ -79,7 +80,7 @@ def test_only_a_difference_whose_interval_excludes_0_is_claimed(two, tmp_path):
     )
     assert "dataset" not in document["answer"]
     page = (tmp_path / "both.html").read_text(encoding="utf-8")
-    assert len(re.findall(rf"<b>[^<]*{MARK}</b>", page)) == 1
+    assert len(re.findall(rf"<b>[^<]*{DIFFERS}</b>", page)) == 1
 
 
 def test_the_page_needs_nothing_but_itself_and_carries_its_data(two, tmp_path):

@@ -109,9 +109,10 @@ def short_names(files: Sequence[str]) -> list[str]:
     return [file if short.count(name) > 1 else name for file, name in zip(files, short, strict=True)]
 
 
-def printable(text: str) -> str:
-    """Text of a file as it may be shown: control characters, which could steer a terminal, are written out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+def printable(text: str, *, keep: str = "") -> str:
+    """Text of a file as it may be shown: control characters, which could steer a terminal, are written out, but for
+    those to keep."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def in_words(name: str) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weightprint.report import findings
+from weightprint.report.figures import Shade, shade_figure
 from weightprint.report.scores import in_order
-from weightprint.report.sections import figure
-from weightprint.report.study_figures import Shade, shade_figure
+from weightprint.report.sections import Figure, figure
 from weightprint.report.tables import runs_text
 from weightprint.study import Study
 from weightprint.study.attribution import KIND, SHARE
@@ -19,7 +19,7 @@ LEAST = 0.005
 """Shares that round to 0 % are not written."""
 
 
-def entries(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
+def entries(study: Study, rows: Sequence[Row]) -> list[Figure]:
     """The figure with caption, data and finding, for the section that says where."""
     selected = [r for r in rows if r["experiment"] == KIND and r["value"] is not None]
     shares = [r for r in selected if r["measure"] == SHARE]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from weightprint.inspection.relation import Comparison
 from weightprint.inspection.words import PAIR_NOTE, in_words, pair_cells, pair_name, printable, short_names
-from weightprint.report.figures import INK, PALETTE, Picture, draw, short
+from weightprint.report.drawing import INK, PALETTE, Picture, draw, row_axis, short
 from weightprint.report.pages import render_page
+from weightprint.report.tables import Table
 from weightprint.report.verdict_page import write_page
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 MOST_DRAWN = 40
 """Layers in the figure; all are in the table."""
 
+COLUMNS = ("layer", "shape", "correlation", "distance", "correlation in order", "by chance", "units moved")
+
 MEANINGS = {
     "same_architecture": "Same architecture",
     "same_run": "One run",
@@ -27,76 +31,74 @@ MEANINGS = {
 }
 
 
-def write_comparison(path: str | os.PathLike[str], found: Comparison) -> Path:
+def write_comparison(path: str | os.PathLike[str], compared: Comparison) -> Path:
     """Write one HTML file that needs nothing else. Returns its path.
 
     Raises ZooError when the folder for the file does not exist.
     """
-    return write_page(path, render(found))
+    return write_page(path, render(compared))
 
 
-def render(found: Comparison) -> str:
+def render(compared: Comparison) -> str:
     """The HTML of the page; the same comparison gives the same text."""
-    names = [printable(name) for name in short_names(found.files)]
+    names = short_names(compared.files)
+    rows = [
+        [
+            pair_name(layer.names),
+            " × ".join(f"{side:,}" for side in layer.shape) + (", a sample" if layer.sampled else ""),
+            *pair_cells(layer),
+        ]
+        for layer in compared.layers
+    ]
     return render_page(
         "comparison.html",
         title=f"{names[0]} and {names[1]}",
-        answer=found.sentence,
+        answer=compared.sentence,
         facts=[],
-        answers=[(MEANINGS.get(key, in_words(key)), answer) for key, answer in found.answers.items()],
-        evidence=[printable(sentence) for sentence in found.evidence],
-        figure_of_layers=_figure(found),
-        rows=[_row(layer) for layer in found.layers],
+        lead=None,
+        answers=[(MEANINGS.get(key, in_words(key)), answer) for key, answer in compared.answers.items()],
+        evidence=compared.evidence,
+        layers=[picture] if (picture := _figure(compared)) else [],
+        table_of_layers=Table(COLUMNS, rows),
         note=PAIR_NOTE,
-        left_out=[
-            (name, [printable(layer) for layer in layers])
-            for name, layers in zip(names, found.left_out, strict=True)
-            if layers
-        ],
+        left_out=[(name, layers) for name, layers in zip(names, compared.left_out, strict=True) if layers],
     )
 
 
-def _row(layer: Any) -> dict[str, Any]:
-    shape = " × ".join(f"{side:,}" for side in layer.shape) + (", a sample" if layer.sampled else "")
-    return {"name": printable(pair_name(layer.names)), "shape": shape, "cells": pair_cells(layer)}
-
-
-def _figure(found: Comparison) -> Picture | None:
+def _figure(compared: Comparison) -> Picture | None:
     """Correlation by layer, in place and with units in order, beside chance."""
-    drawn = [(layer, layer.pairing) for layer in found.layers if layer.pairing is not None][:MOST_DRAWN]
-    layers = [layer for layer, _ in drawn]
-    if not layers:
+    drawn = [(layer, layer.pairing) for layer in compared.layers if layer.pairing is not None][:MOST_DRAWN]
+    if not drawn:
         return None
-    places = np.arange(len(layers))
-    in_place: list[float | None] = [1.0 if layer.equal else one.correlation for layer, one in drawn]
+    names = [pair_name(layer.names) for layer, _ in drawn]
+    in_place = [1.0 if layer.equal else one.correlation for layer, one in drawn]
     series = {
-        "in their places": (in_place, PALETTE[0], "o"),
-        "with units in order": ([one.matched_correlation for _, one in drawn], PALETTE[1], "s"),
+        "in their places": _known(in_place, -0.14),
+        "with units in order": _known([one.matched_correlation for _, one in drawn], 0.14),
     }
-    chance = [one.chance for _, one in drawn]
+    chance = _known([one.chance for _, one in drawn], 0.14)
+    least = min(-0.1, *(x for points in series.values() for x, _ in points))
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for offset, (label, (values, colour, marker)) in zip((-0.14, 0.14), series.items(), strict=True):
-            known = [(x, y) for x, y in zip(values, places, strict=True) if x is not None]
-            for x, y in known:
-                axes.plot([0, x], [y + offset, y + offset], color=colour, linewidth=1.6)
-            axes.plot(
-                [x for x, _ in known], [y + offset for _, y in known], marker, color=colour, markersize=5, label=label
-            )
-        for i, (x, y) in enumerate((x, y) for x, y in zip(chance, places, strict=True) if x is not None):
-            label = "by chance, units in order" if i == 0 else "_"
-            axes.plot([x, x], [y - 0.05, y + 0.33], color=INK, linewidth=1.4, alpha=0.75, label=label)
+        for (label, points), colour, marker in zip(series.items(), PALETTE, "os", strict=False):
+            xs, ys = np.array(points).reshape(-1, 2).T
+            axes.hlines(ys, 0, xs, color=colour, linewidth=1.6)
+            axes.plot(xs, ys, marker, color=colour, markersize=5, label=label)
+        if chance:
+            xs, ys = np.array(chance).T
+            label = "by chance, units in order"
+            axes.vlines(xs, ys - 0.19, ys + 0.19, color=INK, linewidth=1.4, alpha=0.75, label=label)
         axes.axvline(0, color=INK, linewidth=0.7)
-        axes.set_yticks(places, [short(printable(pair_name(one.names)), 26) for one in layers])
-        axes.set_ylim(len(layers) - 0.5, -0.5)
-        axes.set_xlim(min(-0.1, *(x for values, *_ in series.values() for x in values if x is not None)) - 0.03, 1.05)
-        axes.set_xlabel("correlation")
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.grid(axis="x")
+        row_axis(axes, [short(printable(name), 26) for name in names])
+        axes.set(xlim=(least - 0.03, 1.05), ylim=(len(names) - 0.5, -0.5), xlabel="correlation")
         figure.legend(loc="outside lower center", ncols=2)
 
-    told = "; ".join(f"{pair_name(one.names)} {', '.join(pair_cells(one)[::2])}" for one in layers)
-    alt = f"Correlation of {len(layers)} layers' weights, in place, in order, and units moved: {printable(told)}."
-    return draw("layers", (4.3, 1.1 + 0.34 * len(layers)), paint, alt=alt, wide=True)
+    told = "; ".join(f"{name} {', '.join(pair_cells(one)[::2])}" for name, (one, _) in zip(names, drawn, strict=True))
+    alt = f"Correlation of {len(names)} layers' weights, in place, in order, and units moved: {printable(told)}."
+    return draw("layers", (4.3, 1.1 + 0.34 * len(names)), paint, alt=alt, wide=True)
+
+
+def _known(values: Sequence[float | None], offset: float) -> list[tuple[float, float]]:
+    """Points of the numbers among values, each in its row."""
+    return [(x, row + offset) for row, x in enumerate(values) if x is not None]

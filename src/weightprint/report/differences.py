@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightprint.evaluation.comparison import independent_difference
+from weightprint.report.findings import percent_or_r2
 from weightprint.report.scores import enumeration, words
+from weightprint.report.tables import DIFFERS
 
 Row = Mapping[str, Any]
 
@@ -31,6 +33,16 @@ class Pair:
     high: float
 
     @property
+    def sides(self) -> dict[str, Row]:
+        """Both rows, by the name of their report."""
+        return {"A": self.a, "B": self.b}
+
+    @property
+    def of_numbers(self) -> bool:
+        """Whether an R² was measured, and not an accuracy."""
+        return self.a["measure"] == "r2"
+
+    @property
     def comparable(self) -> bool:
         """Whether both were asked the same question: among fewer classes a larger share is named right by chance."""
         return abs((self.a["chance"] or 0.0) - (self.b["chance"] or 0.0)) < 1e-9
@@ -43,24 +55,22 @@ class Pair:
     @property
     def score(self) -> str:
         """Both values and their difference, in words."""
-        a, b = (_value(row) for row in (self.a, self.b))
-        unit = "" if self.a["measure"] == "r2" else " points"
-        return f"A {a}, B {b}, difference {self.difference_text}{unit}"
+        a, b = (percent_or_r2(row) for row in (self.a, self.b))
+        unit = "" if self.of_numbers else " points"
+        return f"A {a}, B {b}, difference {self.difference_text.removesuffix(f' {DIFFERS}')}{unit}"
 
     @property
     def short(self) -> str:
-        """Both values in hundredths."""
-        return f"{100 * self.a['value']:.0f} | {100 * self.b['value']:.0f}".replace("-", "−")
+        """Both values in hundredths, and the mark where they differ."""
+        text = f"{100 * self.a['value']:.0f} | {100 * self.b['value']:.0f}".replace("-", "−")
+        return text + f" {DIFFERS}" * self.differs
 
     @property
     def difference_text(self) -> str:
-        """The difference with its interval, of accuracies in points of a hundred."""
-        if self.a["measure"] == "r2":
-            ends = [f"{end:+.2f}" for end in (self.difference, self.low, self.high)]
-        else:
-            ends = [f"{100 * end:+.1f}" for end in (self.difference, self.low, self.high)]
-        middle, low, high = (end.replace("-", "−") for end in ends)
-        return f"{middle} [{low}, {high}]"
+        """The difference with its interval, of accuracies in points of a hundred, and the mark where it is one."""
+        scale, digits = (1, 2) if self.of_numbers else (100, 1)
+        ends = [f"{scale * end:+.{digits}f}".replace("-", "−") for end in (self.difference, self.low, self.high)]
+        return f"{ends[0]} [{ends[1]}, {ends[2]}]" + f" {DIFFERS}" * self.differs
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready: what it is, the row of either side, and the difference; null where the classes are not alike."""
@@ -124,10 +134,6 @@ def named(row: Row) -> str:
         return f"{described} from {row['x']} slices of {int(row['series']):,}"
     places = enumeration([words(part) for part in (row["series"], row["x"]) if part])
     return f"{described}, {places}" if places else described
-
-
-def _value(row: Row) -> str:
-    return f"R² {row['value']:.2f}" if row["measure"] == "r2" else f"{100 * row['value']:.0f} %"
 
 
 def _key(row: Row) -> tuple[Any, ...]:

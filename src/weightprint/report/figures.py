@@ -1,348 +1,148 @@
-"""Figures as SVG that is part of a page: ink in the page's own colour, text as text, no references outward."""
+"""The figures of the pages, apart from curves: scores with intervals, accuracies of runs, maps, tables of shades."""
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from weightprint.meta.targets import property_order
-from weightprint.report.population import Curves, value_text
+from weightprint.report.drawing import (
+    INK,
+    PALETTE,
+    Picture,
+    draw,
+    estimate,
+    heat_map,
+    legend,
+    look,
+    percent_axis,
+    row_axis,
+    short,
+    title_of,
+)
 from weightprint.report.scores import Result, in_order, words
+from weightprint.report.tables import percent
+from weightprint.study.population import value_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from weightprint.study.maps import PathMap, WeightMap
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
-"""Okabe and Ito's colours (jfly.uni-koeln.de/color), told apart by colour-blind readers, on light and dark ground:
-without black and yellow, with a grey."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-INK = "#010203"
-"""Stands for the page's text colour until the SVG is written."""
-SHADE = "#0072B3"
-"""The first of the palette as ground for numbers: on a dark page it stays dark enough to read them."""
-PAPER, TEXT = "#ffffff", "#1b1b1b"
-"""Ground and ink of a figure that is a file of its own, so that it reads the same wherever it is shown."""
-MOST_COLOURS = len(PALETTE)
 MOST_NUMBERED_CLASSES = 12
 MOST_MAPS = 6
-_LONGEST_LABEL = 20
+LABEL = 20
+"""Letters of a row's label on one line."""
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One figure of the page.
-
-    name: unique in the page
-    svg:  an <svg> element
-    alt:  what it shows, in words
-    wide: whether it takes the page's whole width
-    """
-
-    name: str
-    svg: str
-    alt: str
-    wide: bool = False
-
-
-def draw(
-    name: str,
-    size: tuple[float, float],
-    paint: Callable[[Figure], None],
-    *,
-    alt: str,
-    wide: bool = False,
-) -> Picture:
-    """Make a picture of `size` inches; `paint` draws on the figure it is given. Equal calls give equal bytes."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    style: Any = {
-        "svg.hashsalt": name,
-        "svg.fonttype": "none",
-        "font.family": ["sans-serif"],
-        "font.sans-serif": ["DejaVu Sans"],
-        "font.size": 9,
-        "axes.titlesize": 9.5,
-        "axes.labelsize": 9,
-        "xtick.labelsize": 8.5,
-        "ytick.labelsize": 8.5,
-        "legend.fontsize": 8.5,
-        "legend.frameon": False,
-        "legend.handlelength": 1.4,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.linewidth": 0.7,
-        "axes.axisbelow": True,
-        "axes.facecolor": "none",
-        "figure.facecolor": "none",
-        "grid.color": INK,
-        "grid.alpha": 0.14,
-        "grid.linewidth": 0.7,
-        "text.parse_math": False,
-        "axes.unicode_minus": True,
-        **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
-    }
-    buffer = io.StringIO()
-    with matplotlib.rc_context(style), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*[Gg]lyph")  # a script that the font lacks shows as boxes
-        warnings.filterwarnings("ignore", message=".*constrained_layout not applied")  # drawn a little less well
-        figure = Figure(figsize=size, layout="constrained")
-        paint(figure)
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return Picture(name, _inline(buffer.getvalue(), name, alt), alt, wide)
-
-
-def _inline(text: str, name: str, alt: str) -> str:
-    """The <svg> element of a file, to stand inside a page: ids carry its name; no name spaces, styles or metadata."""
-    svg = text[text.index("<svg") :]
-    left_out = r'<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->\s*|\s+xmlns(:\w+)?="[^"]*"'
-    svg = re.sub(left_out, "", svg, flags=re.DOTALL)
-    svg = svg.replace("xlink:href", "href")
-    referred = set(re.findall(r"#([\w.-]+)", svg))
-    svg = re.sub(r' id="([^"]*)"', lambda id: f' id="{name}-{id[1]}"' if id[1] in referred else "", svg)
-    svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
-    svg = svg.replace(INK, "currentColor").replace(SHADE.lower(), f"var(--shade, {PALETTE[0]})")
-    for i, colour in enumerate(PALETTE):
-        svg = svg.replace(colour.lower(), f"var(--c{i}, {colour})")  # the style sheet has lighter ones for dark ground
-    opening, rest = svg.split(">", 1)
-    width, height = (float(re.search(rf'{side}="([\d.]+)pt"', opening)[1]) for side in ("width", "height"))  # type: ignore[index]
-    title = escape(alt)
-    size = f'viewBox="0 0 {width:g} {height:g}" width="{width / 0.75:.0f}" height="{height / 0.75:.0f}"'
-    return f'<svg role="img" aria-label="{title}" {size}><title>{title}</title>{rest}'
-
-
-def standalone(svg: str) -> str:
-    """A page's <svg> element as a file: name space, colours of its own instead of the page's, and a ground."""
-    svg = re.sub(r"var\(--[\w-]+, (#[0-9a-fA-F]+)\)", r"\1", svg).replace("currentColor", TEXT)
-    opening, rest = svg.split("</title>", 1)
-    opening = opening.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    ground = f'<rect width="100%" height="100%" fill="{PAPER}"/>'
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{opening}</title>{ground}{rest}\n'
-
-
-def short(text: object, longest: int = _LONGEST_LABEL) -> str:
-    """A label that leaves room for the figure."""
-    label = str(text)
-    return label if len(label) <= longest else label[: longest - 1] + "…"
-
-
-def _legend(owner: Any, handles: Sequence[Any], labels: Sequence[str], **options: Any) -> None:
-    # matplotlib skips labels that begin with an underscore
-    owner.legend(handles, [f" {text}" if text.startswith("_") else text for text in labels], **options)
-
-
-def _line(**options: Any) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], **options)
-
-
-def accuracy_figure(scores: Sequence[Result], *, name: str = "accuracy") -> Picture | None:
+def accuracy_figure(results: Sequence[Result], *, name: str = "accuracy") -> Picture | None:
     """Accuracy per property and meta-classifier with intervals, against the larger of chance and majority."""
-    scores = [score for score in scores if score.accuracy is not None]
-    if not scores:
+    known = [result for result in results if result.accuracy is not None]
+    if not known:
         return None
-    properties = in_order(score.target for score in scores)
-    labels = in_order(score.label for score in scores)
-    step, gap = 1.0, 1.0
-    places: dict[tuple[str, str], float] = {}
-    centres = []
-    y = 0.0
-    for target in properties:
-        members = [label for label in labels if any(s.target == target and s.label == label for s in scores)]
-        centres.append(y + step * (len(members) - 1) / 2)
-        for label in members:
-            places[target, label] = y
-            y += step
-        y += gap
+    targets, labels = in_order(r.target for r in known), in_order(r.label for r in known)
+    known.sort(key=lambda r: (targets.index(r.target), labels.index(r.label)))
+    places = [i + targets.index(r.target) for i, r in enumerate(known)]  # one row stays free between two properties
+    centres = [
+        float(np.mean([p for p, r in zip(places, known, strict=True) if r.target == target])) for target in targets
+    ]
+    columns = 3 if max(map(len, labels)) < 14 else 1
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for score in scores:
-            i, place = labels.index(score.label), places[score.target, score.label]
-            colour, marker = PALETTE[i % MOST_COLOURS], MARKERS[i % len(MARKERS)]
-            if score.baseline is not None:
-                line = 100 * score.baseline
-                span = [place - step / 2, place + step / 2]
-                axes.plot([line, line], span, color=INK, linewidth=1.4, alpha=0.75, solid_capstyle="butt")
-            low, high = score.interval
-            if low is not None and high is not None:
-                axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
-            axes.plot(
-                [100 * (score.accuracy or 0)],
-                [place],
-                marker,
-                color=colour,
-                markersize=6,
-                markerfacecolor=colour if score.above else "none",
-                markeredgewidth=1.3,
-            )
-        axes.set_yticks(centres, [short(words(target)) for target in properties])
-        axes.tick_params(axis="y", length=0)
-        axes.set_ylim(y - gap + 0.3, -step / 2 - 0.3)
-        axes.set_xlim(-2, 102)
-        axes.set_xticks(range(0, 101, 20), [f"{share} %" for share in range(0, 101, 20)])
-        axes.set_xlabel("test runs named right")
-        axes.grid(axis="x")
-        axes.spines["left"].set_visible(False)
-        handles = [
-            _line(color=PALETTE[i % MOST_COLOURS], marker=MARKERS[i % len(MARKERS)], markersize=6, linewidth=1.6)
-            for i in range(len(labels))
-        ]
-        handles.append(_line(color=INK, alpha=0.75, marker="|", markersize=11, markeredgewidth=1.4, linestyle="none"))
-        columns = 3 if max(map(len, labels)) < 14 else 1
-        texts = [*(short(label, 48) for label in labels), "chance or majority"]
-        _legend(figure, handles, texts, loc="outside upper center", ncols=min(columns, len(texts)))
+        for place, result in zip(places, known, strict=True):
+            if result.baseline is not None:
+                axes.plot([result.baseline] * 2, [place - 0.5, place + 0.5], color=INK, linewidth=1.4, alpha=0.75)
+            marks = look(labels.index(result.label))
+            estimate(axes, place, result.accuracy or 0.0, result.interval, filled=result.above, **marks)
+        row_axis(axes, [short(words(target)) for target in targets], centres)
+        axes.set_ylim(places[-1] + 0.8, -0.8)
+        percent_axis(axes, "x", "test runs named right", step=20, reach=(-0.02, 1.02))
+        shown = [(short(label, 48), {**look(i), "markersize": 6, "linewidth": 1.6}) for i, label in enumerate(labels)]
+        legend(figure, [*shown, ("chance or majority", _upright(11))], "upper", columns)
 
     in_words = "; ".join(
-        f"{words(s.target)} by {s.label} {100 * (s.accuracy or 0):.0f} %"
-        + ("" if s.baseline is None else f" against {100 * s.baseline:.0f} %")
-        for s in scores[:40]
+        f"{words(r.target)} by {r.label} {100 * (r.accuracy or 0):.0f} %"
+        + ("" if r.baseline is None else f" against {100 * r.baseline:.0f} %")
+        for r in known[:40]
     )
-    height = 1.0 + 0.17 * y + 0.2 * (len(labels) // 3 if max(map(len, labels)) < 14 else len(labels))
+    height = 1.2 + 0.17 * places[-1] + 0.2 * (len(labels) // columns)
     alt = f"Accuracy per property and meta-classifier with 95 % intervals: {in_words}."
     return draw(name, (4.3, height), paint, alt=alt, wide=True)
 
 
+def _upright(size: float) -> dict[str, Any]:
+    """A legend's mark for an upright line."""
+    return {"color": INK, "marker": "|", "markersize": size, "markeredgewidth": 1.5, "linestyle": "none"}
+
+
 def final_accuracy_figure(groups: Mapping[str, Sequence[tuple[float, bool | None]]]) -> Picture | None:
-    """Final test accuracy of every complete run, per data set."""
+    """Final test accuracy of every complete run, per data set, and whether it has converged."""
     if not groups:
         return None
+    dot: dict[str, Any] = {"color": PALETTE[0], "marker": "o", "linestyle": "none", "markersize": 4}
+    faces = {False: PALETTE[0], True: "none"}
+    medians = [float(np.median([accuracy for accuracy, _ in runs])) for runs in groups.values()]
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         for row, runs in enumerate(groups.values()):
-            accuracies = np.array([100 * accuracy for accuracy, _ in runs])
-            learned = np.array([converged is not False for _, converged in runs])
             # The golden ratio spreads neighbours apart, the same way every time.
-            jitter = ((np.arange(len(runs)) * 0.618034) % 1 - 0.5) * 0.5
-            for mask, face in ((learned, PALETTE[0]), (~learned, "none")):
-                axes.plot(
-                    accuracies[mask],
-                    row + jitter[mask],
-                    "o",
-                    markersize=4,
-                    markeredgecolor=PALETTE[0],
-                    markerfacecolor=face,
-                    alpha=0.7,
-                )
-            median = float(np.median(accuracies))
-            axes.plot([median, median], [row - 0.36, row + 0.36], color=INK, linewidth=1.6)
-        axes.set_yticks(range(len(groups)), [short(name) for name in groups])
+            places = row + ((np.arange(len(runs)) * 0.618034) % 1 - 0.5) * 0.5
+            for idle, face in faces.items():
+                shown = [(a, y) for (a, converged), y in zip(runs, places, strict=True) if (converged is False) == idle]
+                axes.plot([a for a, _ in shown], [y for _, y in shown], markerfacecolor=face, alpha=0.7, **dot)
+            axes.plot([medians[row]] * 2, [row - 0.36, row + 0.36], color=INK, linewidth=1.6)
+        row_axis(axes, [short(name) for name in groups])
         axes.set_ylim(len(groups) - 0.45, -0.55)
-        axes.set_xlim(-2, 102)
-        axes.set_xticks(range(0, 101, 20), [f"{share} %" for share in range(0, 101, 20)])
-        axes.set_xlabel("final test accuracy")
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.grid(axis="x")
-        dot = {"marker": "o", "linestyle": "none", "markersize": 4, "markeredgecolor": PALETTE[0]}
-        handles, texts = [_line(markerfacecolor=PALETTE[0], **dot)], ["a run"]
-        if any(converged is False for runs in groups.values() for _, converged in runs):
-            handles.append(_line(markerfacecolor="none", **dot))
-            texts.append("not converged")
-        handles.append(_line(color=INK, marker="|", markersize=10, markeredgewidth=1.6, linestyle="none"))
-        _legend(figure, handles, [*texts, "median"], loc="outside upper center", ncols=3)
+        percent_axis(axes, "x", "final test accuracy", step=20, reach=(-0.02, 1.02))
+        names = [("a run that converged", {**dot, "markerfacecolor": faces[False]})]
+        names.append(("one that did not", {**dot, "markerfacecolor": faces[True]}))
+        legend(figure, [*names, ("median", _upright(10))], "upper")
 
     in_words = "; ".join(
-        f"{name} {100 * float(np.median([a for a, _ in runs])):.0f} % in the median of {len(runs)} runs"
-        for name, runs in groups.items()
+        f"{name} {100 * median:.0f} % in the median of {len(runs)} runs"
+        for (name, runs), median in zip(groups.items(), medians, strict=True)
     )
     alt = f"Final test accuracy per data set: {in_words}."
     return draw("final-accuracy", (4.3, 0.95 + 0.42 * len(groups)), paint, alt=alt, wide=True)
 
 
-def curve_figures(curves: Curves) -> list[Picture]:
-    """One picture of training curves per data set, with equal axes."""
-    every = [curve for members in curves.per_dataset.values() for curve in members]
-    if not every:
-        return []
-    right = max(float(curve.x.max()) for curve in every)
-
-    def painter(name: str) -> Callable[[Figure], None]:
-        def paint(figure: Figure) -> None:
-            from matplotlib.ticker import MaxNLocator
-
-            axes = figure.add_subplot()
-            members = curves.per_dataset[name]
-            for i, curve in enumerate(members):
-                axes.plot(
-                    curve.x,
-                    100 * curve.y,
-                    color=PALETTE[i % MOST_COLOURS],
-                    linewidth=1.4,
-                    linestyle=("-", (0, (4, 1.5)))[i % 2],
-                )
-            axes.set_title(short(name, 36), loc="left")
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-            axes.set_xlabel(curves.x_name)
-            axes.set_ylabel(f"{words(curves.y_name)} (%)")
-            axes.set_xlim(0, right or 1)
-            axes.set_ylim(0, 100)
-            axes.grid()
-            handles = [
-                _line(color=PALETTE[i % MOST_COLOURS], linewidth=1.4, linestyle=("-", (0, (4, 1.5)))[i % 2])
-                for i in range(len(members))
-            ]
-            texts = [f"run {curve.number}" for curve in members]
-            _legend(figure, handles, texts, loc="outside lower center", ncols=3)
-
-        return paint
-
-    pictures = []
-    for i, (name, members) in enumerate(curves.per_dataset.items()):
-        lasts = ", ".join(f"run {curve.number} {100 * curve.y[-1]:.0f} %" for curve in members)
-        alt = f"{words(curves.y_name)} by {curves.x_name} of {len(members)} runs on {name}; at the end {lasts}."
-        pictures.append(draw(f"curves-{i}", (3.4, 2.9), painter(name), alt=alt.capitalize()))
-    return pictures
-
-
 def map_figures(weight_paths: WeightMap | PathMap) -> list[Picture]:
     """The same map once per property that varies, coloured by it; at most MOST_MAPS."""
     names = [name for name in property_order(weight_paths.properties) if _values(weight_paths, name)]
-    return [_map_figure(weight_paths, name, i) for i, name in enumerate(names[:MOST_MAPS] or [None])]
+    return [_map_figure(weight_paths, name, i) for i, name in enumerate(names[:MOST_MAPS] or [""])]
 
 
 def _values(weight_paths: WeightMap | PathMap, name: str) -> list[str]:
     """The values of a property that can be told apart by colour; empty when there is one or are too many."""
-    values = sorted({value_text(members[name]) for members in weight_paths.properties if members.get(name) is not None})
-    return values if 2 <= len(values) <= MOST_COLOURS else []
+    values = sorted({value_text(run[name]) for run in weight_paths.properties if run.get(name) is not None})
+    return values if 2 <= len(values) <= len(PALETTE) else []
 
 
-def _map_figure(weight_paths: WeightMap | PathMap, name: str | None, index: int) -> Picture:
-    values = _values(weight_paths, name) if name else []
+def _map_figure(weight_paths: WeightMap | PathMap, name: str, index: int) -> Picture:
+    values = _values(weight_paths, name)
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for path, members in zip(weight_paths.paths, weight_paths.properties, strict=True):
-            value = value_text(members[name]) if name and members.get(name) is not None else ""
-            i = values.index(value) if value in values else MOST_COLOURS - 1
-            colour, marker = (PALETTE[i], MARKERS[i]) if values else (PALETTE[0], "o")
-            axes.plot(path[:, 0], path[:, 1], color=colour, linewidth=0.8, alpha=0.6)
-            axes.plot(path[-1:, 0], path[-1:, 1], marker, color=colour, markersize=5, markeredgewidth=0, alpha=0.9)
-        axes.set_xlabel(weight_paths.axes[0])
-        axes.set_ylabel(weight_paths.axes[1])
+        for path, run in zip(weight_paths.paths, weight_paths.properties, strict=True):
+            value = value_text(run.get(name))
+            marks = look(values.index(value) if value in values else len(PALETTE) - 1 if values else 0)
+            axes.plot(*path.T, color=marks["color"], linewidth=0.8, alpha=0.6)
+            axes.plot(*path[-1:].T, **marks, markersize=5, markeredgewidth=0, alpha=0.9)
+        axes.set(xlabel=weight_paths.axes[0], ylabel=weight_paths.axes[1])
         axes.margins(0.06)
         axes.grid()
-        if name and values:
-            axes.set_title(f"coloured by {words(name)}", loc="left")
-            handles = [
-                _line(color=PALETTE[i], marker=MARKERS[i], markersize=5, linewidth=0.8) for i in range(len(values))
-            ]
-            columns = 2 if max(map(len, values)) > 9 else 3
-            texts = [short(value) for value in values]
-            _legend(figure, handles, texts, loc="outside lower center", ncols=columns)
+        if values:
+            title_of(axes, f"coloured by {name}")
+            shown = [(short(v), {**look(i), "markersize": 5, "linewidth": 0.8}) for i, v in enumerate(values)]
+            legend(figure, shown, columns=2 if max(map(len, values)) > 9 else 3)
 
-    by = f", coloured by {words(name)} ({', '.join(values)})" if name else ""
+    by = f", coloured by {words(name)} ({', '.join(values)})" if values else ""
     alt = (
         f"Map of the weights of {len(weight_paths.paths)} runs in {weight_paths.plane}{by}: "
         "a line per run from its first to its last snapshot."
@@ -350,18 +150,10 @@ def _map_figure(weight_paths: WeightMap | PathMap, name: str | None, index: int)
     return draw(f"{weight_paths.name}-{index}", (3.4, 3.8), paint, alt=alt)
 
 
-def confusion_figures(scores: Sequence[Result]) -> list[Picture]:
-    """A confusion matrix per score that states one."""
-    stated = [(score, counts) for score in scores if (counts := _confusion(score)) is not None]
-    return [_confusion_figure(score, counts, i) for i, (score, counts) in enumerate(stated)]
-
-
-def _confusion(score: Result) -> np.ndarray | None:
-    counts, classes = score.document.get("confusion"), score.document.get("classes")
-    if not counts or not classes:
-        return None
-    matrix = np.array(counts, dtype=np.float64)
-    return matrix if matrix.shape == (len(classes), len(classes)) else None
+def confusion_figures(results: Sequence[Result]) -> list[Picture]:
+    """A confusion matrix per result that states one."""
+    stated = [(r, np.array(r.document["confusion"], np.float64)) for r in results if r.document.get("confusion")]
+    return [_confusion_figure(result, counts, i) for i, (result, counts) in enumerate(stated)]
 
 
 def _count(runs: float) -> str:
@@ -369,46 +161,94 @@ def _count(runs: float) -> str:
     return f"{runs:.1f}".removesuffix(".0")
 
 
-def _confusion_figure(score: Result, counts: np.ndarray, index: int) -> Picture:
-    names = [short(value_text(value), 14) for value in score.document["classes"]]
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+def _confusion_figure(result: Result, counts: np.ndarray, index: int) -> Picture:
+    names = [short(value_text(value), 14) for value in result.document["classes"]]
+    totals = counts.sum(axis=1)
     numbered = len(names) <= MOST_NUMBERED_CLASSES
+    fields = {
+        (i, j): (count / totals[i], _count(count) if numbered else "", False)
+        for (i, j), count in np.ndenumerate(counts)
+        if count
+    }
 
     def paint(figure: Figure) -> None:
-        from matplotlib.patches import Rectangle
-
         axes = figure.add_subplot()
-        for (row, column), share in np.ndenumerate(shares):
-            # Opacity rather than a colour map: it reads on light and dark ground.
-            place = (column - 0.5, row - 0.5)
-            axes.add_patch(Rectangle(place, 1, 1, facecolor=SHADE, alpha=0.65 * share, linewidth=0))
-            if numbered and counts[row, column]:
-                axes.text(column, row, _count(float(counts[row, column])), ha="center", va="center")
-        ticks = range(len(names)) if len(names) <= 30 else []
-        shown = [names[i] for i in ticks]
-        slanted = max(map(len, names)) > 3
-        axes.set_xticks(ticks, shown, rotation=45 if slanted else 0, ha="right" if slanted else "center")
-        axes.set_yticks(ticks, shown)
-        axes.set_xlim(-0.5, len(names) - 0.5)
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_aspect("equal")
-        axes.tick_params(length=0)
-        axes.set_xlabel("named by the meta-classifier")
-        axes.set_ylabel("true")
-        title = f"{short(words(score.target), 30)}\n{short(score.label, 34)}"
+        shown = names if len(names) <= 30 else []
+        heat_map(axes, shown, shown, fields, rows_are="true", columns_are="named by the meta-classifier")
+        axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal")
+        title = f"{short(words(result.target), 30)}\n{short(result.label, 34)}"
         figure.suptitle(title, x=0.02, ha="left", fontsize=9.5)
-        for spine in axes.spines.values():
-            spine.set_visible(True)
-            spine.set_alpha(0.4)
 
     rows = "; ".join(
-        f"{name}: {_count(counts[i, i])} of {_count(totals[i, 0])} right"
+        f"{name}: {_count(counts[i, i])} of {_count(totals[i])} right"
         for i, name in enumerate(names[:MOST_NUMBERED_CLASSES])
     )
     alt = (
-        f"Confusion matrix of {words(score.target)} by {score.label}: "
+        f"Confusion matrix of {words(result.target)} by {result.label}: "
         f"{_count(float(np.trace(counts)))} of {_count(counts.sum())} test runs named right; {rows}."
     )
     side = min(3.4, 2.1 + 0.35 * len(names))
     return draw(f"confusion-{index}", (side, side + 0.25), paint, alt=alt)
+
+
+@dataclass(frozen=True)
+class Shade:
+    """One field of a table of shades.
+
+    value:    an accuracy, or another share of 1
+    baseline: the larger of chance and majority; the shade grows from there to 100 %
+    above:    whether its whole interval lies above the baseline
+    """
+
+    value: float
+    baseline: float
+    above: bool
+
+
+def shade_figure(
+    name: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    fields: Mapping[tuple[str, str], Shade],
+    *,
+    title: str = "",
+    rows_are: str = "",
+    columns_are: str = "",
+    numbered: bool = True,
+) -> Picture | None:
+    """Accuracies in percent by row and column; bold where the whole interval lies above the baseline."""
+    if not fields:
+        return None
+    cell = 0.42 if numbered else 0.13
+    row_labels = [fill(short(words(row), 2 * LABEL), LABEL) for row in rows]
+    column_labels = [short(words(column), 24) for column in columns]
+    lines = [line for label in row_labels for line in label.split("\n")]
+    shown = {
+        (rows.index(row), columns.index(column)): (
+            max(0.0, field.value - field.baseline) / max(1e-9, 1 - field.baseline),
+            _number(field.value) if numbered else "",
+            field.above,
+        )
+        for (row, column), field in fields.items()
+    }
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        heat_map(axes, row_labels, column_labels, shown, rows_are=rows_are, columns_are=columns_are)
+        title_of(axes, title)
+
+    best = sorted((f for f in fields.items() if f[1].above), key=lambda f: -f[1].value)[:6]
+    in_words = "; ".join(f"{words(r)}, {words(c)}: {percent(f.value)} %" for (r, c), f in best)
+    alt = f"{words(title) or 'Accuracy'} by {rows_are or 'row'} and {columns_are or 'column'}" + (
+        f"; highest {in_words}." if in_words else "; none clearly above chance and majority."
+    )
+    width = 0.5 + 0.075 * max(map(len, lines)) + cell * len(columns)
+    row_height = max(0.27, 0.16 * max(label.count("\n") + 1 for label in row_labels)) if numbered else cell
+    height = 0.75 + row_height * len(rows) + 0.05 * max(map(len, column_labels))
+    wide = numbered and len(columns) * cell > 2.6
+    return draw(name, (min(7.2, max(2.6, width)), min(11.0, height)), paint, alt=alt, wide=wide)
+
+
+def _number(value: float) -> str:
+    """A share in percent; an R² below −1 is no more than useless, by however much."""
+    return f"{100 * value:.0f}" if value >= -1 else "≪ 0"

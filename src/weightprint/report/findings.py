@@ -12,7 +12,8 @@ from weightprint.study.attribution import DELETED, DELETION, SHARE
 Row = Mapping[str, Any]
 
 
-def _percent(row: Row) -> str:
+def percent_or_r2(row: Row) -> str:
+    """The value of a row in words."""
     return f"R² {row['value']:.2f}" if row["measure"] == "r2" else f"{100 * row['value']:.0f} %"
 
 
@@ -28,8 +29,11 @@ def shortest_slices(rows: Sequence[Row]) -> str:
             shortest[row["property"]] = row
     if not shortest:
         return ""
-    parts = [f"{words(p)} from {int(r['series']):,} ({_percent(r)}, {r['model']})" for p, r in shortest.items()]
-    return f"One slice of consecutive weights names {enumeration(parts)} better than chance and majority."
+    parts = [
+        f"{words(p)} from {int(r['series']):,} weights on ({percent_or_r2(r)}, {r['model']})"
+        for p, r in shortest.items()
+    ]
+    return f"A single slice of consecutive weights names better than chance and majority: {enumeration(parts)}."
 
 
 def averaging(rows: Sequence[Row]) -> str:
@@ -40,7 +44,7 @@ def averaging(rows: Sequence[Row]) -> str:
             matching = _of(rows, experiment="slices", property=target, model=model, series="5000")
             one, many = ([r for r in matching if r["x"] == x] for x in ("1", "50"))
             if one and many and many[0]["low"] > one[0]["high"]:
-                gains.append(f"{words(target)} from {_percent(one[0])} to {_percent(many[0])} ({model})")
+                gains.append(f"{words(target)} from {percent_or_r2(one[0])} to {percent_or_r2(many[0])} ({model})")
     return f"Averaging 50 slices instead of one raises {enumeration(gains)}." if gains else ""
 
 
@@ -51,7 +55,7 @@ def where(rows: Sequence[Row]) -> str:
         matching = [r for r in _of(rows, experiment="kind", property=target) if above(r)]
         if matching:
             best = max(matching, key=lambda r: r["value"])
-            parts.append(f"{words(target)} from {words(best['x'])} ({_percent(best)})")
+            parts.append(f"{words(target)} from {words(best['x'])} ({percent_or_r2(best)})")
     return f"By a single kind of tensor, the highest accuracy is that of {enumeration(parts)}." if parts else ""
 
 
@@ -62,7 +66,7 @@ def when(rows: Sequence[Row]) -> str:
     for target in dict.fromkeys(r["property"] for r in diagonal):
         matching = sorted((r for r in diagonal if r["property"] == target and above(r)), key=lambda r: r["x_number"])
         if matching:
-            parts.append(f"{words(target)} from snapshot {matching[0]['x']} ({_percent(matching[0])})")
+            parts.append(f"{words(target)} from snapshot {matching[0]['x']} ({percent_or_r2(matching[0])})")
     return f"Named better than chance and majority: {enumeration(parts)}." if parts else ""
 
 
@@ -74,7 +78,7 @@ def initialization_lasts(rows: Sequence[Row]) -> str:
     if not diagonal:
         return ""
     last = max(diagonal, key=lambda r: r["x_number"])
-    return f"The initialization is readable up to snapshot {last['x']} of those looked at ({_percent(last)})."
+    return f"The initialization is readable up to snapshot {last['x']} of those looked at ({percent_or_r2(last)})."
 
 
 def transfer(rows: Sequence[Row], across: str) -> str:
@@ -101,13 +105,14 @@ def _between_zoos(rows: Sequence[Row]) -> str:
     for train, test in dict.fromkeys((r["series"], r["x"]) for r in matching):
         good = [r for r in matching if (r["series"], r["x"]) == (train, test) and above(r)]
         if good:
-            named = enumeration([f"{words(r['property'])} ({_percent(r)})" for r in good])
+            named = enumeration([f"{words(r['property'])} ({percent_or_r2(r)})" for r in good])
             sentences.append(f"Trained on {train} and tested on {test}, above chance and majority: {named}.")
     return " ".join(sentences)
 
 
-def controls(rows: Sequence[Row]) -> str:
-    """What remains above the baseline without the trivial footprints, read by whichever model names most of it."""
+def controls(rows: Sequence[Row], *, unsettled: bool = True) -> str:
+    """What remains above the baseline without the trivial footprints, read by whichever model names most of it; and
+    what is not settled then."""
     kept, lost = [], []
     for target in dict.fromkeys(r["property"] for r in rows):
         of_models = []
@@ -118,13 +123,13 @@ def controls(rows: Sequence[Row]) -> str:
         if of_models:
             best = max(of_models, key=lambda r: r["value"])
             if above(best):
-                kept.append(f"{words(target)} ({_percent(best)}, {best['model']})")
+                kept.append(f"{words(target)} ({percent_or_r2(best)}, {best['model']})")
             else:
                 lost.append(words(target))
     if not kept:
         return ""
     text = f"Without moving statistics and biases before batch norm there remain {enumeration(kept)}."
-    return f"{text} Not settled then: {enumeration(lost)}." if lost else text
+    return f"{text} Not settled then: {enumeration(lost)}." if lost and unsettled else text
 
 
 def _points(row: Row) -> str:
@@ -174,7 +179,7 @@ def neighbours(rows: Sequence[Row]) -> str:
     matching = [r for r in _of(rows, experiment="neighbours") if above(r)]
     last = max((r["x_number"] for r in matching), default=None)
     parts = [
-        f"{words(r['property'])} ({_percent(r)} against {100 * (baseline(r) or 0):.0f} %)"
+        f"{words(r['property'])} ({percent_or_r2(r)} against {100 * (baseline(r) or 0):.0f} %)"
         for r in matching
         if r["x_number"] == last
     ]

@@ -1,4 +1,4 @@
-"""The page: results, zoo and figures put into its template."""
+"""The report's page: what results say of a zoo, what was sampled, and how to do it again."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from weightprint.report import figures, population, tables
+from weightprint.report import figures, tables
+from weightprint.report.curves import Line, Panel, curve_figures
 from weightprint.report.pages import render_page
 from weightprint.report.scores import (
     Result,
-    answer,
     best_of_each_property,
     classifications,
     enumeration,
     headline,
     in_order,
+    many,
+    opening,
     regressions,
     words,
 )
+from weightprint.report.sections import Block, Code, Note, Points, Section, Tabled, figure
+from weightprint.report.tables import ABOVE, Table
+from weightprint.study import population
 from weightprint.study.maps import WeightMap, weight_map
 
 if TYPE_CHECKING:
@@ -31,6 +36,29 @@ PAPER_LEAST_EPOCHS = 19
 FEW_RUNS = 50
 """With fewer test runs a 95 % interval is more than about 25 points wide."""
 
+TRIVIAL = (
+    "Some marks are trivial. Biases in front of batch normalisation nearly name the optimizer by their size alone; "
+    "moving statistics of the first layers describe the input images; those of early snapshots tell the number of "
+    "steps and with it the batch size. A high accuracy need not mean that the learned features differ."
+)
+ACCURACY_CAPTION = (
+    "Share of test runs named right, with 95 % intervals. Upright lines: the larger of chance (guessing a class) and "
+    "majority (always the most frequent class of the test runs). Filled points: the whole interval lies above that "
+    "line; of hollow ones nothing is claimed."
+)
+CLOSING = (
+    "High accuracies need not mean that the learned features differ: some of these marks are trivial (see Caveats)."
+)
+SCORES_NOTE = (
+    f"Accuracy in % of test runs. Bold with {ABOVE}: the whole interval lies above chance and majority, compared "
+    "before rounding. Of one slice or snapshot alone the interval is still over runs."
+)
+ESTIMATES_NOTE = (
+    "Quantities estimated from the weights, over test runs, with 95 % intervals. R² is 1 for perfect estimates and 0 "
+    f"for always answering the mean; bold with {ABOVE}: its whole interval lies above 0. Kendall τ compares the order; "
+    "ties in the truth keep it below the ceiling given."
+)
+
 
 def render(
     zoo: Zoo,
@@ -41,215 +69,225 @@ def render(
     commands: Sequence[str],
 ) -> str:
     """The HTML of the report; arguments as in `write_report`. The same arguments give the same text."""
-    scores, fits = _by_property(classifications(results)), _by_property(regressions(results))
-    best = best_of_each_property(scores)
-    score_rows, fit_rows = tables.score_rows(scores), tables.fit_rows(fits)
-    every_row = [*score_rows, *fit_rows]
-    common = tables.common_settings(every_row)
+    scores, estimates = classifications(results), regressions(results)
     drawn_map = weight_map(zoo)
-    curves = population.training_curves(zoo)
-    lengths = population.training_lengths(zoo)
     return render_page(
         "page.html",
         title=title or headline(results),
-        answer=answer(results),
-        facts=_facts(zoo, scores, fits),
-        above=tables.ABOVE,
-        score_rows=score_rows,
-        units=enumeration(in_order(row["unit"] for row in score_rows if row["unit"])).replace(" and ", " or "),
-        fit_rows=fit_rows,
-        columns=[name for name in every_row[0]["settings"] if name not in common] if every_row else [],
-        common=[(name, value) for name, value in common.items() if value != tables.UNKNOWN],
-        measures=list(tables.MEASURE_NAMES.values()),
-        test_runs=tables.runs_text(s.n_runs for s in _evaluated(scores, fits)),
-        accuracy=figures.accuracy_figure(scores),
-        runs=len(zoo),
-        status_rows=population.status_rows(zoo),
-        value_rows=population.value_rows(zoo),
-        constant_values=population.constant_values(zoo),
-        final=figures.final_accuracy_figure(population.final_accuracies(zoo)),
-        curves=figures.curve_figures(curves),
-        unreadable=curves.unreadable,
-        lengths=_lengths_text(lengths),
-        short=_short_training(lengths),
-        map=drawn_map,
-        maps=figures.map_figures(drawn_map) if drawn_map else [],
-        confusions=figures.confusion_figures(best),
-        seconds=list(seconds.items()),
-        commands=list(commands),
-        recipe=_recipe_rows(zoo),
-        datasets=_datasets(zoo),
-        recipe_json=json.dumps(zoo.recipe, indent=2, sort_keys=True, ensure_ascii=False),
-        made_with=list(zoo.made_with.items()),
-        identity=zoo.identity,
-        caveats=_caveats(zoo, scores, fits, lengths, drawn_map),
-        left_out=_left_out(scores, fits),
+        answer=" ".join([*opening(results, len(zoo)), *([CLOSING] if results else [])]),
+        facts=_facts(zoo, results),
+        lead=next(iter(figure("accuracy", [figures.accuracy_figure(scores)], ACCURACY_CAPTION)), None),
+        sections=[
+            Section("results", "What can be read from the weights", _results(scores, estimates)),
+            Section("sampled", "What was sampled", _sampled(zoo)),
+            Section("map", "Map of the weights", _map(drawn_map)),
+            Section("confusion", "What is confused with what", _confusions(scores)),
+            Section("again", "Time, and doing it again", _again(zoo, seconds, commands)),
+            Section("caveats", "Caveats", [Points(_caveats(zoo, [*scores, *estimates]))]),
+        ],
     )
 
 
-def _evaluated(scores: Sequence[Result], fits: Sequence[Result]) -> list[Result]:
-    return [*scores, *fits]
-
-
-def _by_property(drawn_map: Sequence[Any]) -> list[Any]:
-    order = in_order(one.target for one in drawn_map)
-    return sorted(drawn_map, key=lambda one: order.index(one.target))
-
-
-def _facts(zoo: Zoo, scores: Sequence[Result], fits: Sequence[Result]) -> list[str]:
+def _facts(zoo: Zoo, results: Sequence[Any]) -> list[str]:
     """What stands under the title: how much of everything."""
-    facts = [_many(len(zoo), "run")]
+    facts = [many(len(zoo), "run")]
     if "dataset" in zoo.index.columns:
-        facts.append(_many(zoo.index["dataset"].drop_nulls().n_unique(), "data set"))
-    facts.append(_many(int(zoo.index["snapshots"].fill_null(0).sum()), "snapshot"))
-    sizes = sorted(zoo.index["weights"].drop_nulls().unique().to_list())
-    if sizes:
-        span = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
-        facts.append(f"{span} weights each")
-    if scores or fits:
-        facts.append(_many(len(scores) + len(fits), "evaluation"))
-    return facts
+        facts.append(many(zoo.index["dataset"].drop_nulls().n_unique(), "data set"))
+    facts.append(many(int(zoo.index["snapshots"].fill_null(0).sum()), "snapshot"))
+    sizes = zoo.index["weights"].drop_nulls().to_list()
+    return [*facts, *([f"{tables.span(sizes, ',')} weights each"] if sizes else []), many(len(results), "evaluation")]
 
 
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def _results(scores: Sequence[Result], estimates: Sequence[Result]) -> list[Block]:
+    if not scores and not estimates:
+        return ["No meta-classifier was evaluated."]
+    blocks: list[Block] = [
+        "A meta-classifier reads the weights of trained networks and names one property of how each was trained. It "
+        f"learned from some runs and is tested on others, {tables.runs_text(r.n_runs for r in (*scores, *estimates))} "
+        "of them: no run is on both sides, with any of its snapshots."
+    ]
+    captions = {"Accuracy of each meta-classifier": SCORES_NOTE, "Estimates of each meta-classifier": ESTIMATES_NOTE}
+    for (label, caption), results in zip(captions.items(), (scores, estimates), strict=True):
+        if results:
+            table = Table.of(tables.result_rows(results))
+            alike = table.alike(tables.SETTINGS)
+            said = ", ".join(text for text in alike.values() if text != tables.UNKNOWN)
+            same = f" The same for all: {said}." if said else ""
+            blocks.append(Tabled(table.without(alike), label, caption + same))
+    return [*blocks, *(Note(f"Test runs left out of {of}: {text}.") for text, of in _left_out([*scores, *estimates]))]
 
 
-def _span(values: Sequence[float]) -> str:
-    low, high = round(min(values)), round(max(values))
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+def _left_out(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """(what was left out, of which evaluations), equal counts together."""
+    groups: dict[str, list[str]] = {}
+    for one in results:
+        excluded = one.document.get("excluded") or {}
+        if any(excluded.values()):
+            groups.setdefault(tables.excluded_text(excluded), []).append(f"{words(one.target)} by {one.label}")
+    return [(text, "all evaluations" if len(of) == len(results) else "; ".join(of)) for text, of in groups.items()]
 
 
-def _lengths_text(lengths: Mapping[str, Sequence[float]]) -> str:
-    parts = [f"{_span(values)} {name}s" for name, values in lengths.items() if values]
-    return f"Each run trained for {' and '.join(parts)}." if parts else ""
-
-
-def _steps_per_epoch(lengths: Mapping[str, Sequence[float]]) -> float | None:
-    """The fewest steps per epoch of any run whose lengths are known."""
-    if len(lengths["step"]) != len(lengths["epoch"]):
-        return None
-    known = [step / epoch for step, epoch in zip(lengths["step"], lengths["epoch"], strict=True) if epoch > 0]
-    return min(known, default=None)
+def _sampled(zoo: Zoo) -> list[Block]:
+    if not len(zoo):
+        return ["The zoo has no runs."]
+    lengths = population.training_lengths(zoo)
+    trained = " and ".join(f"{tables.span(values, ',.0f')} {name}s" for name, values in lengths.items() if values)
+    counts = {"runs": "runs", "converged": "converged", "not_converged": "not converged", "unknown": "not known"}
+    statuses = [
+        {"status": row["status"], **{name: str(row[key]) for key, name in counts.items()}}
+        for row in population.status_rows(zoo)
+    ]
+    values = [
+        {
+            "choice": words(row["property"]),
+            "value": row["value"],
+            "runs": str(row["runs"]),
+            "converged": str(row["converged"]),
+            "median final test accuracy (%)": tables.percent(row["median"]),
+        }
+        for row in population.value_rows(zoo)
+    ]
+    constant = ", ".join(f"{words(name)} {value}" for name, value in population.constant_values(zoo))
+    curves = population.training_curves(zoo)
+    panels = [
+        Panel(name, [Line(f"run {c.number}", list(c.x), list(c.y)) for c in members], measure=words(curves.y_name))
+        for name, members in curves.per_dataset.items()
+    ]
+    blocks: list[Block] = [
+        "A run is one training of one small image classifier under choices drawn at random. "
+        + (f"Each run trained for {trained}. " if trained else "")
+        + "A run has converged when its final test accuracy is above chance (one-sided binomial test, p < .001).",
+        Tabled(Table.of(statuses), "Runs per status"),
+    ]
+    short = _short_training(lengths)
+    blocks += [Note(short)] if short else []
+    if values:
+        caption = "Complete runs per choice." + (f" The same in all: {constant}." if constant else "")
+        blocks.append(Tabled(Table.of(values), "Complete runs per choice", caption))
+    final = figures.final_accuracy_figure(population.final_accuracies(zoo))
+    blocks += figure("final", [final], "Final test accuracy of every complete run, by the data set it was trained on.")
+    if final is None:
+        blocks.append("No complete run states a final test accuracy, so that there is nothing to draw here.")
+    blocks += figure(
+        "curves",
+        curve_figures("curves", panels, x=curves.x_name),
+        "Training curves of a few runs per data set, spread evenly from the lowest to the highest final accuracy. The "
+        "first point is before the first gradient step.",
+    )
+    if curves.unreadable:
+        blocks.append(Note(f"{curves.unreadable} of the runs chosen for these curves could not be read."))
+    return blocks
 
 
 def _short_training(lengths: Mapping[str, Sequence[float]]) -> str:
     """A note when training is short beside the paper's; empty when it is not, or not known."""
-    if not lengths["step"] or min(lengths["step"]) >= PAPER_STEPS_PER_EPOCH * PAPER_LEAST_EPOCHS:
+    steps = lengths["step"]
+    if not steps or min(steps) >= PAPER_STEPS_PER_EPOCH * PAPER_LEAST_EPOCHS:
         return ""
-    per_epoch = _steps_per_epoch(lengths)
-    rate = f", as few as {per_epoch:.0f} an epoch" if per_epoch is not None else ""
+    rates = [step / epoch for step, epoch in zip(steps, lengths["epoch"], strict=True) if epoch > 0]
+    rate = f", as few as {min(rates):.0f} an epoch" if rates else ""
     return (
-        f"Training here is short: {_span(lengths['step'])} gradient steps a run{rate}. The runs of the paper that this "
-        f"follows (Eilertsen et al., 2020) take about {PAPER_STEPS_PER_EPOCH} steps an epoch at the largest batch "
+        f"Training here is short: {tables.span(steps, ',.0f')} gradient steps a run{rate}. The runs of the paper that "
+        f"this follows (Eilertsen et al., 2020) take about {PAPER_STEPS_PER_EPOCH} steps an epoch at the largest batch "
         f"size, for at least {PAPER_LEAST_EPOCHS} epochs. Traces of the initial weights are therefore fresher here, "
-        "and traces of the data fainter."
+        "and traces of the data fainter: how clear they are may change with longer training."
     )
 
 
-def _recipe_rows(zoo: Zoo) -> list[tuple[str, str]]:
-    rows = [("space", zoo.space_name)] if zoo.space_name else []
-    rows += [
-        (words(key), f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))
-        for key, value in zoo.recipe.items()
-        if isinstance(value, (str, int, float))
+def _map(drawn: WeightMap | None) -> list[Block]:
+    if drawn is None:
+        return [
+            "There is no map: it takes complete runs of one architecture with at least three snapshots that differ."
+        ]
+    shown = len(drawn.paths)
+    first, second = (f"{100 * share:.1f} %" for share in drawn.shares)
+    alike = (
+        f"Only runs of the most frequent architecture can share a map: {drawn.same} of {drawn.complete} complete runs."
+        if drawn.same < drawn.complete
+        else f"All {drawn.complete} complete runs have the same architecture."
+    )
+    some = f" {shown} of them are drawn, spread evenly over the run numbers." if shown < drawn.same else ""
+    return [
+        *figure(
+            "map",
+            figures.map_figures(drawn),
+            f"Weights of {shown} runs in their first two principal components, which hold {first} and {second} of the "
+            "variance. Each line is one run from its first to its last snapshot, which carries the mark.",
+        ),
+        Note(
+            f"{alike}{some} Each snapshot has {drawn.size:,} weights, of which {drawn.used:,} are used, at most 300 of "
+            "each tensor. Weights span many orders of magnitude: each is therefore replaced by its rank among all "
+            "weights of its tensor in the snapshots shown, and every tensor is scaled to the same total variance, so "
+            "that neither large weights nor large tensors decide alone."
+        ),
     ]
-    return rows
 
 
-def _datasets(zoo: Zoo) -> list[tuple[str, str]]:
+def _confusions(scores: Sequence[Result]) -> list[Block]:
+    caption = (
+        "Test runs by true class (rows) and the class named (columns), for the meta-classifier of highest accuracy per "
+        "property. Numbers count runs; the shade is the share of the row."
+    )
+    drawn = figure("confusions", figures.confusion_figures(best_of_each_property(scores)), caption)
+    return [*drawn] or ["No result states a confusion matrix."]
+
+
+def _again(zoo: Zoo, seconds: Mapping[str, float], commands: Sequence[str]) -> list[Block]:
+    recipe = {"space": zoo.space_name} if zoo.space_name else {}
+    recipe |= {words(k): f"{v:,}" if type(v) is int else str(v) for k, v in zoo.recipe.items() if _is_plain(v)}
     datasets = zoo.recipe.get("datasets")
-    return [(str(k), str(v)) for k, v in sorted(datasets.items())] if isinstance(datasets, Mapping) else []
+    checksums = sorted(datasets.items()) if isinstance(datasets, Mapping) else []
+    rows = [
+        *recipe.items(),
+        *zoo.made_with.items(),
+        ("SHA-256 of the recipe", zoo.identity),
+        *((f"SHA-256 of {name}", str(value)) for name, value in checksums),
+    ]
+    times = [{"step": words(name), "time": tables.duration(took)} for name, took in seconds.items()]
+    return [
+        *([Tabled(Table.of(times), "Time of each step")] if times else []),
+        *([Code("\n".join(commands))] if commands else []),
+        "The same recipe on the same machine and versions gives the same weights, bit for bit.",
+        Tabled(Table((), rows), "Recipe and versions"),
+        Code(json.dumps(zoo.recipe, indent=2, sort_keys=True, ensure_ascii=False), "The whole recipe"),
+    ]
 
 
-def _left_out(scores: Sequence[Result], fits: Sequence[Result]) -> list[tuple[str, str]]:
-    """(what was left out, of which evaluations), equal counts together."""
-    groups: dict[str, list[str]] = {}
-    for one in _evaluated(scores, fits):
-        excluded = one.document.get("excluded") or {}
-        if any(excluded.values()):
-            groups.setdefault(tables.excluded_text(excluded), []).append(f"{words(one.target)} by {one.label}")
-    every = len(scores) + len(fits)
-    return [(text, "all evaluations" if len(of) == every else "; ".join(of)) for text, of in groups.items()]
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (str, int, float))
 
 
-def _caveats(
-    zoo: Zoo,
-    scores: Sequence[Result],
-    fits: Sequence[Result],
-    lengths: Mapping[str, Sequence[float]],
-    drawn_map: WeightMap | None,
-) -> list[str]:
-    evaluated = _evaluated(scores, fits)
-    documents = [one.document for one in evaluated]
+def _caveats(zoo: Zoo, results: Sequence[Result]) -> list[str]:
+    documents = [one.document for one in results]
     caveats = []
-    counts = [one.n_runs for one in evaluated if one.n_runs is not None]
+    counts = [one.n_runs for one in results if one.n_runs is not None]
     if counts:
-        few = (
-            " With so few of them, a difference of a few points between two models means nothing."
-            if min(counts) < FEW_RUNS
-            else ""
-        )
+        few = " With so few of them, a difference of a few points between two models means nothing."
         caveats.append(
             f"Results stand on {tables.runs_text(counts)} test runs. The unit is the run: its snapshots and slices say "
-            f"nearly the same thing and do not make the intervals narrower.{few}"
+            f"nearly the same thing and do not make the intervals narrower.{few if min(counts) < FEW_RUNS else ''}"
         )
-    if len(scores) > 1:
+    if len(results) > 1:
         caveats.append(
-            f"{len(scores)} intervals are compared with a baseline; of results that are all luck, about one in forty "
+            f"{len(results)} intervals are compared with a baseline; of results that are all luck, about one in forty "
             "would still be marked. The best of several models is chosen on the test runs that it is reported on, "
             "which flatters it a little."
         )
-    removed, complete, per_initialization = population.removed_by_filter(zoo)
-    if complete:
-        listed = enumeration([f"{r} of {n} with {words(name)}" for name, r, n in per_initialization if r])
-        text = (
-            f"The convergence filter keeps runs whose final test accuracy is above chance (one-sided binomial test, "
-            f"p < .001). Of {_many(complete, 'complete run')} it removes {removed}"
-            + (f": {listed}" if listed and removed else "")
-            + "."
-        )
-        if documents and all(d.get("converged") for d in documents):
-            text += " It was on for every result here."
-        elif any("converged" in d for d in documents):
-            text += " It was not on for every result here; see the table."
-        if any(name == "constant" for name, _, _ in per_initialization):
-            text += (
-                " Constant initialization keeps all filters of a layer identical and often never learns, so that the "
-                "filter changes the mix of classes; it also makes that one value easy to name."
-            )
-        caveats.append(text)
+    filtered = population.convergence_text(zoo)
+    if filtered and any("converged" in d for d in documents):
+        on = all(d.get("converged") for d in documents)
+        filtered += f" It was {'on' if on else 'not on'} for every result here{'' if on else '; see the table'}."
+    caveats += [f"{filtered} The filter changes the mix of values that are left to name."] if filtered else []
     if any(d.get("lengths_differ") for d in documents):
-        notes = in_order(str(d["note"]) for d in documents if d.get("note"))
-        caveats.append(
-            "Weight vectors differ in length, and length tells the architecture: "
-            + (
-                " ".join(f"{note[0].upper()}{note[1:]}." for note in notes)
-                if notes
-                else "part of a result may be that."
-            )
-        )
-    elif documents and any("lengths_differ" in d for d in documents):
+        notes = in_order(f"{d['note']}." for d in documents if d.get("note")) or ["part of a result may be that."]
+        caveats.append(f"Weight vectors differ in length, and length tells the architecture: {' '.join(notes)}")
+    elif any("lengths_differ" in d for d in documents):
         caveats.append(
             "All weight vectors have the same length: results say nothing yet about networks of another architecture."
         )
-    if drawn_map and drawn_map.same < drawn_map.complete:
-        caveats.append(
-            f"The map shows one architecture of several: {drawn_map.same} of {drawn_map.complete} complete runs."
-        )
-    capped = in_order(one.label for one in evaluated if one.document.get("capped"))
+    capped = in_order(one.label for one in results if one.document.get("capped"))
     if capped:
         caveats.append(
             f"Fitting of {enumeration(capped)} was ended by its time limit; with more time it may do better."
         )
-    if _short_training(lengths):
-        caveats.append(
-            "Training is short beside the paper’s (see “What was sampled”): how clear the traces are may change with "
-            "longer training."
-        )
-    caveats.append(
-        "Some marks are trivial. Biases in front of batch normalisation nearly name the optimizer by their size alone; "
-        "moving statistics of the first layers describe the input images; those of early snapshots tell the number "
-        "of steps and with it the batch size. A high accuracy need not mean that the learned features differ."
-    )
-    return caveats
+    return [*caveats, TRIVIAL]

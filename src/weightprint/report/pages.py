@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from weightprint.inspection.words import printable
 from weightprint.report import tables
-from weightprint.report.scores import words
 
 
 def render_page(template: str, **content: Any) -> str:
@@ -24,16 +24,23 @@ def render_page(template: str, **content: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_keep_percent_together,
+        finalize=_shown,
     )
-    environment.filters.update(percent=tables.percent, duration=tables.duration, words=words)
+    environment.filters.update(percent=lambda share: f"{share:.0%}".replace("%", " %"), sentence=_sentence)
+    environment.tests["marked"] = lambda text: text.endswith(tables.MARKS)
     style = (files("weightprint.report") / "page.css").read_text(encoding="utf-8")
     return environment.get_template(template).render(style=Markup(style), **content)
 
 
-def _keep_percent_together(value: Any) -> Any:
-    """A number stays on one line with its percent sign."""
-    return value.replace(" %", "\u00a0%") if type(value) is str else value
+def _shown(value: Any) -> Any:
+    """A text as it may be shown: control characters are written out, and a number stays on one line with its percent
+    sign."""
+    return printable(value, keep="\n\u00a0").replace(" %", "\u00a0%") if type(value) is str else value
+
+
+def _sentence(text: str) -> str:
+    """With a capital; a Greek letter is a symbol and stays."""
+    return (text[:1].upper() if text[:1].isascii() else text[:1]) + text[1:]
 
 
 def csv_link(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from weightprint.report.figures import INK, PALETTE, Picture, draw, short
+from weightprint.report.drawing import DASHED, INK, PALETTE, Picture, draw, percent_axis, title_of
 from weightprint.report.scores import words
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def reliability_figure(documents: Sequence[Mapping[str, Any]], *, of: str = "bef
     of: "before" the temperature, or "after" it
 
     Points on the diagonal are right as often as they claim; upright lines are 95 % intervals over runs, numbers are
-    runs. The picture stands alone with `weightprint.report.figures.standalone`.
+    runs. The picture stands alone with `weightprint.report.drawing.standalone`.
     """
     lines = -(-len(documents) // COLUMNS)
 
@@ -35,19 +35,15 @@ def reliability_figure(documents: Sequence[Mapping[str, Any]], *, of: str = "bef
 
 
 def _diagram(axes: Axes, document: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
-    axes.plot([0, 100], [0, 100], color=INK, linewidth=0.9, alpha=0.6, linestyle=(0, (2, 1.5)))
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.9, alpha=0.6, linestyle=DASHED)
     for point in scores["bins"]:
-        x, low, high = 100 * point["confidence"], *(100 * end for end in point["interval"])
+        x, (low, high) = point["confidence"], point["interval"]
         axes.plot([x, x], [low, high], color=PALETTE[0], linewidth=1.4)
-        axes.plot([x], [100 * point["accuracy"]], "o", color=PALETTE[0], markersize=4.5)
-        axes.text(x, high + 1.5, str(point["n"]), ha="center", va="bottom", fontsize=6.5)
-    shares = range(0, 101, 25)
-    axes.set_xticks(shares, [f"{share}" for share in shares])
-    axes.set_yticks(shares, [f"{share} %" for share in shares])
-    axes.set_xlim(0, 105)
-    axes.set_ylim(0, 112)
-    axes.set_xlabel("claimed (%)")
-    axes.set_title(short(words(document["property"]), 30), loc="left")
+        axes.plot(x, point["accuracy"], "o", color=PALETTE[0], markersize=4.5)
+        axes.text(x, high + 0.015, str(point["n"]), ha="center", va="bottom", fontsize=6.5)
+    percent_axis(axes, "x", "claimed", reach=(0, 1.05))
+    percent_axis(axes, "y", reach=(0, 1.12))
+    title_of(axes, document["property"])
     axes.grid()
 
 

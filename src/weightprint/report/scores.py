@@ -1,4 +1,4 @@
-"""Evaluation documents, read and judged: what may be claimed of each, and the sentence that sums them up."""
+"""Evaluation documents, read and judged: what may be claimed of each, and the sentences that sum them up."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from weightprint.evaluation.answers import REGRESSION
+from weightprint.evaluation.answers import REGRESSION, SLICE, SNAPSHOT
 from weightprint.evaluation.claims import above, baseline, interval_of
 
-_SETTINGS = ("part", "slice_length", "snapshots", "without", "converged", "n_train_runs", "seed")
+SETTINGS = ("part", "slice_length", "snapshots", "without", "converged", "n_train_runs", "seed")
 """What tells two evaluations of one model on one property apart, in the order in which a reader would ask."""
+
+Estimate = tuple[float | None, float | None, float | None]
+"""A number with the ends of its 95 % interval; None for what is not known."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One evaluation document, some of whose keys may be missing.
+    """One evaluation document, some of whose keys may be missing; so may be the numbers, which are None then.
 
     label: the model, with the settings that tell it from another evaluation of the same model
     """
@@ -31,7 +34,7 @@ class Result:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of test runs named right; None when not stated, like the other numbers."""
+        """Share of test runs named right."""
         return (self.document.get("per_run") or {}).get("accuracy")
 
     @property
@@ -51,8 +54,19 @@ class Result:
     def n_runs(self) -> int | None:
         return self.document.get("n_runs", (self.document.get("per_run") or {}).get("n"))
 
-    def measure(self, name: str) -> tuple[float | None, float | None, float | None]:
-        """A regression's measure with the ends of its interval."""
+    @property
+    def unit(self) -> str:
+        """What one reading is: "slice" or "snapshot"; "" where no score of single readings is stated."""
+        return next((unit for unit in (SLICE, SNAPSHOT) if self.document.get(f"per_{unit}")), "")
+
+    @property
+    def single(self) -> Estimate | None:
+        """The accuracy of single readings."""
+        stated = self.document.get(f"per_{self.unit}")
+        return (stated.get("accuracy"), *ends(stated.get("interval"))) if stated else None
+
+    def measure(self, name: str) -> Estimate:
+        """A regression's measure."""
         stated = (self.document.get("per_run") or {}).get(name)
         if not isinstance(stated, Mapping):
             return stated, None, None
@@ -60,18 +74,13 @@ class Result:
 
 
 def classifications(documents: Iterable[Mapping[str, Any]]) -> list[Result]:
-    """The classifications among evaluation documents, in their order."""
+    """The classifications among evaluation documents, property by property."""
     return [result for result in _results(documents) if result.document.get("kind") != REGRESSION]
 
 
 def regressions(documents: Iterable[Mapping[str, Any]]) -> list[Result]:
-    """The regressions among evaluation documents, in their order."""
+    """The regressions among evaluation documents, property by property."""
     return [result for result in _results(documents) if result.document.get("kind") == REGRESSION]
-
-
-def _results(documents: Iterable[Mapping[str, Any]]) -> list[Result]:
-    documents = list(documents)
-    return [Result(label, document) for label, document in zip(_labels(documents), documents, strict=True)]
 
 
 def ends(interval: Any) -> tuple[float | None, float | None]:
@@ -79,24 +88,30 @@ def ends(interval: Any) -> tuple[float | None, float | None]:
     return (interval[0], interval[1]) if interval else (None, None)
 
 
-def _labels(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A name for each document, the same for one model throughout, different wherever a property has two of it."""
-    names = [str(document.get("model", "model")) for document in results]
-    pairs = Counter((d.get("property"), name) for d, name in zip(results, names, strict=True))
-    repeated = {name for (_, name), count in pairs.items() if count > 1}
+def _results(documents: Iterable[Mapping[str, Any]]) -> list[Result]:
+    """With a label each: the same for one model throughout, and different wherever a property has two of it."""
+    documents = list(documents)
+    pairs = Counter((d.get("property"), _model(d)) for d in documents)
+    repeated = {model for (_, model), count in pairs.items() if count > 1}
     varying = {
-        name: [s for s in _SETTINGS if len({repr(d.get(s)) for d in results if str(d.get("model")) == name}) > 1]
-        for name in repeated
+        model: [s for s in SETTINGS if len({repr(d.get(s)) for d in documents if _model(d) == model}) > 1]
+        for model in repeated
     }
-    labels: list[str] = []
+    results: list[Result] = []
     seen: Counter[tuple[Any, str]] = Counter()
-    for document, name in zip(results, names, strict=True):
-        in_words = [setting_text(s, document.get(s)) for s in varying.get(name, ())]
-        label = f"{name} ({', '.join(in_words)})" if in_words else name
+    for document in documents:
+        label = _model(document)
+        if varying.get(label):
+            label = f"{label} ({', '.join(setting_text(s, document.get(s)) for s in varying[label])})"
         seen[document.get("property"), label] += 1
         count = seen[document.get("property"), label]
-        labels.append(f"{label} #{count}" if count > 1 else label)
-    return labels
+        results.append(Result(f"{label} #{count}" if count > 1 else label, document))
+    order = in_order(result.target for result in results)
+    return sorted(results, key=lambda result: order.index(result.target))
+
+
+def _model(document: Mapping[str, Any]) -> str:
+    return str(document.get("model", "model"))
 
 
 def setting_text(name: str, value: Any) -> str:
@@ -106,22 +121,19 @@ def setting_text(name: str, value: Any) -> str:
     if name == "slice_length":
         return "whole vectors" if value in (None, "all") else f"slices of {value:,}"
     if name == "snapshots":
-        return f"snapshots {span_text(value)}"
+        return f"snapshots {_span_text(value)}"
     if name == "without":
         return f"without {enumeration([words(kind) for kind in value])}" if value else "all tensors"
     if name == "converged":
         return "converged runs" if value else "all runs"
-    if name == "n_train_runs":
-        return f"{value} training runs"
-    return f"{name} {value}"
+    return f"{value} training runs" if name == "n_train_runs" else f"{name} {value}"
 
 
-def span_text(value: Any) -> str:
+def _span_text(value: Any) -> str:
     """First and last snapshot, as "11–20", or "later half"."""
     if not value or isinstance(value, str):
         return str(value or "all").replace("-", " ")
-    first, last = value[0], value[-1]
-    return str(first) if first == last else f"{first}–{last}"
+    return str(value[0]) if value[0] == value[-1] else f"{value[0]}–{value[-1]}"
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -129,15 +141,11 @@ def in_order(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def best_of_each_property(scores: Iterable[Result]) -> list[Result]:
+def best_of_each_property(results: Iterable[Result]) -> list[Result]:
     """Of each property the result of highest accuracy; the first of equals."""
-    best: dict[str, Result] = {}
-    for score in scores:
-        if score.accuracy is not None:
-            known = best.get(score.target)
-            if known is None or score.accuracy > (known.accuracy or 0):
-                best[score.target] = score
-    return list(best.values())
+    known = [result for result in results if result.accuracy is not None]
+    of_property = {target: [r for r in known if r.target == target] for target in in_order(r.target for r in known)}
+    return [max(members, key=lambda result: result.accuracy or 0.0) for members in of_property.values()]
 
 
 def words(name: object) -> str:
@@ -150,54 +158,96 @@ def enumeration(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
-def headline(results: Iterable[Mapping[str, Any]]) -> str:
+def many(count: int, noun: str, several: str = "") -> str:
+    """ "1 run", "2,000 runs"."""
+    return f"{count:,} {noun if count == 1 else several or noun + 's'}"
+
+
+def headline(documents: Iterable[Mapping[str, Any]]) -> str:
     """What a reader learns, in one line: the properties whose whole interval lies above the baseline."""
-    named = in_order(score.target for score in classifications(list(results)) if score.above)
+    named = in_order(words(result.target) for result in classifications(documents) if result.above)
     if not named:
         return "What these weights give away is not settled"
-    return f"Trained weights give away the {enumeration([words(name) for name in named])}"
+    return f"Trained weights give away the {enumeration(named)}"
 
 
-def answer(results: Iterable[Mapping[str, Any]]) -> str:
+def opening(documents: Iterable[Mapping[str, Any]], runs: int) -> list[str]:
+    """What a reader learns first, a few sentences: what was done with how many runs, what can be read, against what,
+    and from how little. Nothing is claimed of an interval that includes the baseline."""
+    documents = list(documents)
+    results = classifications(documents)
+    counts = [[d[key] for d in documents if d.get(key)] for key in ("n_train_runs", "n_runs")]
+    sentences = [f"{many(runs, 'network')} were trained under choices drawn at random."]
+    if all(counts):
+        sentences = [
+            f"{sentences[0][:-1]}; meta-classifiers learned from {max(counts[0])} of them to name these choices by the "
+            f"weights alone, and were tested on {max(counts[1])} that they had not seen."
+        ]
+    sentences.append(answer(documents))
+    shares = [100 * d["majority"] for d in documents if d.get("majority")]
+    if shares:
+        low, high = f"{min(shares):.0f}", f"{max(shares):.0f}"
+        between = f"{low} %" if low == high else f"{low} to {high} % of them, depending on the property"
+        sentences.append(f"Always naming the most frequent value would be right for {between}.")
+    return [*sentences, *_of_slices(results)]
+
+
+def _of_slices(results: Sequence[Result]) -> list[str]:
+    """What slices of the shortest length are enough for, where whole networks were read as well."""
+    lengths = [r.document.get("slice_length") for r in results]
+    shortest = min((length for length in lengths if isinstance(length, int)), default=None)
+    if shortest is None or "all" not in lengths:
+        return []
+    of_slices = [r for r in results if r.document.get("slice_length") == shortest]
+    named = {
+        r.target: f"{words(r.target)} ({100 * (r.accuracy or 0):.0f} %)"
+        for r in best_of_each_property(of_slices)
+        if r.above
+    }
+    rest = [words(t) for t in in_order(r.target for r in of_slices) if t not in named]
+    start = f"Slices of {shortest:,} consecutive weights"
+    if not named:
+        return [f"{start} settle nothing."]
+    return [
+        f"{start} are enough for the {enumeration(list(named.values()))}"
+        + (f", and settle nothing for the {enumeration(rest)}." if rest else ".")
+    ]
+
+
+def answer(documents: Iterable[Mapping[str, Any]]) -> str:
     """What the numbers allow to be said in one or two sentences; nothing is claimed of an interval that includes
     the baseline."""
-    documents = list(results)
-    scores, estimates = classifications(documents), regressions(documents)
+    documents = list(documents)
+    results, estimates = classifications(documents), regressions(documents)
     sentences = []
-    properties = in_order(score.target for score in scores)
-    if properties:
-        named = best_of_each_property(score for score in scores if score.above)
-        rest = [words(p) for p in properties if p not in {score.target for score in named}]
+    if results:
+        named = sorted(best_of_each_property(_above(results)), key=lambda result: -(result.accuracy or 0))
+        known = {result.target for result in named}
+        rest = enumeration([words(p) for p in in_order(r.target for r in results) if p not in known])
+        total = many(len({result.target for result in results}), "property", "properties")
+        listed = enumeration([f"{words(r.target)} ({100 * (r.accuracy or 0):.0f} %)" for r in named])
         if named:
-            named.sort(key=lambda score: -(score.accuracy or 0))
-            listed = enumeration([f"{words(s.target)} ({100 * (s.accuracy or 0):.0f} %)" for s in named])
             sentences.append(
-                f"From the weights alone, {len(named)} of {_count(properties, 'property', 'properties')} can be named "
-                f"better than chance and majority: {listed}."
+                f"From the weights alone, {len(named)} of {total} can be named better than chance and majority: "
+                f"{listed}."
             )
-            if rest:
-                sentences.append(f"For {enumeration(rest)} the test runs at hand do not settle it.")
-        else:
+        if named and rest:
+            sentences.append(f"For {rest} the test runs at hand do not settle it.")
+        elif rest:
             sentences.append(
-                f"The test runs at hand do not settle whether {enumeration(rest)} can be read from the weights: "
-                "every 95 % interval reaches down to chance or majority."
+                f"The test runs at hand do not settle whether {rest} can be read from the weights: every 95 % interval "
+                "reaches down to chance or majority."
             )
-    quantities = in_order(one.target for one in estimates)
-    if quantities:
-        in_words = in_order(one.target for one in estimates if one.above)
-        if in_words:
-            listed = enumeration([words(p) for p in in_words])
-            sentences.append(
-                f"{len(in_words)} of {_count(quantities, 'quantity', 'quantities')} can be estimated better than by "
-                f"answering the mean: {listed}."
-            )
-        else:
-            sentences.append(
-                f"Whether {enumeration([words(p) for p in quantities])} can be estimated better than by answering the "
-                "mean is not settled."
-            )
+    if estimates:
+        quantities, above_0 = (in_order(words(r.target) for r in some) for some in (estimates, _above(estimates)))
+        sentences.append(
+            f"{len(above_0)} of {many(len(quantities), 'quantity', 'quantities')} can be estimated better than by "
+            f"answering the mean: {enumeration(above_0)}."
+            if above_0
+            else f"Whether {enumeration(quantities)} can be estimated better than by answering the mean is not settled."
+        )
     return " ".join(sentences) or "No meta-classifier was evaluated, so that nothing can be said yet."
 
 
-def _count(things: Sequence[object], one: str, many: str) -> str:
-    return f"{len(things)} {one if len(things) == 1 else many}"
+def _above(results: Iterable[Result]) -> list[Result]:
+    return [result for result in results if result.above]

@@ -13,12 +13,14 @@ from weightprint.errors import CorruptFile, ReportError
 from weightprint.evaluation.claims import baseline
 from weightprint.files import write_atomic
 from weightprint.report import figures, tables
+from weightprint.report.curves import curve_figures, panels_of
 from weightprint.report.differences import Pair, alone, claims, pairs_of
-from weightprint.report.pages import csv_link, render_page
+from weightprint.report.pages import render_page
 from weightprint.report.provenance import PROVENANCE, RESULTS
-from weightprint.report.scores import classifications, words
-from weightprint.report.sections import figure, section
-from weightprint.report.study_figures import curve_figures, panel_of
+from weightprint.report.scores import classifications, in_order, words
+from weightprint.report.sections import Block, Figure, Note, Points, Section, Tabled, figure
+from weightprint.report.study_sections import WHERE
+from weightprint.report.tables import DIFFERS, Table
 from weightprint.study import COLUMNS
 from weightprint.study.how_much import BASELINES, LOCAL
 
@@ -27,8 +29,22 @@ Row = Mapping[str, Any]
 LATER = ("left_out",)
 """Columns that reports of earlier versions lack."""
 
-MARK = "◆"
-"""Marks a difference whose whole interval lies on one side of 0."""
+PROVENANCE_IN_WORDS = {
+    "zoo": "zoo",
+    "space": "space",
+    "seed": "seed of the recipe",
+    "runs": "complete runs",
+    "snapshots": "snapshots of each",
+    "budget": "budget",
+    "split_seeds": "splits of the headline",
+    "seconds": "time of the last call",
+    "machine": "machine",
+    "versions": "versions",
+    "command": "command",
+}
+"""What is told of what the reports stand on."""
+
+BOLD = f"Bold with {DIFFERS}: the whole interval of the difference lies on one side of 0."
 
 
 @dataclass(frozen=True)
@@ -124,138 +140,158 @@ def _provenance(path: Path) -> dict[str, Any]:
 
 def _render(a: Report, b: Report, pairs: Sequence[Pair]) -> str:
     return render_page(
-        "side_by_side.html",
+        "page.html",
         title=f"{a.name} beside {b.name}" if a.name != b.name else f"Two studies of {a.name}",
         answer=_answer(pairs),
         facts=[f"A: {a.path}", f"B: {b.path}", f"{len(pairs)} results in both"],
-        provenance=_provenance_rows(a, b),
-        sections=[s for s in _sections(a, b, pairs) if s["pairs"]],
-        mark=MARK,
-        only=(alone(a.rows, pairs), alone(b.rows, pairs)),
-        caveats=_caveats(a, b, pairs),
+        lead=None,
+        sections=[
+            Section("provenance", "What they stand on", _provenance_blocks(a, b, pairs)),
+            *(section for section in _sections(pairs) if len(section.blocks) > 1),
+            Section("caveats", "Caveats", [Points(_caveats(a, b, pairs))]),
+        ],
     )
 
 
 def _answer(pairs: Sequence[Pair]) -> str:
-    content = claims(_of(pairs, "headline", readers=True), "headline results")
-    return content or "The two reports have no headline result in common."
+    readers = [pair for pair in _of(pairs, "headline") if pair.a["model"] not in BASELINES]
+    return claims(readers, "headline results") or "The two reports have no headline result in common."
 
 
-def _of(pairs: Sequence[Pair], *experiments: str, readers: bool = False, **wanted: str) -> list[Pair]:
-    """The pairs of some experiments; only of models that read weights, if `readers`."""
+def _of(pairs: Sequence[Pair], *experiments: str, **wanted: str) -> list[Pair]:
+    """The pairs of some experiments, or of all, whose columns have the values wanted."""
     return [
         pair
         for pair in pairs
-        if pair.a["experiment"] in experiments
-        and not (readers and pair.a["model"] in BASELINES)
+        if (not experiments or pair.a["experiment"] in experiments)
         and all(pair.a[name] == value for name, value in wanted.items())
     ]
 
 
-def _provenance_rows(a: Report, b: Report) -> list[tuple[str, str, str]]:
-    """(what, of A, of B)"""
-
-    def value_of(report: Report, name: str) -> str:
-        value = report.provenance.get(name)
-        if value is None or value == "":
-            return tables.UNKNOWN
-        if name == "split_seeds":
-            return str(len(value))
-        if name == "versions":
-            return ", ".join(f"{library} {version}" for library, version in value.items())
-        return tables.duration(value) if name == "seconds" else str(value)
-
-    names = {
-        "zoo": "zoo",
-        "space": "space",
-        "seed": "seed of the recipe",
-        "runs": "complete runs",
-        "snapshots": "snapshots of each",
-        "budget": "budget",
-        "split_seeds": "splits of the headline",
-        "seconds": "time of the last call",
-        "machine": "machine",
-        "versions": "versions",
-        "command": "command",
-    }
-    return [(what, value_of(a, name), value_of(b, name)) for name, what in names.items()]
-
-
-def _sections(a: Report, b: Report, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    headline = _of(pairs, "headline")
-    where = _of(pairs, "part", "kind", "layer", "only", "without", "all", question="where")
-    when = [p for p in _of(pairs, "moments") if p.a["series"] == p.a["x"]]
-    transfer = [p for p in pairs if p.a["question"] == "transfer"]
-    slices = _of(pairs, "slices", model=LOCAL, x="10")
-    runs = _of(pairs, "training_runs", model="layer_trees")
+def _provenance_blocks(a: Report, b: Report, pairs: Sequence[Pair]) -> list[Block]:
+    rows = [
+        (what, *(_provenance_text(name, report.provenance.get(name)) for report in (a, b)))
+        for name, what in PROVENANCE_IN_WORDS.items()
+    ]
+    only = f"{alone(a.rows, pairs)} of A, {alone(b.rows, pairs)} of B"
     return [
-        section(
+        Tabled(Table(("", "A", "B"), rows), "What the two reports stand on"),
+        Note(f"Results that only one of the reports has are not shown: {only}."),
+    ]
+
+
+def _provenance_text(name: str, value: Any) -> str:
+    if value is None or value == "":
+        return tables.UNKNOWN
+    if name == "split_seeds":
+        return str(len(value))
+    if name == "versions":
+        return ", ".join(f"{library} {version}" for library, version in value.items())
+    return tables.duration(value) if name == "seconds" else str(value)
+
+
+def _sections(pairs: Sequence[Pair]) -> list[Section]:
+    """All sections of results; nothing but its text stands in one that the reports have no common results for."""
+    headline = _of(pairs, "headline")
+    return [
+        Section(
             "headline",
             "Whole networks",
-            "Each property named from the later half of a run's snapshots, by the meta-classifiers of whole networks; "
-            "shapes and fields read no weights.",
-            _headline_figures(headline),
-            pairs=headline,
-            table=_table(headline),
+            [
+                "Each property named from the later half of a run's snapshots, by the meta-classifiers of whole "
+                "networks; shapes and fields read no weights.",
+                *_headline_figures(headline),
+                *_headline_table(headline),
+            ],
         ),
         _curves(
             "slices",
             "Slices",
             f"{LOCAL}: 10 slices of consecutive weights, their answers averaged.",
-            slices,
+            _of(pairs, "slices", model=LOCAL, x="10"),
             x="weights in a slice",
-            place=lambda r: float(r["series"]),
+            place=lambda row: float(row["series"]),
             logarithmic=True,
         ),
         _curves(
             "training-runs",
             "Training runs",
             "layer_trees, trained on a share of the training runs.",
-            runs,
+            _of(pairs, "training_runs", model="layer_trees"),
             x="training runs",
-            place=lambda r: float(r["n_train_runs"]),
+            place=lambda row: float(row["n_train_runs"]),
         ),
-        _grid("where", "Where", "Trees that read some tensors only, in the last snapshot.", where),
+        _grid(
+            "where",
+            "Where",
+            "Trees that read some tensors only, in the last snapshot.",
+            _of(pairs, *WHERE, "all", question="where"),
+        ),
         _curves(
             "when",
             "When",
             "layer_trees, trained on one snapshot and tested on the same snapshot of other runs.",
-            when,
+            [pair for pair in _of(pairs, "moments") if pair.a["series"] == pair.a["x"]],
             x="snapshot",
-            place=lambda r: float(r["x"]),
+            place=lambda row: float(row["x"]),
         ),
-        _grid("transfer", "Transfer", "layer_trees, trained on runs without a value and tested on it.", transfer),
+        _grid(
+            "transfer",
+            "Transfer",
+            "layer_trees, trained on runs without a value and tested on it.",
+            _of(pairs, question="transfer"),
+        ),
         _grid("controls", "Controls", "The headline without what explains it trivially.", _of(pairs, "controls")),
     ]
 
 
-def _headline_figures(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+def _headline_figures(pairs: Sequence[Pair]) -> list[Figure]:
     """One figure per meta-classifier that reads weights."""
-    shown = []
-    for model in dict.fromkeys(p.a["model"] for p in pairs if p.a["measure"] == "accuracy"):
-        if model in BASELINES:
-            continue
-        of_model = [p for p in pairs if p.a["model"] == model and p.a["measure"] == "accuracy"]
-        documents = [_document(row, side) for p in of_model for side, row in (("A", p.a), ("B", p.b))]
-        picture = figures.accuracy_figure(classifications(documents), name=f"headline-{model}")
-        if picture:
-            caption = (
-                f"{model}: share of test runs named right, {_n(of_model)}, with 95 % intervals over runs. Upright "
-                "lines: the larger of chance and majority. Filled points: the whole interval lies above it."
-            )
-            shown += figure(f"headline-{model}", [picture], caption, _csv(of_model))
+    shown: list[Figure] = []
+    for model in in_order(p.a["model"] for p in pairs if p.a["model"] not in BASELINES):
+        of_model = _of(pairs, model=model, measure="accuracy")
+        documents = [_document(row, side) for pair in of_model for side, row in pair.sides.items()]
+        name = f"headline-{model}"
+        shown += figure(
+            name,
+            [figures.accuracy_figure(classifications(documents), name=name)],
+            f"{model}: share of test runs named right, {_n(of_model)}, with 95 % intervals over runs. Upright lines: "
+            "the larger of chance and majority. Filled points: the whole interval lies above it.",
+            _csv(of_model),
+        )
     return shown
 
 
 def _document(row: Row, side: str) -> dict[str, Any]:
-    return {
-        "property": row["property"],
-        "model": side,
-        "chance": row["chance"],
-        "majority": row["majority"],
-        "n_runs": row["n_runs"],
-        "per_run": {"accuracy": row["value"], "interval": [row["low"], row["high"]]},
-    }
+    same = {name: row[name] for name in ("property", "chance", "majority", "n_runs")}
+    return {**same, "model": side, "per_run": {"accuracy": row["value"], "interval": [row["low"], row["high"]]}}
+
+
+def _headline_table(pairs: Sequence[Pair]) -> list[Tabled]:
+    order = in_order(pair.a["property"] for pair in pairs)
+    rows = [
+        {
+            "property": words(pair.a["property"]) + (" (R²)" if pair.of_numbers else ""),
+            "meta-classifier": pair.a["model"],
+            **{side: _value(row) for side, row in pair.sides.items()},
+            "difference A − B": pair.difference_text if pair.comparable else "other classes",
+            "test runs, A and B": ", ".join(str(row["n_runs"]) for row in pair.sides.values()),
+            "without weights, A and B": ", ".join(
+                tables.UNKNOWN if pair.of_numbers else tables.percent(baseline(row)) for row in pair.sides.values()
+            ),
+        }
+        for pair in sorted(pairs, key=lambda pair: order.index(pair.a["property"]))
+    ]
+    caption = (
+        f"Accuracies in % and their differences A − B in points (of numbers R²), with 95 % intervals. {BOLD} “Without "
+        "weights” is the larger of chance and majority."
+    )
+    return [Tabled(Table.of(rows), "Headline results of both reports", caption)] if rows else []
+
+
+def _value(row: Row) -> str:
+    text = tables.number_text if row["measure"] == "r2" else tables.share_text
+    return text(row["value"], row["low"], row["high"])
 
 
 def _curves(
@@ -267,67 +303,40 @@ def _curves(
     x: str,
     place: Callable[[Row], float],
     logarithmic: bool = False,
-) -> dict[str, Any]:
+) -> Section:
     """A section of curves: a panel per property, a line per report."""
-    rows = [
-        {**row, "side": side, "x_number": place(row)} for pair in pairs for side, row in (("A", pair.a), ("B", pair.b))
-    ]
-    panels = [panel_of(rows, target, lambda r: r["side"]) for target in dict.fromkeys(r["property"] for r in rows)]
-    pictures = curve_figures(name, panels, x=x, logarithmic=logarithmic)
+    rows = [{**row, "side": side, "x_number": place(row)} for p in pairs for side, row in p.sides.items()]
+    panels = panels_of(rows, in_order(row["property"] for row in rows), lambda row: row["side"])
     caption = (
         f"Accuracy (R² of numbers) by {x}, {_n(pairs)}. Bands are 95 % intervals over runs, the dashed line the larger "
         "of chance and majority in either report."
     )
-    shown = figure(f"{name}-curves", pictures, caption, _csv(pairs))
-    return section(name, title, text, shown, pairs=pairs, finding=claims(pairs, "points of these curves"))
+    pictures = curve_figures(name, panels, x=x, logarithmic=logarithmic)
+    finding = claims(pairs, "points of these curves")
+    return Section(name, title, [text, *figure(f"{name}-curves", pictures, caption, _csv(pairs), finding=finding)])
 
 
-def _grid(name: str, title: str, text: str, pairs: Sequence[Pair]) -> dict[str, Any]:
+def _grid(name: str, title: str, text: str, pairs: Sequence[Pair]) -> Section:
     """A section with a table: a row per result and place, a column per property, A and B in each field."""
-    columns = list(dict.fromkeys(p.a["property"] for p in pairs))
-    places = dict.fromkeys(_place(p.a) for p in pairs)
-    fields = {(_place(p.a), p.a["property"]): p for p in pairs}
+    if not pairs:
+        return Section(name, title, [text])
+    fields = {(_place(pair.a), pair.a["property"]): pair.short for pair in pairs}
+    columns = in_order(pair.a["property"] for pair in pairs)
     rows = [
-        (" ".join(words(part) for part in place if part), [fields.get((place, c)) for c in columns]) for place in places
+        [" ".join(words(part) for part in place if part), *(fields.get((place, c), tables.UNKNOWN) for c in columns)]
+        for place in dict.fromkeys(_place(pair.a) for pair in pairs)
     ]
-    grid = {"columns": columns, "rows": rows, "csv": csv_link(_csv(pairs)), "name": name}
-    return section(name, title, text, pairs=pairs, finding=claims(pairs, "fields of this table"), grid=grid)
+    table = Table(["", *map(words, columns)], rows)
+    caption = f"A | B, accuracies in % (of numbers the R² in %). {BOLD}"
+    shown = Tabled(table, f"{title}: both reports", caption, name, _csv(pairs))
+    finding = claims(pairs, "fields of this table")
+    return Section(name, title, [text, *([finding] if finding else []), shown])
 
 
 def _place(row: Row) -> tuple[str, ...]:
     experiment = "" if row["experiment"] in ("all", "controls") else f"{row['experiment']}:"
     model = row["model"] if row["question"] == "controls" else ""
     return model, experiment, row["series"], row["x"]
-
-
-def _table(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for pair in sorted(pairs, key=lambda p: [q.a["property"] for q in pairs].index(p.a["property"])):
-        name = words(pair.a["property"]) + (" (R²)" if pair.a["measure"] == "r2" else "")
-        first = not rows or rows[-1]["property"] != name
-        rows.append(
-            {
-                "property": name,
-                "first": first,
-                "model": pair.a["model"],
-                "sides": [_value(row) for row in (pair.a, pair.b)],
-                "pair": pair,
-                "runs": f"{pair.a['n_runs']}, {pair.b['n_runs']}",
-                "baselines": ", ".join(_baseline(row) for row in (pair.a, pair.b)),
-            }
-        )
-    return rows
-
-
-def _value(row: Row) -> str:
-    if row["measure"] == "r2":
-        value, low, high = (tables.number(row[name]) for name in ("value", "low", "high"))
-        return f"{value} [{low}, {high}]"
-    return f"{tables.percent(row['value'])} {tables.interval_text(row['low'], row['high'])}"
-
-
-def _baseline(row: Row) -> str:
-    return tables.UNKNOWN if row["measure"] == "r2" else tables.percent(baseline(row))
 
 
 def _csv(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
@@ -341,7 +350,7 @@ def _csv(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
 
 
 def _n(pairs: Sequence[Pair]) -> str:
-    a, b = (tables.runs_text(row["n_runs"] for row in rows) for rows in ([p.a for p in pairs], [p.b for p in pairs]))
+    a, b = (tables.runs_text(pair.sides[side]["n_runs"] for pair in pairs) for side in "AB")
     return f"n = {a} test runs in A and {b} in B"
 
 

@@ -6,18 +6,29 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from weightprint.files import write_atomic, write_json
 from weightprint.report import figures, findings, tables
+from weightprint.report.drawing import standalone
 from weightprint.report.pages import csv_text, render_page
 from weightprint.report.provenance import PROVENANCE, RESULTS, provenance, study_command
-from weightprint.report.scores import answer
+from weightprint.report.scores import (
+    Result,
+    answer,
+    best_of_each_property,
+    classifications,
+    headline,
+    in_order,
+    many,
+    opening,
+)
+from weightprint.report.sections import Block, Code, Figure, Note, Points, Section, Terms, figure
 from weightprint.report.study_sections import sections_of
 from weightprint.study import COLUMNS, Study, compute_study
+from weightprint.study.how_much import BASELINES
 from weightprint.zoo import Zoo
 
 Row = Mapping[str, Any]
@@ -65,85 +76,101 @@ def run_study(
     }
 
 
-def _write_figures(folder: Path, sections: Sequence[Mapping[str, Any]]) -> None:
+def _write_figures(folder: Path, sections: Sequence[Section]) -> None:
     """Every figure as SVG files, and its data as CSV: what goes into a talk or another plot."""
     folder.mkdir(exist_ok=True)
-    for shown in (figure for section in sections for figure in section["figures"]):
-        for picture in shown["pictures"]:
-            write_atomic(folder / f"{picture.name}.svg", figures.standalone(picture.svg).encode())
-        if shown["rows"]:
-            write_atomic(folder / f"{shown['name']}.csv", csv_text(shown["rows"]).encode())
+    for shown in (one for section in sections for one in section.figures):
+        for picture in shown.pictures:
+            write_atomic(folder / f"{picture.name}.svg", standalone(picture.svg).encode())
+        if shown.rows:
+            write_atomic(folder / f"{shown.name}.csv", csv_text(shown.rows).encode())
 
 
 def _render(
-    study: Study,
-    rows: Sequence[Row],
-    documents: Sequence[Row],
-    sections: Sequence[dict[str, Any]],
-    *,
-    folder: Path,
+    study: Study, rows: Sequence[Row], documents: Sequence[Row], sections: Sequence[Section], *, folder: Path
 ) -> str:
     """The HTML of a study's report."""
     failed = Counter(row["reason"] for row in rows if row["reason"])
+    without = "; ".join(f"{reason} ({count})" for reason, count in sorted(failed.items()))
+    again: list[Block] = [
+        Code(study_command(study, folder)),
+        "All numbers of this page, one row each: results.parquet beside it. Results are kept by content; the same "
+        "command with a larger budget adds what is missing.",
+        *([Note(f"Without a result: {without}.")] if without else []),
+        Points(_caveats(study, rows)),
+    ]
+    questions = [(q, found or "The intervals at hand allow no claim.") for q, found in _questions(rows, documents)]
+    sentences = opening(documents, study.facts.runs)[:2]
+    sentences += [findings.shortest_slices(rows), findings.controls(rows, unsettled=False)]
     return render_page(
-        "study.html",
-        title=f"The study of {study.zoo.path.name}",
-        answer=answer(documents),
+        "page.html",
+        title=headline(documents),
+        answer=" ".join(filter(None, sentences)),
         facts=_facts(study),
-        questions=_questions(study, rows, documents),
-        sections=sections,
-        command=study_command(study, folder),
-        failed=sorted(failed.items()),
-        caveats=_caveats(study, rows),
+        lead=_lead(documents),
+        sections=[
+            Section("questions", "The questions, set beforehand", [Terms(questions)]),
+            *sections,
+            Section("again", "Doing it again", again),
+        ],
     )
 
 
+def _lead(documents: Sequence[Row]) -> Figure | None:
+    """The headline in one figure: of each property the best answer from whole networks, from slices and without
+    weights."""
+    kinds: dict[str, list[Result]] = {"whole networks": [], "10 slices of 5,000 weights": [], "no weights": []}
+    for result in classifications(documents):
+        local, blind = "slice" in result.document["model"], result.document["model"] in BASELINES
+        kinds[list(kinds)[2 if blind else 1 if local else 0]].append(result)
+    best = [replace(result, label=kind) for kind, results in kinds.items() for result in best_of_each_property(results)]
+    caption = (
+        "Share of test runs named right by the best meta-classifier that reads whole networks, slices, or no weights "
+        "at all (other choices and the shapes of tensors), with 95 % intervals. Filled points: the whole interval "
+        "lies above chance and majority."
+    )
+    return next(iter(figure("lead", [figures.accuracy_figure(best, name="lead")], caption)), None)
+
+
 def _facts(study: Study) -> list[str]:
-    counts = sorted({run.snapshots for run in study.table.runs})
-    each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    facts = [f"{study.facts.runs} complete runs", f"{each} snapshots each"]
-    if study.zoo.space_name:
-        facts.append(f"space {study.zoo.space_name}")
-    facts.append(f"budget {study.budget.name}")
-    facts.append(f"{len(study.budget.split_seeds)} splits by run")
-    return facts
+    space = f"space {study.zoo.space_name}" if study.zoo.space_name else ""
+    return [
+        f"study of {study.zoo.path.name}",
+        f"{study.facts.runs} complete runs",
+        f"{tables.span([run.snapshots for run in study.table.runs])} snapshots each",
+        *filter(None, [space]),
+        f"budget {study.budget.name}",
+        many(len(study.budget.split_seeds), "split by run", "splits by run"),
+    ]
 
 
 def _documents(study: Study) -> list[dict[str, Any]]:
     """The headline results as evaluation documents, for the figures and sentences that read those."""
     documents = []
     for one in study.planned:
-        result = study.cells.get(one.cell)
+        local = one.experiment == "slices" and one.series == "5000"
+        result = study.cells.get(one.cell) if local or one.experiment == "headline" else None
         if not result or not result.get("scores"):
             continue
-        if one.experiment == "headline":
-            score, local, seconds = result["scores"][0], False, result["seconds"]
-        elif one.experiment == "slices" and one.series == "5000":
-            score, local, seconds = result["scores"][one.xs.index(10)], True, result.get("fit_seconds")
-        else:
-            continue
+        score = result["scores"][one.xs.index(10) if local else 0]
         if score.get("measure") != "accuracy":
             continue
+        known = ("chance", "majority", "n_runs", "n_train_runs", "classes", "confusion")
         documents.append(
             {
                 "property": one.target,
                 "model": f"{one.model}, 10 slices of 5,000" if local else one.model,
                 "kind": "classification",
-                "chance": score["chance"],
-                "majority": score["majority"],
-                "n_runs": score["n_runs"],
                 "per_run": {"accuracy": score["value"], "interval": [score["low"], score["high"]]},
-                "classes": score["classes"],
-                "confusion": score["confusion"],
-                "capped": result.get("capped", False),
-                "seconds": seconds,
+                **{name: score.get(name) for name in known},
             }
         )
     return sorted(documents, key=lambda d: study.facts.targets.index(d["property"]))
 
 
-def _questions(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> list[tuple[str, str]]:
-    across = dict.fromkeys(r["experiment"] for r in rows if r["question"] == "transfer")
+def _questions(rows: Sequence[Row], documents: Sequence[Row]) -> list[tuple[str, str]]:
+    across = in_order(r["experiment"] for r in rows if r["question"] == "transfer")
+    transfers = filter(None, (findings.transfer(rows, name) for name in across))
     return [
         ("Which choices can be read from the weights of a whole network?", answer(documents)),
         ("How few consecutive weights are enough?", findings.shortest_slices(rows)),
@@ -152,32 +179,9 @@ def _questions(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> l
         ("How early in the training can they be read?", findings.when(rows)),
         ("How long does the initialization stay readable?", findings.initialization_lasts(rows)),
         ("Are the choices of runs that learn better named more often?", findings.run_accuracy(rows)),
-        (
-            "Does what is learnt on some networks hold for others?",
-            " ".join(findings.transfer(rows, name) for name in across).strip(),
-        ),
+        ("Does what is learnt on some networks hold for others?", " ".join(transfers)),
         ("What remains without the trivial footprints?", findings.controls(rows)),
     ]
-
-
-def _lacking(study: Study, rows: Sequence[Row]) -> str:
-    """What has to be said of runs that could not take part."""
-    counts = Counter(run.snapshots for run in study.table.runs)
-    shorter = sum(count for snapshots, count in counts.items() if snapshots < study.facts.snapshots)
-    sentences = []
-    if shorter:
-        sentences.append(
-            f"{shorter} of {study.facts.runs} runs have fewer than {study.facts.snapshots} snapshots: where a later "
-            "half or last snapshot is read it is their own, and where a snapshot is read that they lack they are left "
-            "out; the table of results counts them."
-        )
-    kin = sum("kin" in (row["left_out"] or "") for row in rows)
-    if kin:
-        sentences.append(
-            f"In {kin} results runs are not tested because runs that share their random streams were trained on; the "
-            "table of results counts them."
-        )
-    return " ".join(sentences)
 
 
 def _caveats(study: Study, rows: Sequence[Row]) -> list[str]:
@@ -189,13 +193,22 @@ def _caveats(study: Study, rows: Sequence[Row]) -> list[str]:
         "Many intervals are compared with a baseline; of results that are all luck, about one in forty would still lie "
         "above it.",
     ]
-    lacking = _lacking(study, rows)
-    if lacking:
-        caveats.append(lacking)
+    shorter = sum(run.snapshots < study.facts.snapshots for run in study.table.runs)
+    if shorter:
+        caveats.append(
+            f"{shorter} of {study.facts.runs} runs have fewer than {study.facts.snapshots} snapshots: where a later "
+            "half or last snapshot is read it is their own, and where a snapshot is read that they lack they are left "
+            "out; the table of results counts them."
+        )
+    kin = sum("kin" in (row["left_out"] or "") for row in rows)
+    if kin:
+        caveats.append(
+            f"In {kin} results runs are not tested because runs that share their random streams were trained on; the "
+            "table of results counts them."
+        )
     if study.facts.lengths_differ:
         caveats.append("Networks differ in architecture; part of a result may come from which tensors there are.")
-    steps = [m["step"] for m in next(iter(study.zoo.select(status="complete"))).measurements if "step" in m]
-    if steps and np.isfinite(steps[-1]):
+    if any("step" in row for row in next(iter(study.zoo.select(status="complete"))).measurements):
         caveats.append(
             "Training here may be short beside the paper's, whose runs take about 195 steps an epoch at the largest "
             "batch size; traces of the initial weights are then fresher and those of the data fainter."

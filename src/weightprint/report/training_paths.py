@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from weightprint.report import figures, findings
+from weightprint.report.curves import curve_figures, panels_of
 from weightprint.report.scores import words
-from weightprint.report.sections import figure
-from weightprint.report.study_figures import curve_figures, panel_of
-from weightprint.report.tables import runs_text
+from weightprint.report.sections import Figure, figure
+from weightprint.report.tables import runs_text, span
 from weightprint.study import Study
 from weightprint.study.maps import PathMap
 from weightprint.study.neighbours import NEAREST, PERPLEXITY
@@ -20,12 +20,12 @@ from weightprint.study.run_accuracy import EXPERIMENT, HALVES, MEAN
 Row = Mapping[str, Any]
 
 
-def entries(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
+def entries(study: Study, rows: Sequence[Row]) -> list[Figure]:
     """The figures with captions, data and findings, for the section that says when."""
     return [*_embedding(study), *_neighbours(study, rows), *_run_accuracy(study, rows)]
 
 
-def _embedding(study: Study) -> list[dict[str, Any]]:
+def _embedding(study: Study) -> list[Figure]:
     result = next((study.cells.get(one.cell) for one in study.planned if one.experiment == "embedding"), None)
     if not result or not result.get("paths"):
         return []
@@ -36,10 +36,9 @@ def _embedding(study: Study) -> list[dict[str, Any]]:
         "a t-SNE plane",
         ("t-SNE 1", "t-SNE 2"),
     )
-    steps = sorted({len(path) for path in result["paths"]})
-    steps_text = f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
+    each = span([len(path) for path in result["paths"]])
     caption = (
-        f"Training paths of {len(path_map.paths)} runs with {steps_text} snapshots each by t-SNE (perplexity "
+        f"Training paths of {len(path_map.paths)} runs with {each} snapshots each by t-SNE (perplexity "
         f"{PERPLEXITY}, seed 0). Read were the statistics of all tensors, each as its rank among these snapshots, not "
         "the raw weights. Only who lies beside whom means something: distances between clusters, their sizes and the "
         "axes do not. Snapshots of one run lie together because they are alike, whatever the colour. scikit-learn's "
@@ -51,12 +50,12 @@ def _embedding(study: Study) -> list[dict[str, Any]]:
         for run, numbers, path in zip(result["runs"], result["snapshots"], result["paths"], strict=True)
         for number, (x, y) in zip(numbers, path, strict=True)
     ]
-    return figure("tsne", figures.map_figures(path_map), caption, data, finding="")
+    return figure("tsne", figures.map_figures(path_map), caption, data)
 
 
-def _neighbours(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
+def _neighbours(study: Study, rows: Sequence[Row]) -> list[Figure]:
     selected = [r for r in rows if r["experiment"] == "neighbours" and r["value"] is not None]
-    panels = [p for p in (panel_of(selected, t, lambda r: "") for t in study.facts.targets) if p.lines]
+    panels = panels_of(selected, study.facts.targets)
     caption = (
         f"Of each run's {NEAREST} nearest other runs at the same snapshot, the share with the same value, by the "
         f"statistics of all tensors (each as its rank among the runs), n = {runs_text(r['n_runs'] for r in selected)} "
@@ -67,12 +66,12 @@ def _neighbours(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
     return figure("neighbours", pictures, caption, selected, finding=findings.neighbours(rows))
 
 
-def _run_accuracy(study: Study, rows: Sequence[Row]) -> list[dict[str, Any]]:
+def _run_accuracy(study: Study, rows: Sequence[Row]) -> list[Figure]:
     means = [r for r in rows if r["experiment"] == EXPERIMENT and r["series"] == MEAN]
     named = [r for r in rows if r["experiment"] == "moments" and r["series"] == r["x"] and r["measure"] == "accuracy"]
     names = {EXPERIMENT: "the runs' test accuracy", "moments": "runs named right"}
     both = [*named, *means]
-    panels = [panel_of(both, t, lambda r: names[r["experiment"]]) for t in study.facts.targets]
+    panels = panels_of(both, study.facts.targets, lambda r: names[r["experiment"]])
     panels = [p for p in panels if len(p.lines) == 2]
     caption = (
         "How often a choice is named right at a snapshot, beside the mean test accuracy that the same runs have "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weightprint.report.figures import INK, PALETTE, Picture, draw, short
+from weightprint.report.drawing import DASHED, INK, PALETTE, Picture, draw, title_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,21 +27,15 @@ def histogram_figure(name: str, layer: str, histogram: Mapping[str, Any]) -> Pic
         axes = figure.add_subplot()
         axes.stairs(100 * shares, edges, fill=True, color=PALETTE[0], alpha=0.55, label="weights")
         if beside is not None:
-            text = f"{beside['scheme']}: fits" if beside["fits"] else f"{beside['scheme']}, for comparison"
-            style = "-" if beside["fits"] else (0, (3, 1.5))
-            law = 100 * np.array(beside["share"])
-            axes.stairs(
-                law,
-                np.linspace(edges[0], edges[-1], len(law) + 1),
-                color=PALETTE[1],
-                linestyle=style,
-                linewidth=1.4,
-                label=text,
-            )
+            text = f"{beside['scheme']}{': fits' if beside['fits'] else ', for comparison'}"
+            style = "-" if beside["fits"] else DASHED
+            finer = np.linspace(edges[0], edges[-1], len(beside["share"]) + 1)
+            drawn = 100 * np.array(beside["share"])
+            axes.stairs(drawn, finer, color=PALETTE[1], linestyle=style, linewidth=1.4, label=text)
         top = max(100 * shares.max(), 1e-9)
         axes.set_ylim(0, 1.08 * max(top, min(100 * max(beside["share"]), 2 * top) if beside else 0))
         axes.set_xlim(edges[0], edges[-1])
-        axes.set_title(short(layer, 36), loc="left")
+        title_of(axes, layer)
         axes.set_ylabel("% of weights")
         axes.locator_params(nbins=5)
         axes.grid(axis="y")
@@ -64,7 +58,7 @@ def spectrum_figure(name: str, layer: str, spectrum: Mapping[str, Any]) -> Pictu
         axes = figure.add_subplot()
         axes.stairs(counts, edges, fill=True, color=PALETTE[0], alpha=0.55, label="eigenvalues")
         axes.stairs(drawn["chance"], edges, color=PALETTE[1], linewidth=1.3, label="chance")
-        axes.axvline(spectrum["edges"][1], color=INK, linewidth=1, linestyle=(0, (2, 1.5)), label="edge of chance")
+        axes.axvline(spectrum["edges"][1], color=INK, linewidth=1, linestyle=DASHED, label="edge of chance")
         top = max(counts.max(), 1) * 1.15
         if law is not None:
             tail = np.array(drawn["power_law"])
@@ -80,7 +74,7 @@ def spectrum_figure(name: str, layer: str, spectrum: Mapping[str, Any]) -> Pictu
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.set_xlim(edges[0], edges[-1])
-        axes.set_title(short(layer, 36), loc="left")
+        title_of(axes, layer)
         axes.set_ylabel("eigenvalues")
         axes.set_xlabel("size")
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))

@@ -22,8 +22,10 @@ from weightprint.inspection.words import (
     standing,
     stored_as,
 )
+from weightprint.inspection.world import Outlyingness
 from weightprint.report.pages import render_page
-from weightprint.report.scores import enumeration
+from weightprint.report.scores import enumeration, in_order
+from weightprint.report.tables import UNKNOWN, Table
 from weightprint.report.verdict_figures import filter_images, histogram_figure, spectrum_figure
 
 PARTS = {
@@ -63,94 +65,83 @@ def write_page(path: str | os.PathLike[str], html: str) -> Path:
 
 def render(entries: Sequence[Inspection | Mapping[str, Any]]) -> str:
     """The HTML of the page; the same entries give the same text."""
-    files = [entry.file if isinstance(entry, Inspection) else entry["file"] for entry in entries]
-    names = [printable(name) for name in short_names(files)]
+    read = [entry for entry in entries if isinstance(entry, Inspection)]
+    problems = [entry for entry in entries if not isinstance(entry, Inspection)]
+    names = short_names([entry.file if isinstance(entry, Inspection) else entry["file"] for entry in entries])
     parts = [
         _part(entry, name, number)
         for number, (entry, name) in enumerate(zip(entries, names, strict=True))
         if isinstance(entry, Inspection)
     ]
-    problems = [
-        {"name": name, "message": printable(e["error"]["message"]), "hint": printable(e["error"]["hint"])}
-        for e, name in zip(entries, names, strict=True)
-        if not isinstance(e, Inspection)
-    ]
-    properties = list(dict.fromkeys(n for e in entries if isinstance(e, Inspection) for n in e.properties))
-    one = len(entries) == 1 and len(parts) == 1
+    answered = sum(any(v.verdict != CANNOT_SAY for v in entry.properties.values()) for entry in read)
+    unread = f" {len(problems)} could not be read." if problems else ""
+    one = len(entries) == len(parts) == 1
     return render_page(
         "verdict.html",
         title=names[0] if one else f"{len(entries)} checkpoint files",
-        answer=parts[0]["answer"] if one else _summary(entries),
+        answer=parts[0]["answer"]
+        if one
+        else f"Of {len(read)} networks, something is said of how {answered} were trained.{unread}",
         facts=parts[0]["facts"] if one else [],
+        lead=None,
         one=one,
         parts=parts,
-        problems=problems,
-        properties=[in_words(name) for name in properties],
-        rows=[
-            _row(entry, name, number, properties)
-            for number, (entry, name) in enumerate(zip(entries, names, strict=True))
-        ],
+        problems=[problem["error"] for problem in problems],
+        overview=_overview(entries, names),
+        links=[f"file-{i}" if isinstance(entry, Inspection) else "" for i, entry in enumerate(entries)],
     )
 
 
-def _summary(entries: Sequence[Inspection | Mapping[str, Any]]) -> str:
-    read = [entry for entry in entries if isinstance(entry, Inspection)]
-    answered = sum(any(v.verdict != CANNOT_SAY for v in entry.properties.values()) for entry in read)
-    failed = len(entries) - len(read)
-    unread = f" {failed} could not be read." if failed else ""
-    return f"Of {len(read)} networks, something is said of how {answered} were trained.{unread}"
+def _overview(entries: Sequence[Inspection | Mapping[str, Any]], names: Sequence[str]) -> Table:
+    """A row per file: what is said of each property."""
+    properties = in_order(name for entry in entries if isinstance(entry, Inspection) for name in entry.properties)
+    rows = []
+    for entry, name in zip(entries, names, strict=True):
+        if isinstance(entry, Inspection):
+            answers = [_in_short(entry.properties.get(key)) for key in properties]
+            rows.append([name, f"{entry.architecture['parameters']:,}", *answers])
+        else:
+            rows.append([name, "not read", *[UNKNOWN] * len(properties)])
+    return Table(["file", "parameters", *map(in_words, properties)], rows)
 
 
-def _row(entry: Inspection | Mapping[str, Any], name: str, number: int, properties: Sequence[str]) -> dict[str, Any]:
-    if not isinstance(entry, Inspection):
-        return {"name": name, "link": None, "parameters": "not read", "answers": [("–", False)] * len(properties)}
-    answers = []
-    for key in properties:
-        verdict = entry.properties.get(key)
-        p = None if verdict is None else verdict.probabilities.get(verdict.verdict)
-        said = verdict is not None and verdict.verdict != CANNOT_SAY
-        text = "–" if verdict is None else str(verdict.verdict)
-        answers.append((printable(text) + ("" if p is None else f" {_percent(p)}"), said))
-    return {
-        "name": name,
-        "link": f"file-{number}",
-        "parameters": f"{entry.architecture['parameters']:,}",
-        "answers": answers,
-    }
+def _in_short(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return UNKNOWN
+    p = verdict.probabilities.get(verdict.verdict)
+    return str(verdict.verdict) + ("" if p is None else f" {_percent(p)}")
 
 
 def _part(inspection: Inspection, name: str, number: int) -> dict[str, Any]:
-    facts = inspection.facts
-    common = common_reason(inspection.properties)
-    lies = next((v.outlyingness for v in inspection.properties.values() if v.outlyingness is not None), None)
-    declared = [(in_words(key), printable(str(value))) for key, value in facts["declared_properties"].items()]
+    """What the page shows of one file."""
+    facts, properties = inspection.facts, inspection.properties
+    common = common_reason(properties)
     details = inspection.details or {"layers": {}, "left_out": 0, "filters": None}
-    prefix = f"f{number}"
     layers = {printable(layer): known for layer, known in details["layers"].items()}
+    spectra = {layer: known for layer, known in layers.items() if known["spectrum"] is not None}
     return {
         "id": f"file-{number}",
         "name": name,
         "answer": _answer(inspection, common),
-        "facts": [printable(stored_as(inspection)), size_of(inspection)],
-        "common": printable(common),
-        "verdicts": [_verdict(key, verdict, common) for key, verdict in inspection.properties.items()],
-        "world": None if lies is None else _world(lies),
-        "sentences": [printable(s) for s in (headline(facts), *notable(facts)) if s],
-        "declared": declared,
-        "disagreements": [printable(sentence) for sentence in inspection.disagreements],
+        "facts": [stored_as(inspection), size_of(inspection)],
+        "common": common,
+        "verdicts": [_verdict(key, verdict, common) for key, verdict in properties.items()],
+        "world": next((_world(v.outlyingness) for v in properties.values() if v.outlyingness is not None), None),
+        "sentences": [sentence for sentence in (headline(facts), *notable(facts)) if sentence],
+        "declared": [f"{in_words(key)} {value}" for key, value in facts["declared_properties"].items()],
+        "disagreements": inspection.disagreements,
         "layers": _layers(inspection),
         "filters": filter_images(details["filters"]) if details["filters"] else [],
         "filters_of": details["filters"],
         "histograms": [
-            histogram_figure(f"{prefix}-weights-{i}", layer, known["histogram"])
+            histogram_figure(f"f{number}-weights-{i}", layer, known["histogram"])
             for i, (layer, known) in enumerate(layers.items())
         ],
         "spectra": [
-            spectrum_figure(f"{prefix}-spectrum-{i}", layer, known["spectrum"])
-            for i, (layer, known) in enumerate(layers.items())
-            if known["spectrum"] is not None
+            spectrum_figure(f"f{number}-spectrum-{i}", layer, known["spectrum"])
+            for i, (layer, known) in enumerate(spectra.items())
         ],
-        "spectrum_rows": [_spectrum(layer, known) for layer, known in layers.items() if known["spectrum"] is not None],
+        "spectrum_table": Table.of([_spectrum(layer, known) for layer, known in spectra.items()]),
         "left_out": details["left_out"],
     }
 
@@ -158,102 +149,81 @@ def _part(inspection: Inspection, name: str, number: int) -> dict[str, Any]:
 def _answer(inspection: Inspection, common: str) -> str:
     """What is said of the network, in a sentence or two."""
     if common:
-        return printable(f"Nothing can be said of how it was trained: {common}.")
+        return f"Nothing can be said of how it was trained: {common}."
     said = [f"{in_words(k)} {v.verdict}" for k, v in inspection.properties.items() if v.verdict != CANNOT_SAY]
     silent = [in_words(k) for k, v in inspection.properties.items() if v.verdict == CANNOT_SAY]
-    text = f"By its weights: {enumeration(said)}." if said else "Nothing can be said of how it was trained."
-    return printable(text + (f" Cannot say: {enumeration(silent)}." if said and silent else ""))
+    if not said:
+        return "Nothing can be said of how it was trained."
+    return f"By its weights: {enumeration(said)}." + (f" Cannot say: {enumeration(silent)}." if silent else "")
 
 
 def _verdict(name: str, verdict: Verdict, common: str) -> dict[str, Any]:
+    """The card of one property. Where one reason holds for all, it is said once, and nothing rests on anything."""
     silent = verdict.verdict == CANNOT_SAY
     values = sorted(verdict.probabilities.items(), key=lambda pair: -pair[1])
-    drawn = bool(values) and not (common and flat(verdict))
+    evidence = () if common else verdict.evidence
+    longest = max((one.share for one in evidence), default=1.0)
     return {
         "name": in_words(name),
-        "answer": printable(str(verdict.verdict)),
+        "answer": str(verdict.verdict),
         "silent": silent,
-        "reason": printable(verdict.reason) if silent and verdict.reason != common else "",
-        "bars": [
-            {
-                "value": printable(str(v)),
-                "p": _percent(p),
-                "width": f"{100 * p:.1f}",
-                "inside": not common and v in verdict.set,
-            }
-            for v, p in (values if drawn else ())
-        ],
-        "evidence": [
-            {
-                "layer": printable(one.layer),
-                "about": one.about,
-                "level": one.level,
-                "towards": one.towards,
-                "share": _percent(one.share),
-                "width": f"{50 * one.share / max(e.share for e in verdict.evidence):.1f}",
-            }
-            for one in (() if common else verdict.evidence)
-        ],
-        "about": printable(str(values[0][0])) if values else "",
-        "judged_on": verdict.judged_on,
-        "by": "" if verdict.by == SHIPPED else printable(verdict.by),
+        "reason": verdict.reason if silent and verdict.reason != common else "",
+        "bars": [] if common and flat(verdict) else [(str(v), p, not common and v in verdict.set) for v, p in values],
+        "evidence": [(one, one.share / longest) for one in evidence],
+        "likeliest": str(values[0][0]) if values else "",
+        "judged_on": "" if common else verdict.judged_on,
+        "by": "" if verdict.by == SHIPPED else verdict.by,
     }
 
 
-def _world(lies: Any) -> dict[str, Any]:
+def _world(lies: Outlyingness) -> dict[str, Any]:
     head, sentences = standing(lies)
-    rows = [
-        {"role": PARTS.get(role, role), "share": _percent(share), "width": f"{100 * share:.1f}", "p": _percent(p)}
-        for role, (share, p) in sorted(
-            lies.roles.items(), key=lambda item: list(PARTS).index(item[0]) if item[0] in PARTS else -1
-        )
-    ]
-    return {"outside": lies.outside, "head": head, "sentences": [printable(s) for s in sentences], "rows": rows}
+    order = [role for role in lies.roles if role not in PARTS] + list(PARTS)
+    rows = [(PARTS.get(role, role), *lies.roles[role]) for role in order if role in lies.roles]
+    return {"head": head, "sentences": sentences, "rows": rows}
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _layers(inspection: Inspection) -> list[dict[str, Any]]:
+def _layers(inspection: Inspection) -> Table:
     start = inspection.facts["initialization"]
     dead, norms = inspection.facts["dead_units"], inspection.facts["norms"]
     rows = []
     for layer in inspection.architecture["layers"]:
         name = layer["name"]
-        known = start["layers"].get(name, {})
-        notes = []
-        if name in start["untrained"] and known.get("scheme"):
-            notes.append(f"as drawn by {known['scheme']}")
-        if name in dead:
-            notes.append(f"{sum(dead[name].values())} dead units")
-        if norms.get(name, {}).get("untouched"):
-            notes.append("norm untouched")
+        scheme = start["layers"].get(name, {}).get("scheme")
+        notes = [f"as drawn by {scheme}"] if name in start["untrained"] and scheme else []
+        notes += [f"{sum(dead[name].values())} dead units"] if name in dead else []
+        notes += ["norm untouched"] if norms.get(name, {}).get("untouched") else []
         rows.append(
-            {
-                "name": printable(name),
-                "kind": kind_of(layer),
-                "shape": " × ".join(f"{side:,}" for side in layer["shape"]) or "1",
-                "parameters": f"{layer['parameters']:,}",
-                "reads": printable(", ".join(layer["reads"])),
-                "notes": "; ".join(notes),
-            }
+            (
+                name,
+                kind_of(layer),
+                " × ".join(f"{side:,}" for side in layer["shape"]) or "1",
+                f"{layer['parameters']:,}",
+                ", ".join(layer["reads"]),
+                "; ".join(notes),
+            )
         )
-    return rows
+    return Table(("layer", "kind", "shape", "parameters", "reads from", "remarks"), rows)
 
 
-def _spectrum(layer: str, known: Mapping[str, Any]) -> dict[str, Any]:
-    spectrum = known["spectrum"]
-    law = spectrum["power_law"]
+def _spectrum(layer: str, known: Mapping[str, Any]) -> dict[str, str]:
+    spectrum, law = known["spectrum"], known["spectrum"]["power_law"]
     longer, shorter = spectrum["sides"]
-    return {
+    row = {
         "layer": layer,
-        "sides": f"{longer:,} × {shorter:,}" + (" of it" if known["sampled"] else ""),
-        "beyond": spectrum["beyond"],
-        "stable_rank": f"{spectrum['stable_rank']:.1f}",
-        "alpha": "–" if law is None else f"{law['alpha']:.2f} ± {law['error']:.2f}",
-        "distance": "–" if law is None else f"{law['distance']:.3f}",
-        "tail": "–" if law is None else f"{law['tail']:,}",
-        "few": law is not None and not law["reliable"],
-        "chance": "–" if law is None or law["chance"] is None else f"{law['chance']:.2f}",
+        "matrix": f"{longer:,} × {shorter:,}" + (" of it" if known["sampled"] else ""),
+        "eigenvalues beyond chance": str(spectrum["beyond"]),
+        "stable rank": f"{spectrum['stable_rank']:.1f}",
     }
+    if law is None:
+        fitted = [UNKNOWN] * 4
+    else:
+        alpha = f"{law['alpha']:.2f} ± {law['error']:.2f}" + ("" if law["reliable"] else " *")
+        chance = UNKNOWN if law["chance"] is None else f"{law['chance']:.2f}"
+        fitted = [alpha, f"{law['distance']:.3f}", f"{law['tail']:,}", chance]
+    names = ("α of the power law", "distance (KS)", "eigenvalues fitted", "α that chance gives")
+    return {**row, **dict(zip(names, fitted, strict=True))}
