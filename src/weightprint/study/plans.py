@@ -84,9 +84,9 @@ class Facts:
         """The facts of a table, with at most `most` properties."""
         values: dict[str, tuple[Any, ...]] = {}
         for name in {name for run in table.runs for name in run.properties}:
-            table_rows = {run.properties.get(name) for run in table.runs}
-            if None not in table_rows and len({type(v) for v in table_rows}) == 1:
-                values[name] = tuple(sorted(table_rows))
+            of_runs = [run.properties.get(name) for run in table.runs]
+            if len({type(v) for v in of_runs}) == 1 and isinstance(of_runs[0], (str, int, float)):
+                values[name] = tuple(sorted(set(of_runs)))
         ordered = property_order([values])
         targets = [name for name in ordered if 2 <= len(values[name]) <= MOST_CLASSES]
         numbers = [n for n in ordered if len(values[n]) > MOST_CLASSES and isinstance(values[n][0], (int, float))]

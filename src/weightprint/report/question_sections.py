@@ -1,0 +1,151 @@
+"""What the page says of each question: its text, its figure and the sentence that the figure allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from weightprint.report.figures import Picture
+from weightprint.report.question_figures import Estimate, estimates_figure, growth_figure, one_of_each
+from weightprint.report.scores import enumeration, words
+from weightprint.report.sections import n_text
+from weightprint.study import one_factor
+from weightprint.study.edits import EDITS
+from weightprint.study.few_runs import MANY
+from weightprint.study.robustness import AS_IS, FITTED_ON
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is shown of one question.
+
+    title:   the question
+    text:    what was done
+    finding: what the intervals allow to be said, or ""
+    """
+
+    title: str
+    text: str
+    finding: str
+    pictures: Sequence[Picture | None]
+    caption: str
+
+
+def robustness(rows: Sequence[Row]) -> Answer:
+    """Differences by edit, a panel per property; filled marks for the fit on unedited runs, hollow for the other."""
+    shown = [r for r in rows if r["difference"] is not None and r["difference_low"] is not None]
+    models = list(dict.fromkeys(r["model"] for r in shown))
+
+    def make(name: str, target: str, of_target: Sequence[Row]) -> Picture | None:
+        estimates = [
+            Estimate(
+                r["x"],
+                r["model"],
+                r["difference"],
+                r["difference_low"],
+                r["difference_high"],
+                hollow=r["series"] == FITTED_ON[1],
+            )
+            for r in of_target
+        ]
+        return estimates_figure(name, target, estimates, x="points against unedited", series=models, zero=True)
+
+    return Answer(
+        "Which footprints survive edits of the weights?",
+        "Meta-classifiers fitted on training runs as they are name the set-up of test runs from their last snapshot, "
+        f"unedited and edited. {enumeration([name for name, edit in EDITS.items() if edit.keeps])} keep the network's "
+        "function, the others nearly. A second fit saw training runs each put through one of the edits, or none.",
+        _survivors(rows),
+        one_of_each("robustness", shown, make),
+        "Change of accuracy against the same meta-classifier fitted on unedited runs and the same test runs unedited, "
+        f"in points, paired, with 95 % intervals over runs; {n_text(rows)}. Filled: fitted on unedited runs; hollow: "
+        "fitted on edited ones.",
+    )
+
+
+def _survivors(rows: Sequence[Row]) -> str:
+    """Which edits surely cost accuracy of which properties, by the model that names each best unedited."""
+    sentences = []
+    for target in dict.fromkeys(r["property"] for r in rows):
+        plain = [r for r in rows if r["property"] == target and r["series"] == FITTED_ON[0] and r["value"] is not None]
+        unedited = [r for r in plain if r["x"] == AS_IS]
+        if not unedited:
+            continue
+        best = max(unedited, key=lambda r: r["value"])
+        edited = [r for r in plain if r["model"] == best["model"] and r["difference_high"] is not None]
+        lost = sorted((r for r in edited if r["difference_high"] < 0), key=lambda r: r["difference"])
+        cost = enumeration([f"{r['x']} ({_points(r['difference'])})" for r in lost])
+        told = f"surely less after {cost}" if cost else "no edit surely lowers it"
+        sentences.append(f"{words(target)}, {100 * best['value']:.0f} % by {best['model']} unedited: {told}")
+    return "; ".join(sentences) + "." if sentences else ""
+
+
+def few_runs(rows: Sequence[Row]) -> Answer:
+    """Learning curves with their extrapolation, a panel per property."""
+    models = list(dict.fromkeys(r["model"] for r in rows))
+    beyond = [r for r in rows if r["experiment"] == "extrapolated"]
+
+    def make(name: str, target: str, of_target: Sequence[Row]) -> Picture | None:
+        return growth_figure(name, target, of_target, [r for r in beyond if r["property"] == target], series=models)
+
+    curve = [r for r in rows if r["experiment"] == "curve"]
+    known = [r for r in beyond if r["value"] is not None]
+    told = []
+    for target in dict.fromkeys(r["property"] for r in known):
+        best = max((r for r in known if r["property"] == target), key=lambda r: r["value"])
+        interval = f"[{100 * best['low']:.0f}, {100 * best['high']:.0f}]"
+        told.append(f"{words(target)} {100 * best['value']:.0f} % {interval} by {best['model']}")
+    without = [f"{words(r['property'])} by {r['model']}" for r in beyond if r["value"] is None]
+    finding = f"At {MANY:,} training runs the curves come to {enumeration(told)}." if told else ""
+    if without:
+        finding += f" Without an extrapolation: {enumeration(without)}."
+    return Answer(
+        "How few runs are enough, and what would many more give?",
+        "Meta-classifiers fitted on growing shares of the training runs. A power law with a floor, a + b n^(−c), is "
+        "fitted to the errors, again for every bootstrap resample of the test runs.",
+        finding.strip(),
+        one_of_each("few-runs", curve, make),
+        f"Accuracy (R² of numbers) against training runs, {n_text(curve)}; bands are 95 % intervals over runs. Hollow: "
+        f"what the power law says of {MANY:,} training runs, with the interval that the measured errors leave it.",
+    )
+
+
+def everyday(rows: Sequence[Row]) -> Answer:
+    """Accuracy at each level of a factor by what was trained on, a panel per property."""
+    arms = (one_factor.WITHIN, one_factor.ACROSS, one_factor.ALL)
+    shown = [r for r in rows if r["value"] is not None]
+
+    def make(name: str, target: str, of_target: Sequence[Row]) -> Picture | None:
+        estimates = [
+            Estimate(f"{words(r['experiment'])} {r['x']}", r["series"], r["value"], r["low"], r["high"])
+            for r in of_target
+        ]
+        return estimates_figure(name, target, estimates, x="test runs named right", series=arms)
+
+    across = [r for r in shown if r["series"] == one_factor.ACROSS and r["difference_high"] is not None]
+    lost = sorted((r for r in across if r["difference_high"] < 0), key=lambda r: r["difference"])
+    named = [f"{words(r['property'])} at {words(r['experiment'])} {r['x']} ({_points(r['difference'])})" for r in lost]
+    finding = f"In {len(lost)} of {len(across)} cases accuracy is surely lost: {enumeration(named)}." if across else ""
+    return Answer(
+        "Which part is lost to one factor alone?",
+        "layer_trees fitted on runs with one level of a factor, on as many without it, and on all training runs; each "
+        "tested on runs with that level.",
+        finding,
+        one_of_each("everyday", shown, make),
+        f"Accuracy on runs with the level that the row names, with 95 % intervals over runs; {n_text(shown)}.",
+    )
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.0f} points".replace("-", "−")
+
+
+SECTIONS: Mapping[str, Callable[[Sequence[Row]], Answer]] = {
+    "robustness": robustness,
+    "few-runs": few_runs,
+    "everyday": everyday,
+}
+"""By the names of `weightprint.study.questions.QUESTIONS`."""
