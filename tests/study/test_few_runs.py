@@ -34,7 +34,7 @@ def facts():
 def filled(tmp_path, facts, hits):
     """Cells with answers of 200 test runs, of which a share is named right at each number of training runs."""
     cells = Cells(tmp_path, "zoo")
-    planned = [one for one in plan(facts, BUDGETS["quick"], ()) if one.model == "layer_trees"]
+    planned = [one for one in plan(facts, BUDGETS["quick"], {}) if one.model == "layer_trees"]
     generator = np.random.default_rng(0)
     order = generator.permutation(200)
     for one, share, right in zip(planned, SHARES, hits, strict=True):
@@ -44,7 +44,7 @@ def filled(tmp_path, facts, hits):
         score = {"measure": "accuracy", "value": right, "low": right - 0.05, "high": right + 0.05, "n_runs": 200}
         score |= {"chance": 1 / 3, "majority": 67 / 200, "n_train_runs": round(600 * share)}
         cells.put(one.cell, {"scores": [score], "answers": [to_json(answers)], "seconds": 1.0})
-    return pl.DataFrame(rows(planned, cells, ()), infer_schema_length=None)
+    return pl.DataFrame(rows(planned, cells, {}), infer_schema_length=None)
 
 
 def test_a_falling_error_is_drawn_on_with_an_interval_that_holds_the_truth(tmp_path, facts):

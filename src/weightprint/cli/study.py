@@ -40,7 +40,8 @@ def study(
         Other zoos with commas between them, to see what transfers between them and this one.
     questions
         Instead of the study, questions of their own with commas between them, answered in questions.html: robustness
-        (edited weights), few-runs (learning curves), everyday (one factor at a time).
+        (edited weights), few-runs (learning curves), everyday (one factor at a time), identity (--against zoos of
+        variants of the data sets, see data vary).
     """
     from weightprint.report.questions_page import run_questions
     from weightprint.report.study_page import run_study

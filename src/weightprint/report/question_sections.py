@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from weightprint.evaluation.claims import above
 from weightprint.report.figures import Picture
 from weightprint.report.question_figures import Estimate, estimates_figure, growth_figure, one_of_each
 from weightprint.report.scores import enumeration, words
 from weightprint.report.sections import n_text
-from weightprint.study import one_factor
+from weightprint.study import identity, one_factor
 from weightprint.study.edits import EDITS
 from weightprint.study.few_runs import MANY
 from weightprint.study.robustness import AS_IS, FITTED_ON
@@ -75,6 +76,9 @@ def _survivors(rows: Sequence[Row]) -> str:
         if not unedited:
             continue
         best = max(unedited, key=lambda r: r["value"])
+        if not above(best):
+            sentences.append(f"{words(target)} is not named above chance and majority unedited")
+            continue
         edited = [r for r in plain if r["model"] == best["model"] and r["difference_high"] is not None]
         lost = sorted((r for r in edited if r["difference_high"] < 0), key=lambda r: r["difference"])
         cost = enumeration([f"{r['x']} ({_points(r['difference'])})" for r in lost])
@@ -139,6 +143,31 @@ def everyday(rows: Sequence[Row]) -> Answer:
     )
 
 
+def of_identity(rows: Sequence[Row]) -> Answer:
+    """Accuracy of naming the data set across zoos and within, a panel for what was read."""
+    arms = (identity.WITHIN, identity.ACROSS)
+    shown = [r for r in rows if r["value"] is not None]
+    pictures = []
+    for i, kept in enumerate(identity.LEFT_OUT):
+        of_kept = [r for r in shown if r["experiment"] == kept]
+        estimates = [Estimate(r["x"], r["series"], r["value"], r["low"], r["high"]) for r in of_kept]
+        pictures.append(estimates_figure(f"identity-{i}", kept, estimates, x="test runs named right", series=arms))
+    told = [
+        f"{r['x']}, {r['experiment']}: {100 * r['value']:.0f} % ({_points(r['difference'])} "
+        f"[{100 * r['difference_low']:+.0f}, {100 * r['difference_high']:+.0f}])"
+        for r in shown
+        if r["difference_low"] is not None
+    ]
+    return Answer(
+        "Does “data set” mean the data set, its moments, or its images?",
+        "layer_trees fitted on one zoo names the data sets of another that was sampled from variants of them; beside "
+        "it one fitted on as many runs of the tested zoo itself.",
+        f"Fitted on → tested on, against fitted on the tested zoo itself: {'; '.join(told)}." if told else "",
+        pictures,
+        f"Share of test runs whose data set is named right, with 95 % intervals over runs; {n_text(shown)}.",
+    )
+
+
 def _points(difference: float) -> str:
     return f"{100 * difference:+.0f} points".replace("-", "−")
 
@@ -147,5 +176,6 @@ SECTIONS: Mapping[str, Callable[[Sequence[Row]], Answer]] = {
     "robustness": robustness,
     "few-runs": few_runs,
     "everyday": everyday,
+    "identity": of_identity,
 }
 """By the names of `weightprint.study.questions.QUESTIONS`."""

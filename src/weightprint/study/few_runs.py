@@ -9,7 +9,7 @@ them; as a check, the curve through all points but the last is asked for the las
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -43,7 +43,7 @@ EXPONENTS = np.geomspace(0.05, 3.0, 60)
 """Values of c that are tried."""
 
 
-def plan(facts: Facts, budget: Budget, _: Sequence[StudiedRun]) -> list[Planned]:
+def plan(facts: Facts, budget: Budget, _: Mapping[str, Sequence[StudiedRun]]) -> list[Planned]:
     """One result for each property, model and share; every split draws other test runs and other training runs."""
     planned = []
     for target in (*facts.targets, *facts.numbers):
@@ -62,14 +62,14 @@ def plan(facts: Facts, budget: Budget, _: Sequence[StudiedRun]) -> list[Planned]
     return planned
 
 
-def rows(planned: Sequence[Planned], cells: Cells, _: Sequence[StudiedRun]) -> list[Row]:
+def rows(planned: Sequence[Planned], cells: Cells, _: Mapping[str, Sequence[StudiedRun]]) -> list[Row]:
     """The points of each curve, "x" their training runs, compared with all of them; and what the power law says.
 
     Experiment "extrapolated": the accuracy (R²) at MANY training runs; "check": at as many as there are, by the curve
     through the other points.
     """
     found: list[Row] = []
-    for _, several in groupby(planned, key=lambda one: (one.target, one.model)):
+    for _key, several in groupby(planned, key=lambda one: (one.target, one.model)):
         curve = list(several)
         points = [row for one in curve for row in plans.rows([one], cells)]
         tables = [answers_in(cells, one) for one in curve]

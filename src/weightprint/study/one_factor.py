@@ -8,7 +8,7 @@ level, and one fitted on all training runs. All are tested on the same runs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -50,10 +50,10 @@ def levels(runs: Sequence[StudiedRun], factor: str) -> Iterator[tuple[str, tuple
             yield name, values
 
 
-def plan(facts: Facts, budget: Budget, runs: Sequence[StudiedRun]) -> list[Planned]:
+def plan(facts: Facts, budget: Budget, zoos: Mapping[str, Sequence[StudiedRun]]) -> list[Planned]:
     """Three results for each factor, level and property; with the level comes first, it is what others are compared
     with."""
-    planned = []
+    planned, runs = [], zoos[""]
     for factor in FACTORS:
         for name, values in levels(runs, factor):
             every = {run.properties[factor] for run in runs if factor in run.properties}
@@ -71,7 +71,7 @@ def plan(facts: Facts, budget: Budget, runs: Sequence[StudiedRun]) -> list[Plann
                 for arm, (where, share) in arms.items():
                     trial = Trial(
                         target,
-                        split_seeds=budget.split_seeds,
+                        split_seeds=budget.curve_seeds,
                         iterations=CURVE_ITERATIONS,
                         model="layer_trees",
                         train_where=where,
@@ -82,10 +82,10 @@ def plan(facts: Facts, budget: Budget, runs: Sequence[StudiedRun]) -> list[Plann
     return planned
 
 
-def rows(planned: Sequence[Planned], cells: Cells, _: Sequence[StudiedRun]) -> list[Row]:
+def rows(planned: Sequence[Planned], cells: Cells, _: Mapping[str, Sequence[StudiedRun]]) -> list[Row]:
     """One row per result; "experiment" is the factor, "x" its level among the test runs, "series" what was fitted."""
     found: list[Row] = []
-    for _, arms in groupby(planned, key=lambda one: (one.experiment, one.xs, one.target)):
+    for _key, arms in groupby(planned, key=lambda one: (one.experiment, one.xs, one.target)):
         several = list(arms)
         found += rows_against(several, cells, several[0], WITHIN)
     return found

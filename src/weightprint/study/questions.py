@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from weightprint.errors import MetaError, did_you_mean
 from weightprint.meta.models import model_named
-from weightprint.study import few_runs, one_factor, paired, plans, robustness
+from weightprint.study import few_runs, identity, one_factor, paired, plans, robustness
 from weightprint.study.budgets import Budget, budget
 from weightprint.study.cells import Cell, Cells, compute
 from weightprint.study.plans import TRIAL, Facts, Other, Planned
@@ -26,6 +26,7 @@ QUESTIONS: dict[str, ModuleType] = {
     "robustness": robustness,
     "few-runs": few_runs,
     "everyday": one_factor,
+    "identity": identity,
 }
 """Name → the module that plans its results and makes rows of them."""
 
@@ -38,7 +39,7 @@ class Answers:
     """What was asked of a zoo, and what is computed of it.
 
     names:   of the questions
-    runs:    the zoo's complete runs, without weights
+    runs:    the complete runs of this zoo ("") and of the others by fingerprint, without weights
     planned: all results, those of each question
     against: other zoos
     seconds: of the call
@@ -49,7 +50,7 @@ class Answers:
     budget: Budget
     names: tuple[str, ...]
     facts: Facts
-    runs: Sequence[StudiedRun]
+    runs: Mapping[str, Sequence[StudiedRun]]
     planned: dict[str, list[Planned]]
     cells: Cells
     against: tuple[Zoo, ...]
@@ -90,10 +91,11 @@ def compute_questions(
             raise MetaError(f"unknown question {name!r}", hint=did_you_mean(name, QUESTIONS))
     folder = Path(folder)
     zoos = {"": zoo, **{fingerprint(other): other for other in against}}
-    known = read_table(zoo, "fields")
+    known = {key: read_table(one, "fields") for key, one in zoos.items()}
+    runs = {key: table.runs for key, table in known.items()}
     others = tuple(Other(key, other.path.name) for key, other in zoos.items() if key)
-    facts = Facts.of(known, chosen.properties, others)
-    planned = {name: QUESTIONS[name].plan(facts, chosen, known.runs) for name in dict.fromkeys(names)}
+    facts = Facts.of(known[""], chosen.properties, others)
+    planned = {name: QUESTIONS[name].plan(facts, chosen, runs) for name in dict.fromkeys(names)}
     cells = Cells(folder / "cells", fingerprint(zoo))
     made = 0
     for name, wanted in planned.items():
@@ -109,7 +111,7 @@ def compute_questions(
             progress=progress and partial(progress, name),
         )
     seconds = time.monotonic() - began
-    return Answers(zoo, chosen, tuple(planned), facts, known.runs, planned, cells, tuple(against), seconds, made)
+    return Answers(zoo, chosen, tuple(planned), facts, runs, planned, cells, tuple(against), seconds, made)
 
 
 def _reads(cell: Cell) -> tuple[tuple[str, Read], ...]:

@@ -73,7 +73,7 @@ class Robustness:
         )
 
 
-def plan(facts: Facts, budget: Budget, _: Sequence[StudiedRun]) -> list[Planned]:
+def plan(facts: Facts, budget: Budget, _: Mapping[str, Sequence[StudiedRun]]) -> list[Planned]:
     """One result for each property and model, with a score for every edit."""
     planned = []
     for target in facts.targets:
@@ -191,7 +191,7 @@ def run_robustness(runs: Sequence[Readable], settings: Robustness) -> dict[str, 
     }
 
 
-def rows(planned: Sequence[Planned], cells: Cells, _: Sequence[StudiedRun]) -> list[Row]:
+def rows(planned: Sequence[Planned], cells: Cells, _: Mapping[str, Sequence[StudiedRun]]) -> list[Row]:
     """One row per score; "series" is how the meta-classifier was fitted, "x" the edit."""
     found = []
     for one in planned:
