@@ -11,7 +11,7 @@ from weightprint.report.figures import Picture
 from weightprint.report.question_figures import Estimate, estimates_figure, growth_figure, one_of_each
 from weightprint.report.scores import enumeration, words
 from weightprint.report.sections import n_text
-from weightprint.study import identity, one_factor
+from weightprint.study import half_life, identity, one_factor
 from weightprint.study.edits import EDITS
 from weightprint.study.few_runs import MANY
 from weightprint.study.robustness import AS_IS, FITTED_ON
@@ -168,6 +168,40 @@ def of_identity(rows: Sequence[Row]) -> Answer:
     )
 
 
+def of_half_life(rows: Sequence[Row]) -> Answer:
+    """What a doubling of each clock costs with the other held, a panel for each zoo."""
+    slopes = [r for r in rows if r["experiment"] == half_life.SLOPE and r["low"] is not None]
+    pictures = []
+    for i, zoo in enumerate(dict.fromkeys(r["series"] for r in slopes)):
+        of_zoo = [r for r in slopes if r["series"] == zoo]
+        estimates = [Estimate(words(r["property"]), r["x"], r["value"], r["low"], r["high"]) for r in of_zoo]
+        axis = "points per doubling, the other clock held"
+        pictures.append(estimates_figure(f"half-life-{i}", zoo, estimates, x=axis, series=half_life.CLOCKS, zero=True))
+    told = []
+    for r in slopes:
+        if r["low"] > 0 or r["high"] < 0:
+            interval = f"[{100 * r['low']:+.1f}, {100 * r['high']:+.1f}]"
+            told.append(
+                f"{words(r['property'])} {100 * r['value']:+.1f} {interval} per doubling of {r['x']}s ({r['series']})"
+            )
+    last = [r for r in rows if r["experiment"] == half_life.LAST_READABLE and r["property"] == "initialization"]
+    faded = [f"{r['value']:g} {r['x']}s ({r['series']})" for r in last]
+    finding = f"Points of accuracy, where surely not 0: {'; '.join(told)}." if told else ""
+    if faded:
+        finding += f" The initialization is last surely read at {enumeration(faded)}, or the zoo ends there."
+    return Answer(
+        "Is “when” about epochs or about steps?",
+        "layer_trees fitted and tested at each moment of training. Whether a run is named right is regressed on the "
+        "logarithms of its epochs and of its steps, which differ by batch size.",
+        finding.strip().replace("-", "−"),
+        pictures,
+        "Change of accuracy with each doubling of one clock while the other is held, in points, with 95 % bootstrap "
+        f"intervals over runs; {n_text(slopes)}."
+        if slopes
+        else "",
+    )
+
+
 def _points(difference: float) -> str:
     return f"{100 * difference:+.0f} points".replace("-", "−")
 
@@ -177,5 +211,6 @@ SECTIONS: Mapping[str, Callable[[Sequence[Row]], Answer]] = {
     "few-runs": few_runs,
     "everyday": everyday,
     "identity": of_identity,
+    "half-life": of_half_life,
 }
 """By the names of `weightprint.study.questions.QUESTIONS`."""
