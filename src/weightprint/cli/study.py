@@ -41,7 +41,8 @@ def study(
     questions
         Instead of the study, questions of their own with commas between them, answered in questions.html: robustness
         (edited weights), few-runs (learning curves), everyday (one factor at a time), identity (--against zoos of
-        variants of the data sets, see data vary), half-life (epochs or steps; --against a zoo of longer training).
+        variants of the data sets, see data vary), half-life (epochs or steps; --against a zoo of longer training),
+        fine-tuning (--against a zoo of children).
     """
     from weightprint.report.questions_page import run_questions
     from weightprint.report.study_page import run_study

@@ -44,12 +44,19 @@ def half(images: ImageSet, *, which: int) -> ImageSet:
 
 def matched(images: ImageSet) -> ImageSet:
     """With MEAN and DEVIATION in every channel, over all training images and pixels; test images are changed alike."""
-    train, test = images.x_train.astype(np.float32), images.x_test.astype(np.float32)
+    levels = np.stack([_levels(np.bincount(images.x_train[..., c].ravel(), minlength=256)) for c in range(3)])
+    channels = np.arange(3)
+    return replace(images, x_train=levels[channels, images.x_train], x_test=levels[channels, images.x_test])
+
+
+def _levels(counts: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """What each byte of a channel becomes: uint8 [256]. counts: of pixels by byte [256]"""
+    values, share = np.arange(256.0), counts / counts.sum()
     for _ in range(_ROUNDS):
-        mean = train.mean(axis=(0, 1, 2), dtype=np.float64)
-        deviation = np.maximum(train.std(axis=(0, 1, 2), dtype=np.float64), 1e-6)
-        train, test = (((x - mean) / deviation * DEVIATION + MEAN).clip(0, 255) for x in (train, test))
-    return replace(images, x_train=_bytes(train), x_test=_bytes(test))
+        mean = share @ values
+        deviation = max(float(np.sqrt(share @ (values - mean) ** 2)), 1e-6)
+        values = ((values - mean) / deviation * DEVIATION + MEAN).clip(0, 255)
+    return _bytes(values)
 
 
 def grey(images: ImageSet) -> ImageSet:
@@ -86,7 +93,7 @@ def write_variant(
     return path
 
 
-def _bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.rint(values).astype(np.uint8)
 
 

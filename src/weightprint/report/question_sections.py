@@ -11,7 +11,7 @@ from weightprint.report.figures import Picture
 from weightprint.report.question_figures import Estimate, estimates_figure, growth_figure, one_of_each
 from weightprint.report.scores import enumeration, words
 from weightprint.report.sections import n_text
-from weightprint.study import half_life, identity, one_factor
+from weightprint.study import fine_tuning, half_life, identity, one_factor
 from weightprint.study.edits import EDITS
 from weightprint.study.few_runs import MANY
 from weightprint.study.robustness import AS_IS, FITTED_ON
@@ -202,6 +202,36 @@ def of_half_life(rows: Sequence[Row]) -> Answer:
     )
 
 
+def of_fine_tuning(rows: Sequence[Row]) -> Answer:
+    """How often the child's and the parent's choice is named after each number of steps, a panel per property."""
+
+    def make(name: str, target: str, of_target: Sequence[Row]) -> Picture | None:
+        estimates = [
+            Estimate(f"{r['experiment']}: {r['x']} steps", r["series"], r["value"], r["low"], r["high"])
+            for r in of_target
+        ]
+        series = (fine_tuning.CHILDS, fine_tuning.PARENTS)
+        return estimates_figure(name, target, estimates, x="children so named", series=series)
+
+    told = []
+    for target in dict.fromkeys(r["property"] for r in rows):
+        for experiment in dict.fromkeys(r["experiment"] for r in rows if r["property"] == target):
+            of_zoo = [r for r in rows if r["property"] == target and r["experiment"] == experiment]
+            last = max(r["x_number"] for r in of_zoo)
+            shares = [f"{r['series']} {100 * r['value']:.0f} %" for r in of_zoo if r["x_number"] == last]
+            told.append(f"{words(target)} of {experiment} after {last:g} steps: {enumeration(shares)}")
+    return Answer(
+        "Whose set-up is read after fine-tuning?",
+        "layer_trees of the parents' zoo names the set-up of children that started from parents' weights.",
+        "; ".join(told) + "." if told else "",
+        one_of_each("fine-tuning", rows, make),
+        "Share of children named by their own choice and by their parent's, where the two differ, with 95 % intervals "
+        f"over runs; {n_text(rows)}."
+        if rows
+        else "",
+    )
+
+
 def _points(difference: float) -> str:
     return f"{100 * difference:+.0f} points".replace("-", "−")
 
@@ -212,5 +242,6 @@ SECTIONS: Mapping[str, Callable[[Sequence[Row]], Answer]] = {
     "everyday": everyday,
     "identity": of_identity,
     "half-life": of_half_life,
+    "fine-tuning": of_fine_tuning,
 }
 """By the names of `weightprint.study.questions.QUESTIONS`."""

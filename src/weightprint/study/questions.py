@@ -13,7 +13,7 @@ from typing import Any
 
 from weightprint.errors import MetaError, did_you_mean
 from weightprint.meta.models import model_named
-from weightprint.study import few_runs, half_life, identity, one_factor, paired, plans, robustness
+from weightprint.study import few_runs, fine_tuning, half_life, identity, one_factor, paired, plans, robustness
 from weightprint.study.budgets import Budget, budget
 from weightprint.study.cells import Cell, Cells, compute
 from weightprint.study.plans import TRIAL, Facts, Other, Planned
@@ -28,6 +28,7 @@ QUESTIONS: dict[str, ModuleType] = {
     "everyday": one_factor,
     "identity": identity,
     "half-life": half_life,
+    "fine-tuning": fine_tuning,
 }
 """Name → the module that plans its results and makes rows of them."""
 
