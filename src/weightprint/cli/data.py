@@ -1,4 +1,4 @@
-"""The commands `data list`, `data fetch` and `data add`."""
+"""The commands `data list`, `data fetch`, `data add` and `data vary`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from weightprint.cli.terminal import Bar, Json, print_document
 
-data_app = App(name="data", help="Image data sets: list, fetch or add them.", help_format="plaintext")
+data_app = App(name="data", help="Image data sets: list, fetch, add or vary them.", help_format="plaintext")
 
 
 @data_app.command(name="list")
@@ -93,3 +93,30 @@ def data_add(
     written, notes = add(name, path, data, replace=replace)
     document = {"name": name, "file": str(written), "notes": notes}
     print_document(document, "\n".join([str(written), *(f"  {note}" for note in notes)]), as_json=json)
+
+
+@data_app.command(name="vary")
+def data_vary(variant: str, folder: Path, /, *names: str, data: Path | None = None, json: Json = False) -> None:
+    """Write variants of data sets under their names into a folder of their own, for zoos that differ by them alone.
+
+    Example: weightprint data vary matched images-matched mnist cifar10 --data images
+
+    Parameters
+    ----------
+    variant
+        half-a, half-b (disjoint halves), matched (mean and variance of every channel the same in all data sets), or
+        grey.
+    folder
+        Where to; what `sample --data` then takes.
+    names
+        Of the data sets.
+    data
+        Folder of .npz files in which they lie; without it fetched, added and bundled data sets.
+    """
+    from weightprint.errors import DataError
+    from weightprint.images.variants import write_variant
+
+    if not names:
+        raise DataError("no data set is named", hint="such as mnist; see `weightprint data list`")
+    paths = [str(write_variant(variant, name, folder, data)) for name in names]
+    print_document({"files": paths}, "\n".join(paths), as_json=json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ def study(
     budget: Literal["quick", "standard", "paper"] = "standard",
     workers: int | None = None,
     against: str | None = None,
+    questions: str | None = None,
     json: Json = False,
 ) -> None:
     """How much of the set-up is written into the weights, where, and when: experiments and a report.
@@ -36,11 +38,18 @@ def study(
         Processes; one per core by default.
     against
         Other zoos with commas between them, to see what transfers between them and this one.
+    questions
+        Instead of the study, questions of their own with commas between them, answered in questions.html: robustness
+        (edited weights), few-runs (learning curves), everyday (one factor at a time), identity (--against zoos of
+        variants of the data sets, see data vary), half-life (epochs or steps; --against a zoo of longer training),
+        fine-tuning (--against a zoo of children).
     """
+    from weightprint.report.questions_page import run_questions
     from weightprint.report.study_page import run_study
 
     with Bar("study") as bar:
-        document = run_study(
+        run = run_study if questions is None else partial(run_questions, names=questions.split(","))
+        document = run(
             zoo,
             report,
             budget=budget,

@@ -63,7 +63,7 @@ def fetch(name: str, folder: str | os.PathLike[str] | None = None, *, progress: 
     parts.mkdir(parents=True, exist_ok=True)
     for file in HOMES[name].files:
         _fetch_file(file, parts, progress)
-    _write(path, name, HOMES[name].read(parts))
+    write_npz(path, name, HOMES[name].read(parts))
     shutil.rmtree(parts)
     return path
 
@@ -98,7 +98,7 @@ def add(
             arrays = {key: held[key] for key in ("x_train", "y_train", "x_test", "y_test")}
         notes = []
     folder.mkdir(parents=True, exist_ok=True)
-    _write(path, name, arrays)
+    write_npz(path, name, arrays)
     return path, notes
 
 
@@ -165,8 +165,8 @@ def _square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.array(image.resize((IMAGE_SIDE, IMAGE_SIDE), pillow.Resampling.LANCZOS))
 
 
-def _write(path: Path, name: str, arrays: Mapping[str, Any]) -> None:
-    """Write the arrays as an .npz file that appears whole, once they have been found in order."""
+def write_npz(path: Path, name: str, arrays: Mapping[str, Any]) -> None:
+    """The arrays as an .npz file that appears whole, once the library has found them in order."""
     ImageSet.from_arrays(name, **arrays, source=str(path))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)

@@ -136,11 +136,17 @@ class Training(Protocol):
         ...
 
 
-def begin(setup: Setup, images: TrainingImages, streams: Streams, device: str = "cpu") -> Training:
-    """A network with its first weights, on the compiled kernels where they serve, else in plain torch."""
-    network = Network(setup)
-    initialize(network, generator=streams.initialization)
-    vector = to_vector(network).numpy()
+def begin(
+    setup: Setup, images: TrainingImages, streams: Streams, device: str = "cpu", *, vector: np.ndarray | None = None
+) -> Training:
+    """A network with its first weights, on the compiled kernels where they serve, else in plain torch.
+
+    vector: first weights [P] float32 in place of those that the set-up's initialization draws
+    """
+    if vector is None:
+        network = Network(setup)
+        initialize(network, generator=streams.initialization)
+        vector = to_vector(network).numpy()
     if why_not(setup, device):
         return PlainTraining(setup, vector, images, streams, device=device)
     return FastTraining(setup, vector, images, streams)
