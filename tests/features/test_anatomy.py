@@ -3,11 +3,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.features.permutation import permute_units
 from tests.formats.architectures import LeNet
 from weightprint.errors import MetaError
 from weightprint.features.anatomy import anatomy, layer_anatomy
 from weightprint.features.layers import layers_of
+from weightprint.features.permutation import permute_units
 from weightprint.setups import Setup
 from weightprint.training.networks import from_vector
 from weightprint.zoo.layout import KERNEL_AXES, Flatten, Layout, Tensor

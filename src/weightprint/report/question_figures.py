@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from weightprint.report.figures import INK, PALETTE, Picture, draw
+from weightprint.report.drawing import INK, PALETTE, Picture, draw
 from weightprint.report.scores import words
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightprint.evaluation.claims import above
-from weightprint.report.figures import Picture
+from weightprint.report.drawing import Picture
 from weightprint.report.question_figures import Estimate, estimates_figure, growth_figure, one_of_each
 from weightprint.report.scores import enumeration, words
 from weightprint.report.sections import n_text

@@ -11,7 +11,7 @@ from typing import Any
 
 from weightprint.files import write_atomic
 from weightprint.report import question_sections, tables
-from weightprint.report.figures import standalone
+from weightprint.report.drawing import standalone
 from weightprint.report.pages import csv_link, render_page
 from weightprint.study.questions import COLUMNS, Answers, compute_questions
 from weightprint.zoo import Zoo

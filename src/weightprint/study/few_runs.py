@@ -20,7 +20,8 @@ from weightprint.evaluation.answers import CLASSIFICATION, one_kind, per_run
 from weightprint.evaluation.comparison import difference
 from weightprint.evaluation.intervals import bootstrap
 from weightprint.evaluation.scores import r_squared
-from weightprint.meta.models import default_slice_length
+from weightprint.meta.models import model_named
+from weightprint.meta.view import WHOLE
 from weightprint.study import plans
 from weightprint.study.budgets import Budget
 from weightprint.study.cells import Cells
@@ -52,7 +53,7 @@ def plan(facts: Facts, budget: Budget, _: Mapping[str, Sequence[StudiedRun]]) ->
                 trial = Trial(
                     target,
                     model=model,
-                    slice_length=default_slice_length(model),
+                    slice_length=model_named(model).defaults.get("slice_length", WHOLE),
                     split_seeds=budget.split_seeds[:DRAWS],
                     train_share=share,
                     iterations=CURVE_ITERATIONS if model.endswith("trees") else None,

@@ -24,8 +24,8 @@ from weightprint.evaluation.comparison import difference
 from weightprint.evaluation.scores import score
 from weightprint.files import sha256_hex
 from weightprint.meta.answers import answers_of
-from weightprint.meta.models import default_slice_length
-from weightprint.meta.view import LAST
+from weightprint.meta.models import model_named
+from weightprint.meta.view import LAST, WHOLE
 from weightprint.seeds import seed_from_hash
 from weightprint.study import plans
 from weightprint.study.budgets import Budget
@@ -67,7 +67,7 @@ class Robustness:
         return Trial(
             self.target,
             model=self.model,
-            slice_length=default_slice_length(self.model),
+            slice_length=model_named(self.model).defaults.get("slice_length", WHOLE),
             iterations=CURVE_ITERATIONS if self.model.endswith("trees") else None,
             max_seconds=self.max_seconds,
         )
