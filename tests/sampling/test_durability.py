@@ -344,7 +344,7 @@ def test_two_samplers_at_once_share_a_zoo_by_range(tmp_path, sampled_zoo):
     ranges = [("--range", "0-2"), ("--range", "3-5")]
     processes = [start(sample_command(zoo, space, *range_, workers=1)) for range_ in ranges]
     for process in processes:
-        process.communicate(timeout=120)
+        process.communicate(timeout=400)
     assert [process.returncode for process in processes] == [0, 0]
     assert Zoo(zoo).verify() == []
     assert run_files(zoo) == run_files(sampled_zoo)
