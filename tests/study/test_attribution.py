@@ -146,5 +146,5 @@ def test_the_report_names_what_was_planted_and_is_silent_on_noise(found, tmp_pat
         dataclasses.make_dataclass("Facts", ["targets"])(["optimizer"])
     )
     (entry,) = report.entries(study, told)
-    assert "layer and tensor" in entry["pictures"][0].svg
-    assert entry["rows"] == told
+    assert "layer and tensor" in entry.pictures[0].svg
+    assert entry.rows == told

@@ -59,7 +59,8 @@ def test_children_start_from_their_parents_last_weights_and_are_their_kin(parent
     assert children.numbers == [0, 2]  # the momentum parent already is what children become
     for child in children:
         parent = parents[child.number]
-        assert child.kin == parent.kin
+        assert child.streams == parent.streams
+        assert child.kin & parent.kin
         assert child.identity != parent.identity
         weights = child.weights
         np.testing.assert_array_equal(weights[0], parent.weights[-1])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "MODELS": "models",
     "MetaClassifier": "estimator",
-    "Reading": "heads",
+    "Reading": "answers",
     "View": "view",
     "build": "models",
     "build_own": "models",

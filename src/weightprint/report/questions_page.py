@@ -11,8 +11,9 @@ from typing import Any
 
 from weightprint.files import write_atomic
 from weightprint.report import question_sections, tables
-from weightprint.report.drawing import standalone
-from weightprint.report.pages import csv_link, render_page
+from weightprint.report.pages import render_page
+from weightprint.report.sections import Block, Code, Note, Section, figure
+from weightprint.report.study_page import write_figures
 from weightprint.study.questions import COLUMNS, Answers, compute_questions
 from weightprint.zoo import Zoo
 
@@ -44,29 +45,33 @@ def run_questions(
     rows = answers.rows()
     write_atomic(folder / RESULTS, tables.parquet(rows, COLUMNS))
     sections = [_section(name, [row for row in rows if row["question"] == name]) for name in answers.names]
-    (folder / "figures").mkdir(exist_ok=True)
-    for picture in (picture for section in sections for picture in section["pictures"]):
-        write_atomic(folder / "figures" / f"{picture.name}.svg", standalone(picture.svg).encode())
+    write_figures(folder / "figures", sections)
     failed = Counter(row["reason"] for row in rows if row["reason"])
+    without = "; ".join(f"{reason} ({count})" for reason, count in sorted(failed.items()))
+    again: list[Block] = [
+        Code(_command(answers, folder)),
+        "All numbers of this page, one row each: questions.parquet beside it.",
+        *([Note(f"Without a result: {without}.")] if without else []),
+    ]
     page = render_page(
-        "questions.html",
+        "page.html",
         title=f"Questions about {zoo.path.name}",
-        answer=" ".join(section["finding"] for section in sections),
+        answer="",
         facts=_facts(answers),
-        sections=sections,
-        command=_command(answers, folder),
-        failed=sorted(failed.items()),
+        lead=None,
+        sections=[*sections, Section("again", "Doing it again", again)],
     )
     write_atomic(folder / PAGE, page.encode())
     document = {"report": str(folder / PAGE), "results": str(folder / RESULTS)}
     return {**document, "seconds": time.monotonic() - began, "made": answers.made}
 
 
-def _section(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    made = question_sections.SECTIONS[name](rows)
-    pictures = [picture for picture in made.pictures if picture is not None]
-    finding = made.finding or "The intervals at hand allow no claim."
-    return {**vars(made), "name": name, "pictures": pictures, "finding": finding, "csv": csv_link(rows)}
+def _section(name: str, rows: Sequence[Mapping[str, Any]]) -> Section:
+    answer = question_sections.SECTIONS[name](rows)
+    shown = figure(name, answer.pictures, answer.caption, rows)
+    nothing = Note("Nothing could be measured here on this zoo.")
+    finding = answer.finding or "The intervals at hand allow no claim."
+    return Section(name, answer.title, [answer.text, finding, *(shown or [nothing])])
 
 
 def _facts(answers: Answers) -> list[str]:

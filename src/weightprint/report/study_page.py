@@ -65,7 +65,7 @@ def run_study(
     write_json(folder / PROVENANCE, provenance(study, folder))
     documents = _documents(study)
     sections = sections_of(study, rows, documents)
-    _write_figures(folder / "figures", sections)
+    write_figures(folder / "figures", sections)
     page = _render(study, rows, documents, sections, folder=folder)
     write_atomic(folder / "report.html", page.encode())
     return {
@@ -76,7 +76,7 @@ def run_study(
     }
 
 
-def _write_figures(folder: Path, sections: Sequence[Section]) -> None:
+def write_figures(folder: Path, sections: Sequence[Section]) -> None:
     """Every figure as SVG files, and its data as CSV: what goes into a talk or another plot."""
     folder.mkdir(exist_ok=True)
     for shown in (one for section in sections for one in section.figures):
