@@ -68,7 +68,7 @@ def run_questions(
 
 def _section(name: str, rows: Sequence[Mapping[str, Any]]) -> Section:
     answer = question_sections.SECTIONS[name](rows)
-    shown = figure(name, answer.pictures, answer.caption, rows)
+    shown: list[Block] = [*figure(name, answer.pictures, answer.caption, rows)]
     nothing = Note("Nothing could be measured here on this zoo.")
     finding = answer.finding or "The intervals at hand allow no claim."
     return Section(name, answer.title, [answer.text, finding, *(shown or [nothing])])
