@@ -65,8 +65,8 @@ def estimates_figure(
             axes.axhline(i - 0.5, color=INK, linewidth=0.5, alpha=0.15)
         if zero:
             axes.axvline(0, color=INK, linewidth=1.0, alpha=0.75)
-            axes.set_xlim(-105, 55)
-            axes.set_xticks(range(-100, 51, 50), [f"{tick:+d}".replace("-", "−") for tick in range(-100, 51, 50)])
+            axes.set_xlim(-105, 105)
+            axes.set_xticks(range(-100, 101, 50), [f"{tick:+d}".replace("-", "−") for tick in range(-100, 101, 50)])
         else:
             axes.set_xlim(-2, 102)
             axes.set_xticks(range(0, 101, 25), [f"{tick} %" for tick in range(0, 101, 25)])

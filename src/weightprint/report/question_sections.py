@@ -18,6 +18,9 @@ from weightprint.study.robustness import AS_IS, FITTED_ON
 
 Row = Mapping[str, Any]
 
+LEAST_COMPARED = 20
+"""Runs on which a difference stands before a sentence claims it: the bootstrap's intervals of fewer are too narrow."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -80,7 +83,8 @@ def _survivors(rows: Sequence[Row]) -> str:
             sentences.append(f"{words(target)} is not named above chance and majority unedited")
             continue
         edited = [r for r in plain if r["model"] == best["model"] and r["difference_high"] is not None]
-        lost = sorted((r for r in edited if r["difference_high"] < 0), key=lambda r: r["difference"])
+        judged = [r for r in edited if r["n_compared"] >= LEAST_COMPARED]
+        lost = sorted((r for r in judged if r["difference_high"] < 0), key=lambda r: r["difference"])
         cost = enumeration([f"{r['x']} ({_points(r['difference'])})" for r in lost])
         told = f"surely less after {cost}" if cost else "no edit surely lowers it"
         sentences.append(f"{words(target)}, {100 * best['value']:.0f} % by {best['model']} unedited: {told}")
