@@ -83,6 +83,7 @@ def dependent_pairs(seed, *, networks=40, nearest=5):
     return values, left.tolist(), right.ravel().tolist()
 
 
+@pytest.mark.slow
 def test_the_interval_of_pairs_covers_the_mean_although_pairs_share_networks(monkeypatch):
     monkeypatch.setattr(intervals, "RESAMPLES", 400)
     covered = {"pairs": 0, "networks": 0, "as if independent": 0}

@@ -367,6 +367,7 @@ def test_a_run_of_a_model_zoo_cannot_link_to_files_elsewhere(tuned, tmp_path):
 REAL = Path(__file__).parents[3] / "shared" / "checkpoints"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.exists(), reason="needs the published checkpoints")
 def test_real_checkpoints_are_a_folder_like_any_other(tmp_path):
     answer = import_folder(REAL, tmp_path / "zoo", table=REAL / "table.csv")

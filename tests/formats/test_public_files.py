@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parents[3] / "shared" / "checkpoints"
 pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="the folder of public checkpoints is not here")
 
 
+@pytest.mark.slow
 def test_public_checkpoints_are_read_or_refused_with_the_reason():
     rows = {row["id"]: row for row in csv.DictReader((FOLDER / "table.csv").read_text().splitlines())}
     read, refused = 0, {}

@@ -4,8 +4,11 @@ It knows too little to be right; what is tested with it is what becomes of its a
 """
 
 import importlib
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,10 +90,16 @@ def trained_networks(folder, count):
     return found
 
 
+@cache
+def make_small():
+    with tempfile.TemporaryDirectory() as folder:
+        return make(trained_networks(Path(folder), 32), iterations=5)
+
+
 @pytest.fixture(scope="session")
-def small_shipped(tmp_path_factory):
-    """Made once for all tests, from 32 networks."""
-    return make(trained_networks(tmp_path_factory.mktemp("networks"), 32), iterations=5)
+def small_shipped():
+    """Made once a process, from 32 networks, also for the tests of other folders."""
+    return make_small()
 
 
 @pytest.fixture

@@ -103,6 +103,7 @@ def measured(net, length):
     return lengths, pooled[-1], sum(products), sum(p.numel() for p in net.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("length", "deep", "last", "millions", "weights"),
     [
@@ -121,6 +122,7 @@ def test_pools_stand_where_the_protocol_says(length, deep, last, millions, weigh
     assert parameters == weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [SHORTEST, 17, 50, 51, 63, 400, 401, 801, 40_000])
 def test_any_length_in_range_gives_scores(length):
     with torch.inference_mode():

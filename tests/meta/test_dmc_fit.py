@@ -239,6 +239,7 @@ def test_impossible_settings_are_refused(params, message):
         quick(**params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interrupted_at", [2, 5, 12])
 @pytest.mark.parametrize("slice_length", [64, "all"])
 @pytest.mark.usefixtures("every_step")
@@ -377,6 +378,7 @@ def test_a_damaged_file_is_one_clear_error(few, unfinished):
         quick(checkpoint=unfinished).fit(few)
 
 
+@pytest.mark.slow
 def test_no_damage_of_a_byte_is_taken_for_a_state(few, unfinished):
     """Refused, or of no consequence, as in a space of the header."""
     with open(unfinished, "rb") as file:

@@ -71,6 +71,7 @@ def test_one_snapshot_of_each_run_is_drawn_by_its_identity_alone():
     assert numbers != [draw_snapshot(f"run {i}", (11, 12, 13), 1) for i in range(300)]
 
 
+@pytest.mark.slow
 def test_conformal_sets_hold_the_true_class_as_often_as_promised(make_zoo):
     pytest.importorskip("mapie")
     zoo = make_zoo(240)

@@ -50,6 +50,7 @@ def test_the_svm_reads_whole_vectors_too(zoo):
     assert quick("svm", slice_length="all").fit(train).score(test) > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["svm", "trees"])
 def test_shuffled_labels_stay_at_chance(make_zoo, model):
     right = 0
@@ -91,6 +92,7 @@ def test_predictions_are_one_per_run(fitted, zoo, model):
         fitted[model, "learning_rate"].predict_proba(zoo)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", QUICK)
 def test_a_prediction_does_not_depend_on_the_company(fitted, zoo, model):
     meta = fitted[model, "optimizer"]
@@ -98,6 +100,7 @@ def test_a_prediction_does_not_depend_on_the_company(fitted, zoo, model):
     np.testing.assert_allclose(alone[0], meta.predict_proba(zoo)[7], rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", QUICK)
 def test_equal_seeds_give_equal_fits_in_any_order_of_runs(few, model):
     train, test = few.split()

@@ -33,6 +33,7 @@ def fuzz(folder: Path, work: Path, count: int, seed: int) -> list[dict[str, Any]
     return findings(folder, ["x.meta/*"], "tests.meta.test_meta_fuzz:read_meta", seed=seed, count=count, work=work)
 
 
+@pytest.mark.slow
 def test_a_few_damages_change_no_answer_in_silence(folder, tmp_path):
     assert fuzz(folder, tmp_path, 15, seed=1) == []
 

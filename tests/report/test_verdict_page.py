@@ -102,6 +102,7 @@ def test_an_untrained_network_says_so_and_shows_the_scheme_that_fits(command, tm
     assert "which fits" in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tensors",
     [
@@ -121,6 +122,7 @@ def test_networks_at_the_edge_have_a_page(command, tmp_path, tensors):
     assert "cannot say" in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.slow
 def test_several_files_are_one_page_with_a_table_first(command, trained_cnn, tmp_path):
     (tmp_path / "notes.safetensors").write_text("not a network")
     code, *_ = command(trained_cnn, tmp_path / "notes.safetensors", trained_cnn, "--html", tmp_path / "page.html")

@@ -379,6 +379,7 @@ def test_leftovers_are_told_by_run_and_not_by_the_clock(zoo_copy):
     assert {p.name for p in zoo_copy.rglob(".tmp-*")} == {others.name, fresh.name}
 
 
+@pytest.mark.slow
 def test_a_log_line_that_was_cut_off_spoils_no_other(zoo_copy):
     next(zoo_copy.rglob("0000003.safetensors")).unlink()
     log = zoo_copy / "log.jsonl"

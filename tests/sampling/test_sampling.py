@@ -40,6 +40,7 @@ def test_the_same_command_goes_on_where_it_stopped(zoo_copy, sampled_zoo):
     assert sample_tiny(zoo_copy).training_samples == 0
 
 
+@pytest.mark.slow
 def test_more_runs_extend_a_zoo_and_change_none(zoo_copy, sampled_zoo):
     result = sample_tiny(zoo_copy, runs=8)
     assert result.sampled == 2
@@ -47,6 +48,7 @@ def test_more_runs_extend_a_zoo_and_change_none(zoo_copy, sampled_zoo):
     assert {k: v for k, v in checksums(zoo_copy).items() if k < 6} == checksums(sampled_zoo)
 
 
+@pytest.mark.slow
 def test_a_damaged_run_is_made_again(zoo_copy, sampled_zoo):
     path = zoo_copy / "runs" / "0000" / "0000003.safetensors"
     path.write_bytes(path.read_bytes()[:3000])

@@ -172,6 +172,7 @@ def test_the_figure_stands_alone_and_tells_what_it_shows(results):
     assert "var(" not in text
 
 
+@pytest.mark.slow
 def test_a_second_call_computes_only_what_is_missing(planted, tmp_path, fits):
     first = wp.bench(planted, tmp_path / "out", **{**CHOICE, "models": ["layer_trees"], "reference": "layer_trees"})
     assert fits == [name for name in (*BASELINES, "layer_trees") for _ in range(2)]
@@ -274,6 +275,7 @@ def test_a_run_file_that_changed_has_its_fits_made_again(planted, tmp_path, fits
     assert bench(zoo, tmp_path / "out", **choice)["computed"] == len(fits) == len(BASELINES)
 
 
+@pytest.mark.slow
 def test_fits_of_older_code_are_made_again(planted, tmp_path, fits, monkeypatch):
     choice = {**CHOICE, "models": ["layer_trees"], "properties": ["optimizer"], "reference": "layer_trees"}
     bench(planted, tmp_path / "out", **choice)

@@ -104,6 +104,7 @@ def test_what_cannot_be_done_gives_a_reason(table):
     assert "2 classes" in result["reason"]
 
 
+@pytest.mark.slow
 def test_layer_trees_find_the_same_footprint_and_statistics_left_out_are_not_read(planted):
     without = ("moving_statistics",)
     fill(planted, [("anatomy", without)])

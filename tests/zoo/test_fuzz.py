@@ -57,6 +57,7 @@ def fuzz(settled: Path, work: Path, patterns: list[str], count: int, seed: int =
 OTHERS = ["zoo.json", "*.safetensors", "log.jsonl", ".lock"]
 
 
+@pytest.mark.slow
 def test_a_few_damages_change_no_answer_in_silence(settled, tmp_path):
     assert fuzz(settled, tmp_path, ["index.parquet", *OTHERS], 35, seed=1) == []
 
