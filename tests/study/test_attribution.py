@@ -6,6 +6,7 @@ import pytest
 from weightprint.features.table import Table
 from weightprint.report import attribution as report
 from weightprint.report import findings
+from weightprint.study import attribution
 from weightprint.study.attribution import CHECKS, SHARE, Attribution, distinct, group_of, run_attribution
 from weightprint.study.cells import Cell, Cells
 from weightprint.study.plans import Planned, rows
@@ -98,6 +99,19 @@ def test_a_property_of_two_values_is_attributed_too(whole):
     assert max(shares, key=lambda name: shares[name]) == "conv second: kernel"
     assert {network["class"] for network in found["networks"]} == {True, False}
     assert all(network["log_odds"] > 0 for network in found["networks"])
+
+
+@pytest.mark.parametrize("rare", ["adam", "momentum"])
+def test_a_class_that_one_half_of_the_runs_lacks_has_no_agreement(whole, found, monkeypatch, rare):
+    def deal(strata, folds, generator):
+        return np.array([0 if stratum == rare else i % folds for i, stratum in enumerate(strata)])
+
+    monkeypatch.setattr(attribution, "deal_folds", deal)
+    result = run_attribution(whole, ASKED)
+    assert [n["run"] for n in result["networks"]] == [n["run"] for n in found["networks"]]
+    missing = {n["run"] for n in result["networks"] if n["agreement"] is None}
+    assert missing == {n["run"] for n in result["networks"] if n["class"] == rare} != set()
+    assert named(result)["agreement of two halves"]["n_runs"] == len(result["networks"]) - len(missing)
 
 
 def test_what_is_not_named_is_not_attributed(whole):

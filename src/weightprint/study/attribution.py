@@ -107,7 +107,8 @@ def run_attribution(table: FeatureTable, settings: Attribution) -> dict[str, Any
               against the right class count as negative; then CHECKS. Means over the test networks that are named
               right, with 95 % intervals over networks
     networks: of each {"run", "class", "log_odds": of the right class, "base": what every network starts from,
-              "parts" of the log odds in the order of the groups, "agreement"}; parts and base sum up to the log odds
+              "parts" of the log odds in the order of the groups, "agreement": None where one half of the training
+              runs lacks the class}; parts and base sum up to the log odds
     """
     began = time.monotonic()
     try:
@@ -152,16 +153,19 @@ def _attribute(table: FeatureTable, settings: Attribution) -> dict[str, Any]:
     half = deal_folds(
         strata, 2, np.random.default_rng(seed_from_hash("attribution", settings.target, settings.split_seed))
     )
-    halves = []
+    halves, known = [], np.ones(len(named), bool)
     for side in (0, 1):
         of_half = trial.build().fit([run for run, h in zip(training, half, strict=True) if h == side])
-        halves.append(_grouped(_log_odds(of_half, rows, table.names, truth)[0], number, len(groups)))
-    agreements = np.array([_correlation(one, other) for one, other in zip(*halves, strict=True)])
+        of_named = [of_half.target_.encode(reading.labels[0]) for reading in right]
+        known &= [number is not None for number in of_named]  # a rare class may have runs in one half alone
+        odds, _ = _log_odds(of_half, rows, table.names, np.array([n or 0 for n in of_named], np.intp))
+        halves.append(_grouped(odds, number, len(groups)))
+    agreements = [_correlation(one, other) if both else None for one, other, both in zip(*halves, known, strict=True)]
     falls = _falls(meta, table, training, rows, truth, values, settings)
     fall = {"measure": "fall of probability"}
     scores = [{**_mean(column), "measure": SHARE} for column in shares.T]
     scores += [
-        {**_mean(agreements), "measure": "correlation"},
+        {**_mean(np.array([a for a in agreements if a is not None])), "measure": "correlation"},
         {**_mean(falls[:, 0]), **fall},
         {**_mean(falls[:, 1]), **fall},
         {**_mean(falls[:, 0] - falls[:, 1]), **fall},
@@ -176,7 +180,7 @@ def _attribute(table: FeatureTable, settings: Attribution) -> dict[str, Any]:
                 "log_odds": float(parts[i].sum() + base[i]),
                 "base": float(base[i]),
                 "parts": parts[i].tolist(),
-                "agreement": float(agreements[i]),
+                "agreement": agreements[i],
             }
             for i, run in enumerate(named)
         ],
@@ -266,5 +270,7 @@ def _mean(values: npt.NDArray[np.float64]) -> dict[str, Any]:
     from scipy.stats import t
 
     n = len(values)
+    if n < 2:
+        return {"reason": "fewer than two networks"}
     mean, half = float(values.mean()), float(t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
     return {"value": mean, "low": max(-1.0, mean - half), "high": min(1.0, mean + half), "n_runs": n}

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from weightprint.meta.models import model_named
-from weightprint.study import attribution, neighbours
+from weightprint.study import attribution, neighbours, robustness
 from weightprint.study.cells import Cell, Cells, compute
 from weightprint.study.plans import TRIAL, Planned
 from weightprint.study.table import Read, fill, read_table
@@ -24,13 +24,13 @@ class Kind:
     """What computes the results of one kind.
 
     settings: makes the settings of a cell
-    run:      makes the result of a table and settings
-    reads:    what is in the table
+    run:      makes the result of a table, or of runs, and settings
+    reads:    what is in the table; None where runs are read themselves
     """
 
     settings: Callable[..., Any]
     run: Callable[[Any, Any], dict[str, Any]]
-    reads: Read
+    reads: Read | None = None
 
 
 KINDS = {
@@ -39,6 +39,7 @@ KINDS = {
     attribution.KIND: Kind(
         attribution.Attribution, attribution.run_attribution, (model_named(attribution.MODEL).features, ())
     ),
+    robustness.KIND: Kind(robustness.Robustness, robustness.run_robustness),
 }
 """Besides trials."""
 
@@ -75,10 +76,11 @@ def _reads(cell: Cell) -> tuple[tuple[str, Read], ...]:
     """The tables that a cell reads, each a zoo's fingerprint and what is read in it: a trial's what it trains on and
     what it is tested on."""
     if cell.kind != TRIAL:
-        return (("", KINDS[cell.kind].reads),)
+        reads = KINDS[cell.kind].reads
+        return () if reads is None else (("", reads),)
     trial = Trial(**cell.settings)
-    reads = model_named(trial.model).features, trial.without
-    return ((trial.train_zoo, reads), (trial.test_zoo, reads)) if trial.reads_tables else ()
+    needed = model_named(trial.model).features, trial.without
+    return ((trial.train_zoo, needed), (trial.test_zoo, needed)) if trial.reads_tables else ()
 
 
 def _work(places: Mapping[str, tuple[str, tuple[int, ...]]], cell: Cell) -> dict[str, Any]:
@@ -86,7 +88,7 @@ def _work(places: Mapping[str, tuple[str, tuple[int, ...]]], cell: Cell) -> dict
     tables = [read_table(_zoo(*places[key]), features, without=without) for key, (features, without) in _reads(cell)]
     if cell.kind != TRIAL:
         kind = KINDS[cell.kind]
-        return kind.run(tables[0], kind.settings(**cell.settings))
+        return kind.run(tables[0] if tables else _runs(*places[""]), kind.settings(**cell.settings))
     trial = Trial(**cell.settings)
     if tables:
         train, test = tables
