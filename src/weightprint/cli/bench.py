@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from weightprint.cli.terminal import Bar, Json, names_of, print_document, slice_length_of, snapshots_of
+from weightprint.cli.terminal import Bar, Json, ZooFolder, names_of, print_document, slice_length_of, snapshots_of
 
 
 def bench(
-    zoo: Path,
+    zoo: ZooFolder,
     out: Path,
     /,
     *,
@@ -34,8 +34,6 @@ def bench(
 
     Parameters
     ----------
-    zoo
-        Folder of the zoo.
     out
         Folder for results.md, results.svg, results.parquet and what was computed for them.
     models

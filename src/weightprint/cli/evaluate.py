@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from weightprint.cli.terminal import Json, print_document
+from weightprint.cli.terminal import Json, ZooFolder, print_document
 
 
-def evaluate(meta: Path, zoo: Path, /, *, slices: int = 10, json: Json = False) -> None:
+def evaluate(meta: Path, zoo: ZooFolder, /, *, slices: int = 10, json: Json = False) -> None:
     """Score a meta-classifier on runs that neither it nor their kin was fitted on.
 
     Example: weightprint evaluate optimizer.meta zoo
@@ -16,8 +16,6 @@ def evaluate(meta: Path, zoo: Path, /, *, slices: int = 10, json: Json = False) 
     ----------
     meta
         Folder of the meta-classifier.
-    zoo
-        Folder of the zoo.
     slices
         Slices per snapshot whose answers are averaged (local meta-classifiers).
     """

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
-from weightprint.cli.terminal import Bar, Json, print_document
+from weightprint.cli.terminal import Bar, Json, ZooFolder, print_document
 from weightprint.errors import SetupError
+
+Destination = Annotated[
+    Path, Parameter(help="Folder to write; new, empty, or of the same export that was interrupted.")
+]
+Range = Annotated[str | None, Parameter(help="A-B: only the runs A to B, both included.")]
 
 export_app = App(name="export", help="Write a zoo in another format.", help_format="plaintext")
 
 
 @export_app.command
 def nws(
-    zoo: Path, dest: Path, /, *, range: str | None = None, map: list[str] | None = None, json: Json = False
+    zoo: ZooFolder, dest: Destination, /, *, range: Range = None, map: list[str] | None = None, json: Json = False
 ) -> None:
     """As the NWS release, which its published scripts read; for zoos of the paper's spaces.
 
@@ -26,12 +31,6 @@ def nws(
 
     Parameters
     ----------
-    zoo
-        Folder of the zoo.
-    dest
-        Folder to write to: new, or that of the same export.
-    range
-        A-B: only the runs A to B, both included.
     map
         OLD=NEW: a value that the format does not have and the one to write for it; may be given several times.
     """
@@ -54,19 +53,10 @@ def nws(
 
 
 @export_app.command
-def folder(zoo: Path, dest: Path, /, *, range: str | None = None, json: Json = False) -> None:
+def folder(zoo: ZooFolder, dest: Destination, /, *, range: Range = None, json: Json = False) -> None:
     """As plain folders of state dicts (safetensors) that load_state_dict takes.
 
     Example: weightprint export folder zoo shared --range 0-99
-
-    Parameters
-    ----------
-    zoo
-        Folder of the zoo.
-    dest
-        Folder to write; new, empty, or of the same export that was interrupted.
-    range
-        A-B: only the runs A to B, both included.
     """
     from weightprint.formats.exports import export_folder
 
@@ -74,19 +64,10 @@ def folder(zoo: Path, dest: Path, /, *, range: str | None = None, json: Json = F
 
 
 @export_app.command
-def graph(zoo: Path, dest: Path, /, *, range: str | None = None, json: Json = False) -> None:
+def graph(zoo: ZooFolder, dest: Destination, /, *, range: Range = None, json: Json = False) -> None:
     """As graphs: nodes, edges and features as arrays, by PyTorch Geometric's names.
 
     Example: weightprint export graph zoo shared --range 0-99
-
-    Parameters
-    ----------
-    zoo
-        Folder of the zoo.
-    dest
-        Folder to write; new, empty, or of the same export that was interrupted.
-    range
-        A-B: only the runs A to B, both included.
     """
     from weightprint.formats.exports import export_graph
 
@@ -94,19 +75,10 @@ def graph(zoo: Path, dest: Path, /, *, range: str | None = None, json: Json = Fa
 
 
 @export_app.command
-def hub(zoo: Path, dest: Path, /, *, range: str | None = None, json: Json = False) -> None:
+def hub(zoo: ZooFolder, dest: Destination, /, *, range: Range = None, json: Json = False) -> None:
     """As a Hugging Face dataset folder, with a card; see push.
 
     Example: weightprint export hub zoo shared --range 0-99
-
-    Parameters
-    ----------
-    zoo
-        Folder of the zoo.
-    dest
-        Folder to write; new, empty, or of the same export that was interrupted.
-    range
-        A-B: only the runs A to B, both included.
     """
     from weightprint.formats.exports import export_hub
 

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from weightprint.cli.terminal import Json, names_of, print_document, slice_length_of, snapshots_of
+from weightprint.cli.terminal import Json, ZooFolder, names_of, print_document, slice_length_of, snapshots_of
 
 Property = Annotated[str, Parameter(name="--property", help="What to predict: optimizer, dataset, test_accuracy, …")]
 
 
 def fit(
-    zoo: Path,
+    zoo: ZooFolder,
     meta: Path,
     /,
     *,
@@ -37,8 +37,6 @@ def fit(
 
     Parameters
     ----------
-    zoo
-        Folder of the zoo.
     meta
         Folder to write the meta-classifier to.
     model

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
-from weightprint.cli.terminal import Bar, Json, print_document
+from weightprint.cli.terminal import Bar, Json, ZooFolder, print_document
+
+Runs = Annotated[int | None, Parameter(help="Only the first so many.")]
 
 import_app = App(name="import", help="Make a zoo of another format one of ours.", help_format="plaintext")
 
 
 @import_app.command
-def nws(src: Path, zoo: Path, /, *, runs: int | None = None, json: Json = False) -> None:
+def nws(src: Path, zoo: ZooFolder, /, *, runs: Runs = None, json: Json = False) -> None:
     """The NWS release: folders of runs with lists of them.
 
     The same command goes on where an interrupted one stopped.
@@ -25,10 +27,6 @@ def nws(src: Path, zoo: Path, /, *, runs: int | None = None, json: Json = False)
     ----------
     src
         Folder with the runs and their CSV lists.
-    zoo
-        Folder of the zoo.
-    runs
-        Only the first so many.
     """
     from weightprint.formats.nws import import_nws
 
@@ -36,7 +34,7 @@ def nws(src: Path, zoo: Path, /, *, runs: int | None = None, json: Json = False)
 
 
 @import_app.command(name="small-cnn-zoo")
-def small_cnn_zoo(src: Path, zoo: Path, /, *, runs: int | None = None, json: Json = False) -> None:
+def small_cnn_zoo(src: Path, zoo: ZooFolder, /, *, runs: Runs = None, json: Json = False) -> None:
     """The Small CNN Zoo: weights.npy, metrics.csv.gz and layout.csv of one data set.
 
     The same command goes on where an interrupted one stopped.
@@ -47,10 +45,6 @@ def small_cnn_zoo(src: Path, zoo: Path, /, *, runs: int | None = None, json: Jso
     ----------
     src
         Folder with the three files.
-    zoo
-        Folder of the zoo.
-    runs
-        Only the first so many.
     """
     from weightprint.formats.small_cnn_zoo import import_small_cnn_zoo
 
@@ -58,7 +52,7 @@ def small_cnn_zoo(src: Path, zoo: Path, /, *, runs: int | None = None, json: Jso
 
 
 @import_app.command(name="model-zoos")
-def model_zoos(src: Path, zoo: Path, /, *, runs: int | None = None, json: Json = False) -> None:
+def model_zoos(src: Path, zoo: ZooFolder, /, *, runs: Runs = None, json: Json = False) -> None:
     """ModelZooDataset: folders with params.json, result.json and checkpoints.
 
     The same command goes on where an interrupted one stopped.
@@ -69,10 +63,6 @@ def model_zoos(src: Path, zoo: Path, /, *, runs: int | None = None, json: Json =
     ----------
     src
         Folder with the runs, as it was unpacked.
-    zoo
-        Folder of the zoo.
-    runs
-        Only the first so many.
     """
     from weightprint.formats.model_zoos import import_model_zoos
 
@@ -80,7 +70,7 @@ def model_zoos(src: Path, zoo: Path, /, *, runs: int | None = None, json: Json =
 
 
 @import_app.command
-def folder(src: Path, zoo: Path, /, *, table: Path, runs: int | None = None, json: Json = False) -> None:
+def folder(src: Path, zoo: ZooFolder, /, *, table: Path, runs: Runs = None, json: Json = False) -> None:
     """Any folder of checkpoints, with a table that says what each of them is.
 
     The same command goes on where an interrupted one stopped.
@@ -91,13 +81,9 @@ def folder(src: Path, zoo: Path, /, *, table: Path, runs: int | None = None, jso
     ----------
     src
         Folder with the files, of any format that inspect reads.
-    zoo
-        Folder of the zoo.
     table
         CSV: a column file, path, id or name for the file, a column for each property. Rows with the same value in a
         column run are snapshots of one run.
-    runs
-        Only the first so many.
     """
     from weightprint.formats.checkpoint_folder import import_folder
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from weightprint.cli.sample import RETRY_HINT
-from weightprint.cli.terminal import Json, print_document
+from weightprint.cli.terminal import Json, ZooFolder, print_document
 
 
-def info(zoo: Path, /, *, json: Json = False) -> None:
+def info(zoo: ZooFolder, /, *, json: Json = False) -> None:
     """What a zoo holds: counts, recipe, size.
 
     Example: weightprint info zoo
 
-    Parameters
-    ----------
-    zoo
-        Folder of the zoo.
     """
     from weightprint.formats.recordings import unfinished
     from weightprint.zoo import Zoo

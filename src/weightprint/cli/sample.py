@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from weightprint.cli.terminal import Bar, Json, print_document
+from weightprint.cli.terminal import Bar, Json, ZooFolder, print_document
 from weightprint.sampling.options import EngineOptions, PlanOptions
 
 RETRY_HINT = "to try failed runs again: the same sample command with --retry-failed; log.jsonl says what went wrong"
 
 
 def sample(
-    zoo: Path,
+    zoo: ZooFolder,
     /,
     *,
     space: str,
@@ -34,8 +33,6 @@ def sample(
 
     Parameters
     ----------
-    zoo
-        Folder of the zoo.
     space
         main, fixed, wild, everyday, demo, or the path of a TOML file.
     runs

@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from weightprint.cli.terminal import Bar, Json, print_document
+from weightprint.cli.terminal import Bar, Json, ZooFolder, print_document
 
 
 def study(
-    zoo: Path,
+    zoo: ZooFolder,
     report: Path,
     /,
     *,
@@ -28,8 +28,6 @@ def study(
 
     Parameters
     ----------
-    zoo
-        Folder of the zoo.
     report
         Folder for report.html, results.parquet and what they stand on.
     budget

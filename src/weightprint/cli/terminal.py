@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from weightprint.errors import SetupError
 
+ZooFolder = Annotated[Path, Parameter(help="Folder of the zoo.")]
 Json = Annotated[bool, Parameter(negative=(), help="Print one JSON document instead of text.")]
 
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from weightprint.cli.terminal import Json, print_document
+from weightprint.cli.terminal import Json, ZooFolder, print_document
 
 
-def verify(zoo: Path, /, *, json: Json = False) -> int:
+def verify(zoo: ZooFolder, /, *, json: Json = False) -> int:
     """Read every run of a zoo and check it against its checksum and the recipe. Exit code 1 when something is wrong.
 
     Example: weightprint verify zoo
 
-    Parameters
-    ----------
-    zoo
-        Folder of the zoo.
     """
     from weightprint.zoo import Zoo
 
