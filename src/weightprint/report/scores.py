@@ -179,9 +179,11 @@ def opening(documents: Iterable[Mapping[str, Any]], runs: int) -> list[str]:
     counts = [[d[key] for d in documents if d.get(key)] for key in ("n_train_runs", "n_runs")]
     sentences = [f"{many(runs, 'network')} were trained under choices drawn at random."]
     if all(counts):
+        train, test = map(max, counts)
+        splits = ", over several splits," if train + test > runs else ""
         sentences = [
-            f"{sentences[0][:-1]}; meta-classifiers learned from {max(counts[0])} of them to name these choices by the "
-            f"weights alone, and were tested on {max(counts[1])} that they had not seen."
+            f"{sentences[0][:-1]}; meta-classifiers learned from {train} of them to name these choices by the "
+            f"weights alone, and were tested{splits} on {test} that they had not seen."
         ]
     sentences.append(answer(documents))
     shares = [100 * d["majority"] for d in documents if d.get("majority")]
