@@ -6,15 +6,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from weightprint.report.drawing import INK, PALETTE, Picture, draw
-from weightprint.report.scores import words
+from weightprint.evaluation.claims import baseline
+from weightprint.report.drawing import (
+    DASHED,
+    INK,
+    Picture,
+    draw,
+    estimate,
+    legend,
+    look,
+    percent_axis,
+    row_axis,
+    title_of,
+)
+from weightprint.report.scores import in_order, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Row = Mapping[str, Any]
-
-MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 @dataclass(frozen=True)
@@ -35,48 +45,40 @@ class Estimate:
 
 
 def estimates_figure(
-    name: str, title: str, estimates: Sequence[Estimate], *, x: str, series: Sequence[str], zero: bool = False
+    name: str, title: str, estimates: Sequence[Estimate], *, x: str, series: Sequence[str], widest: float | None = None
 ) -> Picture | None:
     """Rows of labels, in each the estimates of every series below one another; None for no estimate.
 
-    x:      what the axis shows, in points of a hundred
+    x:      what the axis shows
     series: all of them in order, so that pictures side by side have equal colours
-    zero:   whether the axis is about 0, which is then marked
+    widest: of differences about a line at 0, in points: how far the axis reaches, as a share of 1
     """
     if not estimates:
         return None
-    labels = list(dict.fromkeys(e.label for e in estimates))
-    kinds = list(dict.fromkeys((e.series, e.hollow) for e in sorted(estimates, key=lambda e: _place(e, series))))
+    labels = in_order(e.label for e in estimates)
+    kinds = sorted({(series.index(e.series), e.hollow) for e in estimates})
     step = 0.8 / len(kinds)
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         for e in estimates:
-            y = labels.index(e.label) + (kinds.index((e.series, e.hollow)) - (len(kinds) - 1) / 2) * step
-            colour = PALETTE[series.index(e.series) % len(PALETTE)]
-            axes.plot([100 * e.low, 100 * e.high], [y, y], color=colour, linewidth=1.2, solid_capstyle="butt")
-            marks: dict[str, Any] = {
-                "color": colour,
-                "markersize": 4,
-                "markerfacecolor": "none" if e.hollow else colour,
-            }
-            axes.plot([100 * e.value], [y], MARKS[series.index(e.series) % len(MARKS)], **marks)
-        for i in range(1, len(labels)):
-            axes.axhline(i - 0.5, color=INK, linewidth=0.5, alpha=0.15)
-        if zero:
-            axes.axvline(0, color=INK, linewidth=1.0, alpha=0.75)
-            axes.set_xlim(-105, 105)
-            axes.set_xticks(range(-100, 101, 50), [f"{tick:+d}".replace("-", "−") for tick in range(-100, 101, 50)])
-        else:
-            axes.set_xlim(-2, 102)
-            axes.set_xticks(range(0, 101, 25), [f"{tick} %" for tick in range(0, 101, 25)])
-        axes.set_yticks(range(len(labels)), labels)
+            kind = series.index(e.series), e.hollow
+            place = labels.index(e.label) + (kinds.index(kind) - (len(kinds) - 1) / 2) * step
+            estimate(axes, place, e.value, (e.low, e.high), filled=not e.hollow, **look(kind[0]))
+        for border in range(1, len(labels)):
+            axes.axhline(border - 0.5, color=INK, linewidth=0.5, alpha=0.15)
+        row_axis(axes, labels)
         axes.set_ylim(len(labels) - 0.45, -0.55)
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(x)
-        axes.set_title(words(title), loc="left")
-        axes.grid(axis="x")
-        _legend(figure, series)
+        percent_axis(axes, "x", x, reach=(-0.02, 1.02))
+        if widest:
+            axes.axvline(0, color=INK, linewidth=1.0, alpha=0.75)
+            apart = next(points for points in (1, 2, 5, 10, 20, 50, 100) if 100 * widest <= 2.5 * points)
+            ticks = range(-2 * apart, 2 * apart + 1, apart)
+            names = [f"{points:+d}".replace("-", "−") if points else "0" for points in ticks]
+            axes.set_xticks([points / 100 for points in ticks], names)
+            axes.set_xlim(-1.05 * widest, 1.05 * widest)
+        title_of(axes, title)
+        legend(figure, _names(series))
 
     told = "; ".join(
         f"{e.label}, {e.series}: {100 * e.value:.0f} [{100 * e.low:.0f}, {100 * e.high:.0f}]" for e in estimates
@@ -85,18 +87,8 @@ def estimates_figure(
     return draw(name, (4.3, height), paint, alt=f"{words(title)}, {x}. {told}.")
 
 
-def _place(estimate: Estimate, series: Sequence[str]) -> tuple[int, bool]:
-    return series.index(estimate.series), estimate.hollow
-
-
-def _legend(figure: Figure, series: Sequence[str]) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], color=PALETTE[i % len(PALETTE)], marker=MARKS[i % len(MARKS)], markersize=4, linewidth=1.2)
-        for i in range(len(series))
-    ]
-    figure.legend(handles, list(series), loc="outside lower center", ncols=min(3, len(series)))
+def _names(series: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    return [(one, {**look(i), "markersize": 5, "linewidth": 1.4}) for i, one in enumerate(series)]
 
 
 def growth_figure(
@@ -112,34 +104,36 @@ def growth_figure(
     if not rows:
         return None
     beyond = [row for row in beyond if row["value"] is not None and row["low"] is not None]
-    known = [max(row["chance"] or 0.0, row["majority"] or 0.0) for row in rows]
+    in_r2 = rows[0]["measure"] == "r2"
+    known = max(baseline(row) or 0.0 for row in rows)
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         for i, model in enumerate(series):
-            colour, mark = PALETTE[i % len(PALETTE)], MARKS[i % len(MARKS)]
+            marks = look(i)
             points = sorted((r for r in rows if r["model"] == model), key=lambda r: r["x_number"])
-            columns = [[100 * r[key] for r in points] for key in ("low", "high", "value")]
-            places = [r["x_number"] for r in points]
-            axes.fill_between(places, columns[0], columns[1], color=colour, alpha=0.15, linewidth=0)
-            axes.plot(places, columns[2], color=colour, marker=mark, markersize=4, linewidth=1.4)
-            for row in (r for r in beyond if r["model"] == model and points):
+            if not points:
+                continue
+            places, values = [r["x_number"] for r in points], [r["value"] for r in points]
+            lows, highs = [r["low"] for r in points], [r["high"] for r in points]
+            axes.fill_between(places, lows, highs, color=marks["color"], alpha=0.15, linewidth=0)
+            axes.plot(places, values, markersize=4, linewidth=1.4, **marks)
+            for row in (r for r in beyond if r["model"] == model):
                 at = row["x_number"] * 1.12 ** (i - (len(series) - 1) / 2)  # side by side
-                axes.plot([places[-1], at], [columns[2][-1], 100 * row["value"]], color=colour, lw=1, ls=(0, (3, 2)))
-                axes.plot([at, at], [100 * row["low"], 100 * row["high"]], color=colour, linewidth=1.2)
-                axes.plot([at], [100 * row["value"]], mark, color=colour, markersize=4, markerfacecolor="none")
-        if any(known):
-            axes.axhline(100 * max(known), color=INK, linewidth=1.1, alpha=0.75, linestyle=(0, (2, 1.5)))
+                axes.plot([places[-1], at], [values[-1], row["value"]], color=marks["color"], lw=1, ls=(0, (3, 2)))
+                axes.plot([at, at], [row["low"], row["high"]], color=marks["color"], linewidth=1.4)
+                axes.plot([at], [row["value"]], **marks, markersize=5, markerfacecolor="none")
+        if known:
+            axes.axhline(known, color=INK, linewidth=1.1, alpha=0.75, linestyle=DASHED)
         axes.set_xscale("log")
         ticks = [tick for tick in (10, 30, 100, 300, 1000, 3000, 16000) if tick >= min(r["x_number"] for r in rows) / 2]
         axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axes.set_xticks([], minor=True)
-        axes.set_ylim(-5, 102)
-        axes.set_yticks(range(0, 101, 25), [f"{share} %" for share in range(0, 101, 25)])
         axes.set_xlabel("training runs")
-        axes.set_title(words(title) + (" (R²)" if rows[0]["measure"] == "r2" else ""), loc="left")
+        percent_axis(axes, "y", reach=(-0.05, 1.02))
+        title_of(axes, title + (" (R²)" if in_r2 else ""))
         axes.grid(axis="y")
-        _legend(figure, series)
+        legend(figure, _names(series))
 
     told = "; ".join(f"{r['model']} {100 * r['value']:.0f} % of {r['x_number']:.0f} runs" for r in (*rows, *beyond))
     return draw(name, (3.6, 2.9), paint, alt=f"{words(title)} by training runs: {told}.")

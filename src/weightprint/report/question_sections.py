@@ -55,7 +55,7 @@ def robustness(rows: Sequence[Row]) -> Answer:
             )
             for r in of_target
         ]
-        return estimates_figure(name, target, estimates, x="points against unedited", series=models, zero=True)
+        return estimates_figure(name, target, estimates, x="points against unedited", series=models, widest=1.0)
 
     return Answer(
         "Which footprints survive edits of the weights?",
@@ -175,12 +175,12 @@ def of_identity(rows: Sequence[Row]) -> Answer:
 def of_half_life(rows: Sequence[Row]) -> Answer:
     """What a doubling of each clock costs with the other held, a panel for each zoo."""
     slopes = [r for r in rows if r["experiment"] == half_life.SLOPE and r["low"] is not None]
-    pictures = []
+    pictures, widest = [], max((abs(end) for r in slopes for end in (r["low"], r["high"])), default=0.0)
     for i, zoo in enumerate(dict.fromkeys(r["series"] for r in slopes)):
         of_zoo = [r for r in slopes if r["series"] == zoo]
         estimates = [Estimate(words(r["property"]), r["x"], r["value"], r["low"], r["high"]) for r in of_zoo]
-        axis = "points per doubling, the other clock held"
-        pictures.append(estimates_figure(f"half-life-{i}", zoo, estimates, x=axis, series=half_life.CLOCKS, zero=True))
+        axis, name = "points per doubling, the other clock held", f"half-life-{i}"
+        pictures.append(estimates_figure(name, zoo, estimates, x=axis, series=half_life.CLOCKS, widest=widest))
     told = []
     for r in slopes:
         if r["low"] > 0 or r["high"] < 0:
