@@ -60,7 +60,7 @@ def kill(pids: list[int]) -> None:
 
 def wait_for_runs(zoo: Path, count: int) -> None:
     deadline = time.monotonic() + 60
-    while len(list(zoo.rglob("*.safetensors"))) < count and time.monotonic() < deadline:
+    while len(list(zoo.glob("runs/*/0*.safetensors"))) < count and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
@@ -74,7 +74,7 @@ def kill_at_random_moments(command: list[str], zoo: Path, kills: int, chance: ra
         parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(chance.uniform(0.0, 5.0))
         if parent.poll() is not None:  # it was faster
-            deleted = chance.sample(sorted(zoo.rglob("*.safetensors")), k=RUNS // 2)
+            deleted = chance.sample(sorted(zoo.glob("runs/*/0*.safetensors")), k=RUNS // 2)
             for path in deleted:
                 path.unlink()
             repeated += len(deleted)
