@@ -188,7 +188,7 @@ def test_every_command_works_on_an_imported_zoo(make, tmp_path, capsys):
     kinds = {result["property"]: result["kind"] for result in bench["results"] if result["model"] == "layer_trees"}
     assert kinds["optimizer"] == "classification"
     assert kinds["test_accuracy"] == "regression"
-    study = run_json(capsys, "study", zoo, tmp_path / "study", "--budget", "quick", "--workers", "1")
+    study = run_json(capsys, "study", zoo, tmp_path / "study", "--budget", "quick", "--workers", "2")
     results = pl.read_parquet(study["results"]).filter(pl.col("value").is_not_null())
     assert {"optimizer", "test_accuracy"} <= set(results["property"])
     assert Path(study["report"]).exists()
