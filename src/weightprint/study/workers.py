@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,5 +16,7 @@ def side_by_side(work: Callable[..., Any], arguments: Sequence[tuple[Any, ...]],
         return
     from joblib import Parallel, delayed
 
+    # A worker whose memory has grown ends between two jobs, and another takes its place.
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")
     parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
     yield from parallel(delayed(work)(*of_one) for of_one in arguments)
