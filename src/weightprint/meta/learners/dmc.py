@@ -18,6 +18,7 @@ from weightprint.meta.learners.base import Clock, Vectors, check_limit, check_wh
 from weightprint.meta.learners.dmc_checkpoint import Checkpoint, Progress, Training
 from weightprint.meta.learners.dmc_draws import Draws, check_whole_vectors
 from weightprint.meta.learners.dmc_network import DeepMetaClassifier
+from weightprint.meta.learners.dmc_unseen import hold_out
 from weightprint.seeds import seed_from_hash
 
 DECAYS, DECAY = 50, 0.95
@@ -45,6 +46,8 @@ class DMCLearner:
     device:        of torch, such as "cpu" or "cuda"
     max_seconds:   of processor time, shared by torch's threads; None for no limit
     max_steps:     gradient steps after which a training ends; None for no limit
+    squashed:      read asinh of each slice's own standard scores, which say nothing of its scale, not its weights
+    unseen:        one run in so many is not trained on: its loss is measured after each epoch; 0 for none
     checkpoint:    file in which an unfinished fit is kept and from which it goes on; removed when the fit is done
 
     Slices above 40,000 weights have a larger network; with whole vectors of 92,868 weights it takes about 5 GB at a
@@ -65,6 +68,8 @@ class DMCLearner:
     device: str = "cpu"
     max_seconds: float | None = None
     max_steps: int | None = None
+    squashed: bool = False
+    unseen: int = 0
     checkpoint: str | None = None
 
     name: ClassVar[str] = "dmc"
@@ -79,6 +84,8 @@ class DMCLearner:
         check_limit(self.max_seconds)
         if self.max_steps is not None:
             check_whole("max_steps", self.max_steps, 1)
+        if self.unseen:
+            check_whole("unseen", self.unseen, 2)
         if not 0 <= self.dropout < 1:
             raise MetaError(f"dropout must be from 0 to below 1, not {self.dropout!r}")
         if not 0 < self.learning_rate < math.inf:
@@ -90,6 +97,9 @@ class DMCLearner:
         """Raises MetaError for a device that cannot be used, whole vectors of several lengths, a loss that is no number
         any more and a checkpoint of another fit; CorruptFile for a run or a checkpoint that cannot be read."""
         device = _device(self.device)
+        unseen = None
+        if self.unseen:
+            examples, unseen = hold_out(examples, self.unseen, seed_from_hash("dmc unseen", int(seed)))
         draws = Draws(examples, np.random.default_rng(seed_from_hash("dmc slices", int(seed))))
         training = self._begin(draws, examples.classes, seed, device)
         checkpoint = None
@@ -131,6 +141,8 @@ class DMCLearner:
                     problem = f"the training loss is no number any more after {progress.steps} steps"
                     raise MetaError(problem, hint="a lower learning_rate")
                 progress.count(value, len(batch))
+                if unseen is not None and progress.batch == len(batches):
+                    progress.unseen.append(unseen.measure(network, self.batch_size))
                 progress.seconds = before + clock.spent
                 if checkpoint is not None:
                     checkpoint.keep(training, epoch_ended=progress.batch == len(batches))
@@ -151,6 +163,7 @@ class DMCLearner:
             "train_loss": losses[-1],
             "chance_loss": chance_loss(draws.goals, examples.classes),
             "losses": losses,
+            "unseen": progress.unseen,
             "capped": capped or not whole,
             "length": draws.length,
             "classes": examples.classes,
@@ -165,17 +178,21 @@ class DMCLearner:
             device = _device(self.device)
         except MetaError:
             device = torch.device("cpu")
-        generator = torch.Generator(device)
-        network = DeepMetaClassifier(facts["length"], facts["classes"] or 1, dropout=self.dropout, generator=generator)
+        network = self._network(facts["length"], facts["classes"], torch.Generator(device))
         network.load_state_dict(load(files[NETWORK_FILE]))
         return FittedDMC(network, facts)
 
     def _begin(self, draws: Draws, classes: int, seed: int, device: torch.device) -> Training:
         """An untrained network."""
         generator = torch.Generator(device).manual_seed(seed_from_hash("dmc", int(seed)))
-        network = DeepMetaClassifier(draws.length, classes or 1, dropout=self.dropout, generator=generator).train()
+        network = self._network(draws.length, classes, generator).train()
         optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate, fused=True)
         return Training(network, optimizer, generator, draws.generator, Progress())
+
+    def _network(self, length: int, classes: int, generator: torch.Generator) -> DeepMetaClassifier:
+        return DeepMetaClassifier(
+            length, classes or 1, dropout=self.dropout, generator=generator, squashed=self.squashed
+        )
 
     def _used(self, progress: Progress) -> float:
         """The larger share of the limits that is used; 0 without one."""
@@ -189,7 +206,8 @@ class FittedDMC:
 
     network: as trained
     facts:   epochs, steps, slices_seen, losses (mean of each epoch), train_loss (the last of them), chance_loss (that
-             of the best constant answer), capped (whether a limit ended the training), length, classes
+             of the best constant answer), unseen (of each whole epoch, see `Unseen.measure`), capped (whether a limit
+             ended the training), length, classes
     """
 
     def __init__(self, network: nn.Module, facts: Mapping[str, Any]) -> None:

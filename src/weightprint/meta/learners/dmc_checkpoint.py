@@ -41,6 +41,7 @@ class Progress:
     steps:   made in all
     slices:  seen in all
     losses:  means of the epochs before
+    unseen:  of each of these, what `Unseen.measure` gave
     running: losses of the running epoch's steps
     share:   of the training, by which the learning rate falls
     seconds: of processor time
@@ -52,6 +53,7 @@ class Progress:
     steps: int = 0
     slices: int = 0
     losses: list[float] = field(default_factory=list)
+    unseen: list[dict[str, float]] = field(default_factory=list)
     running: list[float] = field(default_factory=list)
     share: float = 0.0
     seconds: float = 0.0

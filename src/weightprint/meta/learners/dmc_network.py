@@ -21,6 +21,8 @@ LARGE_BLOCKS = ((8,), (16,), (32,), (64,), *((128,),) * 5, (128, 256), (256, 256
 SHORTEST = 16
 """At least four pools halve the length: a shorter slice would leave nothing."""
 UNITS = (1024, 1024, 1024, 1024, 64)
+LEAST_SPREAD = 1e-12
+"""Slices of one value have no standard scores: theirs are 0."""
 
 
 class DeepMetaClassifier(nn.Module):
@@ -30,10 +32,14 @@ class DeepMetaClassifier(nn.Module):
     has slower kernels on the processor.
 
     generator: of the initial weights and of dropout; the global random state is not touched
+    squashed:  read asinh of each slice's own standard scores, which say nothing of its scale, instead of its weights
     """
 
-    def __init__(self, length: int, outputs: int, *, dropout: float, generator: torch.Generator) -> None:
+    def __init__(
+        self, length: int, outputs: int, *, dropout: float, generator: torch.Generator, squashed: bool = False
+    ) -> None:
         super().__init__()
+        self.squashed = squashed
         with torch.device("meta"):  # no initial weights but those drawn below
             self.features, self.head = nn.Sequential(), nn.Sequential()
             inputs = 1
@@ -62,6 +68,8 @@ class DeepMetaClassifier(nn.Module):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.squashed:
+            x = torch.asinh((x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True).clamp_min(LEAST_SPREAD))
         x = x[:, None, None].contiguous(memory_format=torch.channels_last)  # [B, 1, 1, L]
         x = self.features(x)  # [B, 256, 1, L']
         return self.head(x.flatten(1))  # [B, C]
