@@ -1,0 +1,109 @@
+"""How a deep meta-classifier learns: its losses against the slices that it has seen, and what it names in another zoo.
+
+    python benchmarks/dmc_learning.py ZOO FRESH OUT.json --property optimizer [--epochs 50] [--steps N] [--runs N]
+        [--learning-rate 0.001] [--dropout 0.5] [--squashed] [--snapshots later-half] [--device cpu]
+    python benchmarks/dmc_learning.py --figure OUT.svg A.json B.json ...
+
+The first form fits on the training runs of ZOO and scores on FRESH, a zoo of another seed; slice_trees are fitted and
+scored beside it. One run in ten is kept from the DMC's training and measured after each epoch. Interrupted, it goes on
+where it was. The second draws the curves of such files: one panel per property, loss and chance loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="+", type=Path)
+    parser.add_argument("--figure", type=Path)
+    parser.add_argument("--property", default="optimizer")
+    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--runs", type=int, help="the first so many training runs only")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--dropout", type=float, default=0.5)
+    parser.add_argument("--squashed", action="store_true")
+    parser.add_argument("--snapshots", default="later-half")
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    if args.figure is not None:
+        draw(args.figure, [json.loads(path.read_text()) for path in args.paths])
+        return
+    if len(args.paths) != 3:
+        parser.error("expected ZOO FRESH OUT.json")
+    learn(args)
+
+
+def learn(args: argparse.Namespace) -> None:
+    """Fit, score and write OUT.json."""
+    from weightprint.files import write_atomic
+    from weightprint.meta import build
+    from weightprint.zoo import Zoo
+
+    zoo, fresh, out = args.paths
+    train, _ = Zoo(zoo).split()
+    runs, tests = list(train)[: args.runs], list(Zoo(fresh))
+    settings = {
+        "epochs": args.epochs,
+        "max_steps": args.steps,
+        "learning_rate": args.learning_rate,
+        "dropout": args.dropout,
+        "squashed": args.squashed,
+        "unseen": 10,
+        "device": args.device,
+    }
+    common: dict[str, Any] = {"target": args.property, "snapshots": args.snapshots}
+    models = {
+        "dmc": build("dmc", **common, **settings, checkpoint=f"{out}.partial"),
+        "slice_trees": build("slice_trees", **common),
+    }
+    document: dict[str, Any] = {
+        "property": args.property,
+        "settings": settings | {"snapshots": args.snapshots},
+        "processor": platform.processor() or platform.machine(),
+    }
+    for name, meta in models.items():
+        began = time.process_time()
+        meta.fit(runs)
+        seconds = time.process_time() - began
+        document[name] = {"processor_seconds": round(seconds, 1), **meta.evaluate(tests)}
+        if name == "dmc":
+            facts = meta.facts_
+            document[name] |= {key: facts[key] for key in ("losses", "unseen", "chance_loss", "slices_seen", "steps")}
+            meta.save(out.with_suffix(".meta"))
+    write_atomic(out, json.dumps(document, indent=1).encode())
+    print(json.dumps({name: document[name].get("per_run") for name in models}, indent=1))
+
+
+def draw(path: Path, documents: list[dict[str, Any]]) -> None:
+    """Write the figure of the curves."""
+    import matplotlib.pyplot as plt
+
+    properties = list(dict.fromkeys(document["property"] for document in documents))
+    figure, panels = plt.subplots(1, len(properties), figsize=(4.2 * len(properties), 3.2), squeeze=False)
+    for panel, name in zip(panels[0], properties, strict=True):
+        for number, document in enumerate(d for d in documents if d["property"] == name):
+            dmc, colour = document["dmc"], f"C{number}"
+            each = dmc["slices_seen"] / dmc["epochs"]
+            squashed = ", squashed" if document["settings"]["squashed"] else ""
+            label = f"{dmc['n_train_runs']} runs{squashed}"
+            seen = [each * (i + 1) for i in range(len(dmc["losses"]))]
+            panel.plot(seen, dmc["losses"], color=colour, label=f"{label}: in training, with dropout")
+            kept = [measured["loss"] for measured in dmc["unseen"]]
+            panel.plot(seen[: len(kept)], kept, color=colour, linestyle="--", label=f"{label}: runs kept from it")
+        panel.axhline(dmc["chance_loss"], color="grey", linewidth=0.8)
+        panel.set(title=name, xlabel="slices seen", ylabel="cross-entropy")
+        panel.legend(frameon=False, fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    main()
