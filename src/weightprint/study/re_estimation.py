@@ -15,7 +15,7 @@ def re_estimate_batch_norm(
 ) -> npt.NDArray[np.float32]:
     """The weights [T, P] float32 with moving means and variances that are plain means over batches of the images.
 
-    images: uint8 [N, 32, 32, 3]; passed in batches of BATCH_SIZE, each normalised by its own statistics, without dropout
+    images: uint8 [N, 32, 32, 3], in batches of BATCH_SIZE that are each normalised by their own statistics; no dropout
     """
     import torch
 
