@@ -42,8 +42,7 @@ def study(
         variants of the data sets, see data vary), half-life (epochs or steps; --against a zoo of longer training),
         fine-tuning (--against a zoo of children).
     """
-    from weightprint.report.questions_page import run_questions
-    from weightprint.report.study_page import run_study
+    from weightprint.report.study_page import run_questions, run_study
 
     with Bar("study") as bar:
         run = run_study if questions is None else partial(run_questions, names=questions.split(","))

@@ -12,9 +12,8 @@ import numpy as np
 from weightprint.inspection.relation import Comparison
 from weightprint.inspection.words import PAIR_NOTE, in_words, pair_cells, pair_name, printable, short_names
 from weightprint.report.drawing import INK, PALETTE, Picture, draw, row_axis, short
-from weightprint.report.pages import render_page
+from weightprint.report.pages import render_page, write_page
 from weightprint.report.tables import Table
-from weightprint.report.verdict_page import write_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,8 +53,6 @@ def render(compared: Comparison) -> str:
         "comparison.html",
         title=f"{names[0]} and {names[1]}",
         answer=compared.sentence,
-        facts=[],
-        lead=None,
         answers=[(MEANINGS.get(key, in_words(key)), answer) for key, answer in compared.answers.items()],
         evidence=compared.evidence,
         layers=[picture] if (picture := _figure(compared)) else [],

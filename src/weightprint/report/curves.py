@@ -27,6 +27,7 @@ class Line:
     x:         where its points stand
     value:     shares of 1
     low, high: their 95 % intervals, where they are known
+    beyond:    a row of what is expected further on, drawn as a hollow point
     """
 
     label: str
@@ -34,6 +35,7 @@ class Line:
     value: Sequence[float]
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
+    beyond: Row | None = None
 
 
 @dataclass(frozen=True)
@@ -52,29 +54,42 @@ class Panel:
     borders: Sequence[tuple[float, str]] = ()
     measure: str = "accuracy"
 
+    @property
+    def places(self) -> list[float]:
+        """Where points stand, in order."""
+        beyond = [line.beyond["x_number"] for line in self.lines if line.beyond]
+        return sorted({*beyond, *(float(place) for line in self.lines for place in line.x)})
 
-def panels_of(rows: Iterable[Row], targets: Iterable[str], label: Callable[[Row], str] = lambda row: "") -> list[Panel]:
+
+def panels_of(
+    rows: Iterable[Row],
+    targets: Iterable[str],
+    label: Callable[[Row], str] = lambda row: "",
+    *,
+    beyond: Iterable[Row] = (),
+) -> list[Panel]:
     """The panels that rows of a table of results make: one per property that has points, which lie at their `x_number`,
-    and a line per `label`."""
-    rows = [r for r in rows if r["value"] is not None and r["low"] is not None]
-    return [
-        _panel([r for r in rows if r["property"] == t], label) for t in targets if any(r["property"] == t for r in rows)
-    ]
-
-
-def _panel(rows: Sequence[Row], label: Callable[[Row], str]) -> Panel:
-    lines = []
-    for name in in_order(map(label, rows)):
-        points = sorted((r for r in rows if label(r) == name), key=lambda r: r["x_number"])
-        lines.append(Line(name, *([float(r[key]) for r in points] for key in ("x_number", "value", "low", "high"))))
-    measure = "r2" if any(r["measure"] == "r2" for r in rows) else "accuracy"
-    return Panel(rows[0]["property"], lines, max(baseline(r) or 0.0 for r in rows), measure=measure)
+    and a line per `label`. beyond: rows of what is expected further on"""
+    rows, beyond = ([r for r in some if None not in (r["value"], r["low"], r["x_number"])] for some in (rows, beyond))
+    expected = {(r["property"], label(r)): r for r in beyond}
+    panels = []
+    for target in targets:
+        of_target = [r for r in rows if r["property"] == target]
+        lines = []
+        for name in in_order(map(label, of_target)):
+            points = sorted((r for r in of_target if label(r) == name), key=lambda r: r["x_number"])
+            x, value, low, high = ([float(r[key]) for r in points] for key in ("x_number", "value", "low", "high"))
+            lines.append(Line(name, x, value, low, high, expected.get((target, name))))
+        if lines:
+            measure = "r2" if any(r["measure"] == "r2" for r in of_target) else "accuracy"
+            panels.append(Panel(target, lines, max(baseline(r) or 0.0 for r in of_target), measure=measure))
+    return panels
 
 
 def curve_figures(name: str, panels: Sequence[Panel], *, x: str, logarithmic: bool = False) -> list[Picture]:
     """One picture per panel, with equal axes: accuracy against `x`."""
     labels = in_order(line.label for panel in panels for line in panel.lines)
-    every = [float(v) for panel in panels for line in panel.lines for v in line.x]
+    every = [place for panel in panels for place in panel.places]
     if not every:
         return []
     span = min(every), max(every)
@@ -84,8 +99,8 @@ def curve_figures(name: str, panels: Sequence[Panel], *, x: str, logarithmic: bo
         def paint(figure: Figure) -> None:
             axes = figure.add_subplot()
             _paint_lines(axes, panel, labels)
-            ticks = sorted({float(v) for line in panel.lines for v in line.x}) if logarithmic else None
-            _x_axis(axes, x, span, ticks)
+            axes.set_xlabel(x)
+            _x_axis(axes, span, panel.places if logarithmic else ())
             _draw_borders(axes, panel.borders)
             if len(labels) > 1:
                 shown = [(line.label, {**look(labels.index(line.label)), "markersize": 4}) for line in panel.lines]
@@ -98,14 +113,21 @@ def curve_figures(name: str, panels: Sequence[Panel], *, x: str, logarithmic: bo
 
 def _paint_lines(axes: Axes, panel: Panel, labels: Sequence[str]) -> None:
     for line in panel.lines:
-        marks = look(labels.index(line.label))
+        number = labels.index(line.label)
+        marks, color = look(number), look(number)["color"]
+        value = np.clip(line.value, -0.1, None)
         if line.low is not None and line.high is not None:
             low, high = (np.clip(ends, -0.1, None) for ends in (line.low, line.high))
-            axes.fill_between(line.x, low, high, color=marks["color"], alpha=0.18, linewidth=0)
-        marker = marks["marker"] if len(line.x) < 25 else ""
-        axes.plot(
-            line.x, np.clip(line.value, -0.1, None), color=marks["color"], marker=marker, markersize=4, linewidth=1.4
-        )
+            axes.fill_between(line.x, low, high, color=color, alpha=0.18, linewidth=0)
+        if len(line.x) >= 25:
+            marks["marker"] = ""
+        axes.plot(line.x, value, **marks, markersize=4, linewidth=1.4)
+        if line.beyond:
+            at = line.beyond["x_number"] * 1.12 ** (number - (len(labels) - 1) / 2)  # side by side
+            expected = line.beyond["value"]
+            axes.plot([line.x[-1], at], [value[-1], expected], color=color, linewidth=1, linestyle=(0, (3, 2)))
+            axes.plot([at, at], [line.beyond["low"], line.beyond["high"]], color=color, linewidth=1.4)
+            axes.plot(at, expected, **marks, markersize=5, markerfacecolor="none")
     if panel.baseline is not None:
         axes.axhline(panel.baseline, color=INK, linewidth=1.1, alpha=0.75, linestyle=DASHED)
     percent_axis(axes, "y", reach=(-0.12 if panel.measure == "r2" else 0, 1.02))
@@ -115,10 +137,9 @@ def _paint_lines(axes: Axes, panel: Panel, labels: Sequence[str]) -> None:
     axes.grid(axis="y")
 
 
-def _x_axis(axes: Axes, name: str, span: tuple[float, float], ticks: Sequence[float] | None) -> None:
+def _x_axis(axes: Axes, span: tuple[float, float], ticks: Sequence[float]) -> None:
     """From end to end; logarithmic where ticks are given, of which those are kept that leave room for their labels."""
-    axes.set_xlabel(name)
-    if ticks is None:
+    if not ticks:
         margin = 0.03 * (span[1] - span[0] or 1)
         axes.set_xlim(span[0] - margin, span[1] + margin)
         if span[1] >= 10_000:
@@ -148,6 +169,7 @@ def _told(panel: Panel, x: str) -> str:
     lines = "; ".join(
         f"{line.label + ': ' if line.label else ''}{100 * line.value[0]:.0f} % at {line.x[0]:g}, "
         f"{100 * line.value[-1]:.0f} % at {line.x[-1]:g}"
+        + (f", expected {100 * line.beyond['value']:.0f} % at {line.beyond['x_number']:g}" if line.beyond else "")
         for line in panel.lines
     )
     if panel.measure == "r2":

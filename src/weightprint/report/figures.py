@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weightprint.evaluation.claims import above, baseline
 from weightprint.meta.targets import property_order
 from weightprint.report.drawing import (
     INK,
@@ -33,10 +33,14 @@ if TYPE_CHECKING:
 
     from weightprint.study.maps import PathMap, WeightMap
 
+Row = Mapping[str, Any]
+
 MOST_NUMBERED_CLASSES = 12
 MOST_MAPS = 6
 LABEL = 20
 """Letters of a row's label on one line."""
+TURNED = ("x", "property")
+"""By these columns of a table of results: a row per place and a column per property."""
 
 
 def accuracy_figure(results: Sequence[Result], *, name: str = "accuracy") -> Picture | None:
@@ -80,6 +84,78 @@ def _upright(size: float) -> dict[str, Any]:
     return {"color": INK, "marker": "|", "markersize": size, "markeredgewidth": 1.5, "linestyle": "none"}
 
 
+def estimates_figures(
+    name: str,
+    rows: Sequence[Row],
+    *,
+    x: str,
+    series: Sequence[str],
+    of: str = "property",
+    label: Callable[[Row], str] = lambda row: str(row["x"]),
+    kind: str = "series",
+    values: tuple[str, str, str] = ("value", "low", "high"),
+    hollow: Callable[[Row], bool] = lambda row: False,
+    widest: float | None = None,
+) -> list[Picture]:
+    """A picture for each value of a column of a table of results: rows of labels, in each the values with their 95 %
+    intervals below one another.
+
+    x:      what the axis shows
+    series: what the column `kind` holds, in order; it sets colour and mark
+    of:     the column that tells the pictures apart
+    label:  the label of a row
+    values: columns of the value and the ends of its interval, all shares of 1
+    hollow: whether a mark is not filled, which tells two of one series apart
+    widest: of differences about a line at 0, in points: how far the axis reaches, as a share of 1
+    """
+    pictures = []
+    for i, title in enumerate(in_order(row[of] for row in rows)):
+        shown = [(label(r), (series.index(r[kind]), hollow(r)), [r[v] for v in values]) for r in rows if r[of] == title]
+        pictures.append(_estimates_figure(f"{name}-{i}", title, shown, x, series, widest))
+    return pictures
+
+
+def _estimates_figure(
+    name: str,
+    title: str,
+    shown: Sequence[tuple[str, tuple[int, bool], Sequence[float]]],
+    x: str,
+    series: Sequence[str],
+    widest: float | None,
+) -> Picture:
+    """shown: of each estimate its label, (number of its series, whether it is hollow) and [value, low, high]"""
+    labels = in_order(row for row, *_ in shown)
+    kinds = sorted({kind for _, kind, _ in shown})
+    step = 0.8 / len(kinds)
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for row, kind, (value, low, high) in shown:
+            place = labels.index(row) + (kinds.index(kind) - (len(kinds) - 1) / 2) * step
+            estimate(axes, place, value, (low, high), filled=not kind[1], **look(kind[0]))
+        for border in range(1, len(labels)):
+            axes.axhline(border - 0.5, color=INK, linewidth=0.5, alpha=0.15)
+        row_axis(axes, labels)
+        axes.set_ylim(len(labels) - 0.45, -0.55)
+        percent_axis(axes, "x", x, reach=(-0.02, 1.02))
+        if widest:
+            axes.axvline(0, color=INK, linewidth=1.0, alpha=0.75)
+            apart = next(points for points in (1, 2, 5, 10, 20, 50, 100) if 100 * widest <= 2.5 * points)
+            ticks = range(-2 * apart, 2 * apart + 1, apart)
+            names = [f"{points:+d}".replace("-", "−") if points else "0" for points in ticks]
+            axes.set_xticks([points / 100 for points in ticks], names)
+            axes.set_xlim(-1.05 * widest, 1.05 * widest)
+        title_of(axes, title)
+        legend(figure, [(one, {**look(i), "markersize": 5, "linewidth": 1.4}) for i, one in enumerate(series)])
+
+    told = "; ".join(
+        f"{row}, {series[number]}: {100 * value:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
+        for row, (number, _), (value, low, high) in shown
+    )
+    height = 1.35 + 0.11 * len(kinds) * len(labels) + 0.08 * len(labels)
+    return draw(name, (4.3, height), paint, alt=f"{words(title)}, {x}. {told}.")
+
+
 def final_accuracy_figure(groups: Mapping[str, Sequence[tuple[float, bool | None]]]) -> Picture | None:
     """Final test accuracy of every complete run, per data set, and whether it has converged."""
     if not groups:
@@ -100,9 +176,9 @@ def final_accuracy_figure(groups: Mapping[str, Sequence[tuple[float, bool | None
         row_axis(axes, [short(name) for name in groups])
         axes.set_ylim(len(groups) - 0.45, -0.55)
         percent_axis(axes, "x", "final test accuracy", step=20, reach=(-0.02, 1.02))
-        names = [("a run that converged", {**dot, "markerfacecolor": faces[False]})]
-        names.append(("one that did not", {**dot, "markerfacecolor": faces[True]}))
-        legend(figure, [*names, ("median", _upright(10))], "upper")
+        names = zip(("a run that converged", "one that did not"), faces.values(), strict=True)
+        dots = [(text, {**dot, "markerfacecolor": face}) for text, face in names]
+        legend(figure, [*dots, ("median", _upright(10))], "upper")
 
     in_words = "; ".join(
         f"{name} {100 * median:.0f} % in the median of {len(runs)} runs"
@@ -152,8 +228,7 @@ def _map_figure(weight_paths: WeightMap | PathMap, name: str, index: int) -> Pic
 
 def confusion_figures(results: Sequence[Result]) -> list[Picture]:
     """A confusion matrix per result that states one."""
-    stated = [(r, np.array(r.document["confusion"], np.float64)) for r in results if r.document.get("confusion")]
-    return [_confusion_figure(result, counts, i) for i, (result, counts) in enumerate(stated)]
+    return [_confusion_figure(r, i) for i, r in enumerate(r for r in results if r.document.get("confusion"))]
 
 
 def _count(runs: float) -> str:
@@ -161,7 +236,8 @@ def _count(runs: float) -> str:
     return f"{runs:.1f}".removesuffix(".0")
 
 
-def _confusion_figure(result: Result, counts: np.ndarray, index: int) -> Picture:
+def _confusion_figure(result: Result, index: int) -> Picture:
+    counts = np.array(result.document["confusion"], np.float64)
     names = [short(value_text(value), 14) for value in result.document["classes"]]
     totals = counts.sum(axis=1)
     numbered = len(names) <= MOST_NUMBERED_CLASSES
@@ -191,60 +267,58 @@ def _confusion_figure(result: Result, counts: np.ndarray, index: int) -> Picture
     return draw(f"confusion-{index}", (side, side + 0.25), paint, alt=alt)
 
 
-@dataclass(frozen=True)
-class Shade:
-    """One field of a table of shades.
-
-    value:    an accuracy, or another share of 1
-    baseline: the larger of chance and majority; the shade grows from there to 100 %
-    above:    whether its whole interval lies above the baseline
-    """
-
-    value: float
-    baseline: float
-    above: bool
-
-
 def shade_figure(
     name: str,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    fields: Mapping[tuple[str, str], Shade],
+    rows: Sequence[Row],
+    order: Sequence[str],
     *,
+    by: tuple[str, str] = ("property", "x"),
     title: str = "",
     rows_are: str = "",
     columns_are: str = "",
     numbered: bool = True,
 ) -> Picture | None:
-    """Accuracies in percent by row and column; bold where the whole interval lies above the baseline."""
-    if not fields:
+    """Values of rows of a table of results in percent, by two of its columns; bold where the whole interval lies above
+    the baseline, from which the shade grows to 100 %.
+
+    order: properties, or what else stands in the columns named, in the order in which they are to stand
+    by:    the columns that tell the picture's rows and columns
+    """
+    columns_are = columns_are or "property" * (by == TURNED)
+    named = [{**r, "property": r["property"] + (" (R²)" if r["measure"] == "r2" else "")} for r in rows]
+    lines, columns = (
+        sorted(in_order(r[key] for r in named), key=lambda name: order.index(name) if name in order else len(order))
+        for key in by
+    )
+    known = {(r[by[0]], r[by[1]]): r for r in named if r["value"] is not None}
+    if not known:
         return None
     cell = 0.42 if numbered else 0.13
-    row_labels = [fill(short(words(row), 2 * LABEL), LABEL) for row in rows]
+    row_labels = [fill(short(words(line), 2 * LABEL), LABEL) for line in lines]
     column_labels = [short(words(column), 24) for column in columns]
-    lines = [line for label in row_labels for line in label.split("\n")]
-    shown = {
-        (rows.index(row), columns.index(column)): (
-            max(0.0, field.value - field.baseline) / max(1e-9, 1 - field.baseline),
-            _number(field.value) if numbered else "",
-            field.above,
+    fields = {
+        (lines.index(line), columns.index(column)): (
+            max(0.0, r["value"] - (baseline(r) or 0.0)) / max(1e-9, 1 - (baseline(r) or 0.0)),
+            _number(r["value"]) if numbered else "",
+            above(r),
         )
-        for (row, column), field in fields.items()
+        for (line, column), r in known.items()
     }
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        heat_map(axes, row_labels, column_labels, shown, rows_are=rows_are, columns_are=columns_are)
+        heat_map(axes, row_labels, column_labels, fields, rows_are=rows_are, columns_are=columns_are)
         title_of(axes, title)
 
-    best = sorted((f for f in fields.items() if f[1].above), key=lambda f: -f[1].value)[:6]
-    in_words = "; ".join(f"{words(r)}, {words(c)}: {percent(f.value)} %" for (r, c), f in best)
+    best = sorted((one for one in known.items() if above(one[1])), key=lambda one: -one[1]["value"])[:6]
+    in_words = "; ".join(f"{words(a)}, {words(b)}: {percent(r['value'])} %" for (a, b), r in best)
     alt = f"{words(title) or 'Accuracy'} by {rows_are or 'row'} and {columns_are or 'column'}" + (
         f"; highest {in_words}." if in_words else "; none clearly above chance and majority."
     )
-    width = 0.5 + 0.075 * max(map(len, lines)) + cell * len(columns)
+    letters = max(len(line) for label in row_labels for line in label.split("\n"))
+    width = 0.5 + 0.075 * letters + cell * len(columns)
     row_height = max(0.27, 0.16 * max(label.count("\n") + 1 for label in row_labels)) if numbered else cell
-    height = 0.75 + row_height * len(rows) + 0.05 * max(map(len, column_labels))
+    height = 0.75 + row_height * len(lines) + 0.05 * max(map(len, column_labels))
     wide = numbered and len(columns) * cell > 2.6
     return draw(name, (min(7.2, max(2.6, width)), min(11.0, height)), paint, alt=alt, wide=wide)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from weightprint.report import figures, tables
 from weightprint.report.curves import Line, Panel, curve_figures
-from weightprint.report.pages import render_page
+from weightprint.report.pages import Block, Code, Note, Points, Section, Tabled, figure, render_page
 from weightprint.report.scores import (
     Result,
     best_of_each_property,
@@ -21,7 +21,6 @@ from weightprint.report.scores import (
     regressions,
     words,
 )
-from weightprint.report.sections import Block, Code, Note, Points, Section, Tabled, figure
 from weightprint.report.tables import ABOVE, Table
 from weightprint.study import population
 from weightprint.study.maps import WeightMap, weight_map

@@ -98,6 +98,11 @@ def percent(share: float | None) -> str:
     return UNKNOWN if share is None else f"{100 * share:.1f}"
 
 
+def whole_percent(share: float) -> str:
+    """A share of 1 in whole percent, with the sign."""
+    return f"{100 * share:.0f} %"
+
+
 def interval_text(low: float | None, high: float | None) -> str:
     """An interval of shares in percent, or nothing."""
     return "" if low is None or high is None else f"[{percent(low)}, {percent(high)}]"

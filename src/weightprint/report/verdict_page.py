@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from weightprint.errors import ZooError
-from weightprint.files import write_atomic
 from weightprint.inspection.notable import headline, notable
 from weightprint.inspection.verdicts import CANNOT_SAY, SHIPPED, Inspection, Verdict
 from weightprint.inspection.words import (
@@ -23,7 +21,7 @@ from weightprint.inspection.words import (
     stored_as,
 )
 from weightprint.inspection.world import Outlyingness
-from weightprint.report.pages import render_page
+from weightprint.report.pages import render_page, write_page
 from weightprint.report.scores import enumeration, in_order
 from weightprint.report.tables import UNKNOWN, Table
 from weightprint.report.verdict_figures import filter_images, histogram_figure, spectrum_figure
@@ -54,15 +52,6 @@ def write_verdicts(path: str | os.PathLike[str], entries: Sequence[Inspection | 
     return write_page(path, render(entries))
 
 
-def write_page(path: str | os.PathLike[str], html: str) -> Path:
-    """The page as a file, which appears whole or not at all. Raises ZooError where there is no folder for it."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise ZooError(f"the page cannot be written: there is no folder {path.parent}", hint="make it first")
-    write_atomic(path, html.encode())
-    return path
-
-
 def render(entries: Sequence[Inspection | Mapping[str, Any]]) -> str:
     """The HTML of the page; the same entries give the same text."""
     read = [entry for entry in entries if isinstance(entry, Inspection)]
@@ -83,7 +72,6 @@ def render(entries: Sequence[Inspection | Mapping[str, Any]]) -> str:
         if one
         else f"Of {len(read)} networks, something is said of how {answered} were trained.{unread}",
         facts=parts[0]["facts"] if one else [],
-        lead=None,
         one=one,
         parts=parts,
         problems=[problem["error"] for problem in problems],
