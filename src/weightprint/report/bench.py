@@ -21,7 +21,7 @@ from weightprint.report.drawing import (
     standalone,
     title_of,
 )
-from weightprint.report.scores import Result, classifications, in_order, many, regressions, words
+from weightprint.report.scores import Result, classifications, in_order, many, regressions, setting_text, words
 from weightprint.report.tables import ABOVE, SETTINGS, Table, duration, number, parquet, percent, result_rows
 from weightprint.study.bench import BASELINES, COLUMNS, bench, table
 from weightprint.zoo import Zoo
@@ -106,19 +106,13 @@ def _introduction(result: Mapping[str, Any]) -> str:
 
 def reads_text(document: Document) -> str:
     """What the model of a document reads."""
-    return f"slices of {document['slice_length']:,}" if _reads(document) == "slices" else _reads(document)
-
-
-def _reads(document: Document) -> str:
-    if document["model"] in BASELINES:
-        return "no weights"
-    return "whole vectors" if document["slice_length"] == "all" else "slices"
+    return READS[2] if document["model"] in BASELINES else setting_text("slice_length", document["slice_length"])
 
 
 def _reasons(left_out: Sequence[Mapping[str, Any]]) -> list[str]:
     properties: dict[tuple[str, str, str], list[str]] = {}
     for one in left_out:
-        what = "whole vectors" if one["slice_length"] == "all" else f"slices of {one['slice_length']:,}"
+        what = setting_text("slice_length", one["slice_length"])
         properties.setdefault((one["model"], what, one["reason"]), []).append(words(one["property"]))
     every = len({one["property"] for one in left_out})
     return [
@@ -170,7 +164,7 @@ def _paint_panel(axes: Axes, results: Sequence[Result], names: Sequence[str]) ->
     left = LOWEST_R2 if quantity else 0.0
     for result in results:
         low, high = (None if end is None else max(end, left) for end in result.interval)
-        marks = look(READS.index(_reads(result.document)))
+        marks = look(READS.index(reads_text(result.document).partition(" of ")[0]))
         value = max(_height(result), left)
         estimate(axes, names.index(_name(result)), value, (low, high), filled=result.above, **marks)
     floor = max(result.baseline or 0.0 for result in results)

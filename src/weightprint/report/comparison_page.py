@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from weightprint.inspection.relation import Comparison
 from weightprint.inspection.words import PAIR_NOTE, in_words, pair_cells, pair_name, printable, short_names
-from weightprint.report.drawing import INK, PALETTE, Picture, draw, row_axis, short
+from weightprint.report.drawing import INK, Picture, draw, look, row_axis, short
 from weightprint.report.pages import render_page, write_page
 from weightprint.report.tables import Table
 
@@ -68,34 +67,27 @@ def _figure(compared: Comparison) -> Picture | None:
     if not drawn:
         return None
     names = [pair_name(layer.names) for layer, _ in drawn]
-    in_place = [1.0 if layer.equal else one.correlation for layer, one in drawn]
-    series = {
-        "in their places": _known(in_place, -0.14),
-        "with units in order": _known([one.matched_correlation for _, one in drawn], 0.14),
-    }
-    chance = _known([one.chance for _, one in drawn], 0.14)
-    least = min(-0.1, *(x for points in series.values() for x, _ in points))
+    rows = np.arange(len(names))
+    in_place, in_order, chance = np.array(
+        [(1.0 if layer.equal else one.correlation, one.matched_correlation, one.chance) for layer, one in drawn], float
+    ).T  # NaN for what is not known
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for (label, points), colour, marker in zip(series.items(), PALETTE, "os", strict=False):
-            xs, ys = np.array(points).reshape(-1, 2).T
-            axes.hlines(ys, 0, xs, color=colour, linewidth=1.6)
-            axes.plot(xs, ys, marker, color=colour, markersize=5, label=label)
-        if chance:
-            xs, ys = np.array(chance).T
-            label = "by chance, units in order"
-            axes.vlines(xs, ys - 0.19, ys + 0.19, color=INK, linewidth=1.4, alpha=0.75, label=label)
+        series = (("in their places", in_place, -0.14), ("with units in order", in_order, 0.14))
+        for i, (label, values, offset) in enumerate(series):
+            marks, known = look(i), np.isfinite(values)
+            axes.hlines(rows[known] + offset, 0, values[known], color=marks["color"], linewidth=1.6)
+            axes.plot(values[known], rows[known] + offset, **marks, linestyle="", markersize=5, label=label)
+        if np.isfinite(chance).any():
+            label, ends = "by chance, units in order", (rows - 0.05, rows + 0.33)
+            axes.vlines(chance, *ends, color=INK, linewidth=1.4, alpha=0.75, label=label)
         axes.axvline(0, color=INK, linewidth=0.7)
         row_axis(axes, [short(printable(name), 26) for name in names])
+        least = np.nanmin([-0.1, *in_place, *in_order])
         axes.set(xlim=(least - 0.03, 1.05), ylim=(len(names) - 0.5, -0.5), xlabel="correlation")
         figure.legend(loc="outside lower center", ncols=2)
 
     told = "; ".join(f"{name} {', '.join(pair_cells(one)[::2])}" for name, (one, _) in zip(names, drawn, strict=True))
     alt = f"Correlation of {len(names)} layers' weights, in place, in order, and units moved: {printable(told)}."
     return draw("layers", (4.3, 1.1 + 0.34 * len(names)), paint, alt=alt, wide=True)
-
-
-def _known(values: Sequence[float | None], offset: float) -> list[tuple[float, float]]:
-    """Points of the numbers among values, each in its row."""
-    return [(x, row + offset) for row, x in enumerate(values) if x is not None]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,9 @@ from weightprint.report.scores import words
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Interval = tuple[float | None, float | None]
+Fields = Mapping[tuple[int, int], tuple[float, str, bool]]
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
 """Okabe and Ito's colours (jfly.uni-koeln.de/color), told apart by colour-blind readers, on light and dark ground:
@@ -130,14 +133,7 @@ def look(i: int) -> dict[str, Any]:
 
 
 def estimate(
-    axes: Axes,
-    place: float,
-    value: float,
-    interval: tuple[float | None, float | None],
-    *,
-    filled: bool,
-    color: str,
-    marker: str,
+    axes: Axes, place: float, value: float, interval: Interval, *, filled: bool, color: str, marker: str
 ) -> None:
     """A score at a height, with its interval as a line; filled where something may be claimed of it."""
     low, high = interval
@@ -147,9 +143,7 @@ def estimate(
     axes.plot(value, place, marker, color=color, markersize=5.5, markerfacecolor=face, markeredgewidth=1.3)
 
 
-def percent_axis(
-    axes: Axes, side: str, label: str = "", *, step: int = 25, reach: tuple[float, float] = (0, 1)
-) -> None:
+def percent_axis(axes: Axes, side: str, label: str = "", *, reach: tuple[float, float], step: int = 25) -> None:
     """Shares of 1 along the side "x" or "y", named in percent."""
     shares = range(0, 101, step)
     axis = axes.xaxis if side == "x" else axes.yaxis
@@ -168,26 +162,19 @@ def row_axis(axes: Axes, labels: Sequence[str], places: Sequence[float] | None =
 
 
 def legend(
-    owner: Any, entries: Iterable[tuple[str, Mapping[str, Any]]], place: str = "lower", columns: int = 3
+    figure: Any, entries: Sequence[tuple[str, Mapping[str, Any]]], place: str = "lower", columns: int = 3
 ) -> None:
     """A legend outside of what is drawn. entries: texts, each with the options of the line beside it"""
     from matplotlib.lines import Line2D
 
-    entries = list(entries)
     handles = [Line2D([], [], **options) for _, options in entries]
     # matplotlib skips labels that begin with an underscore
     texts = [f" {text}" if text.startswith("_") else text for text, _ in entries]
-    owner.legend(handles, texts, loc=f"outside {place} center", ncols=min(columns, len(texts)))
+    figure.legend(handles, texts, loc=f"outside {place} center", ncols=min(columns, len(texts)))
 
 
 def heat_map(
-    axes: Axes,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    fields: Mapping[tuple[int, int], tuple[float, str, bool]],
-    *,
-    rows_are: str = "",
-    columns_are: str = "",
+    axes: Axes, rows: Sequence[str], columns: Sequence[str], fields: Fields, *, rows_are: str, columns_are: str
 ) -> None:
     """Fields by row and column number, each a shade from 0 to 1, a text and whether that is bold.
 

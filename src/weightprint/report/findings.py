@@ -124,7 +124,7 @@ def transfer(rows: Sequence[Row], across: str) -> str:
     """How many left-out values of a property leave the others readable; what holds for other zoos."""
     known = _known(rows, question="transfer", experiment=across)
     if across == "zoo":
-        return _between_zoos(r for r in known if r["series"] != r["x"] and above(r))
+        return _between_zoos([r for r in known if r["series"] != r["x"]])
     parts = [
         f"{words(target)} on {claimed} of {len(of_target)}"
         for target, of_target in by_property(known).items()
@@ -134,14 +134,15 @@ def transfer(rows: Sequence[Row], across: str) -> str:
     return f"{told}: {enumeration(parts)}." if parts else ""
 
 
-def _between_zoos(rows: Iterable[Row]) -> str:
+def _between_zoos(rows: Sequence[Row]) -> str:
     """What is named above the baseline in one zoo by what was trained on another."""
-    named: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        named.setdefault((row["series"], row["x"]), []).append(f"{words(row['property'])} ({percent_or_r2(row)})")
+    named: dict[tuple[str, str], list[str]] = {(r["series"], r["x"]): [] for r in rows}
+    for row in filter(above, rows):
+        named[row["series"], row["x"]].append(f"{words(row['property'])} ({percent_or_r2(row)})")
     return " ".join(
         f"Trained on {train} and tested on {test}, above chance and majority: {enumeration(parts)}."
         for (train, test), parts in named.items()
+        if parts
     )
 
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from weightprint.inspection import words
 from weightprint.inspection.notable import headline, notable
 from weightprint.inspection.verdicts import CANNOT_SAY, SHIPPED, Inspection, Verdict
-from weightprint.inspection.words import (
-    common_reason,
-    flat,
-    in_words,
-    kind_of,
-    printable,
-    short_names,
-    size_of,
-    standing,
-    stored_as,
-)
+from weightprint.inspection.words import in_words, printable
 from weightprint.inspection.world import Outlyingness
+from weightprint.report.drawing import DASHED, INK, PALETTE, Picture, draw, title_of
 from weightprint.report.pages import render_page, write_page
 from weightprint.report.scores import enumeration, in_order
-from weightprint.report.tables import UNKNOWN, Table
-from weightprint.report.verdict_figures import filter_images, histogram_figure, spectrum_figure
+from weightprint.report.tables import UNKNOWN, Table, whole_percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PARTS = {
     "conv first": "first convolution",
@@ -39,6 +37,10 @@ PARTS = {
     "largest": "all layers, the most of each feature",
 }
 """What plays a role in a network (`weightprint.features.anatomy.roles`), in words."""
+
+SIZE = (3.4, 2.3)
+FAINTEST = 0.05
+"""A filter whose largest weight is a smaller share of the layer's is not brought to full contrast."""
 
 
 def write_verdicts(path: str | os.PathLike[str], entries: Sequence[Inspection | Mapping[str, Any]]) -> Path:
@@ -56,7 +58,7 @@ def render(entries: Sequence[Inspection | Mapping[str, Any]]) -> str:
     """The HTML of the page; the same entries give the same text."""
     read = [entry for entry in entries if isinstance(entry, Inspection)]
     problems = [entry for entry in entries if not isinstance(entry, Inspection)]
-    names = short_names([entry.file if isinstance(entry, Inspection) else entry["file"] for entry in entries])
+    names = words.short_names([entry.file if isinstance(entry, Inspection) else entry["file"] for entry in entries])
     parts = [
         _part(entry, name, number)
         for number, (entry, name) in enumerate(zip(entries, names, strict=True))
@@ -97,13 +99,13 @@ def _in_short(verdict: Verdict | None) -> str:
     if verdict is None:
         return UNKNOWN
     p = verdict.probabilities.get(verdict.verdict)
-    return str(verdict.verdict) + ("" if p is None else f" {_percent(p)}")
+    return str(verdict.verdict) + ("" if p is None else f" {whole_percent(p)}")
 
 
 def _part(inspection: Inspection, name: str, number: int) -> dict[str, Any]:
     """What the page shows of one file."""
     facts, properties = inspection.facts, inspection.properties
-    common = common_reason(properties)
+    common = words.common_reason(properties)
     details = inspection.details or {"layers": {}, "left_out": 0, "filters": None}
     layers = {printable(layer): known for layer, known in details["layers"].items()}
     spectra = {layer: known for layer, known in layers.items() if known["spectrum"] is not None}
@@ -111,7 +113,7 @@ def _part(inspection: Inspection, name: str, number: int) -> dict[str, Any]:
         "id": f"file-{number}",
         "name": name,
         "answer": _answer(inspection, common),
-        "facts": [stored_as(inspection), size_of(inspection)],
+        "facts": [words.stored_as(inspection), words.size_of(inspection)],
         "common": common,
         "verdicts": [_verdict(key, verdict, common) for key, verdict in properties.items()],
         "world": next((_world(v.outlyingness) for v in properties.values() if v.outlyingness is not None), None),
@@ -119,14 +121,14 @@ def _part(inspection: Inspection, name: str, number: int) -> dict[str, Any]:
         "declared": [f"{in_words(key)} {value}" for key, value in facts["declared_properties"].items()],
         "disagreements": inspection.disagreements,
         "layers": _layers(inspection),
-        "filters": filter_images(details["filters"]) if details["filters"] else [],
+        "filters": _filter_images(details["filters"]) if details["filters"] else [],
         "filters_of": details["filters"],
         "histograms": [
-            histogram_figure(f"f{number}-weights-{i}", layer, known["histogram"])
+            _histogram(f"f{number}-weights-{i}", layer, known["histogram"])
             for i, (layer, known) in enumerate(layers.items())
         ],
         "spectra": [
-            spectrum_figure(f"f{number}-spectrum-{i}", layer, known["spectrum"])
+            _spectrum_figure(f"f{number}-spectrum-{i}", layer, known["spectrum"])
             for i, (layer, known) in enumerate(spectra.items())
         ],
         "spectrum_table": Table.of([_spectrum(layer, known) for layer, known in spectra.items()]),
@@ -156,7 +158,9 @@ def _verdict(name: str, verdict: Verdict, common: str) -> dict[str, Any]:
         "answer": str(verdict.verdict),
         "silent": silent,
         "reason": verdict.reason if silent and verdict.reason != common else "",
-        "bars": [] if common and flat(verdict) else [(str(v), p, not common and v in verdict.set) for v, p in values],
+        "bars": []
+        if common and words.flat(verdict)
+        else [(str(v), p, not common and v in verdict.set) for v, p in values],
         "evidence": [(one, one.share / longest) for one in evidence],
         "likeliest": str(values[0][0]) if values else "",
         "judged_on": "" if common else verdict.judged_on,
@@ -165,14 +169,10 @@ def _verdict(name: str, verdict: Verdict, common: str) -> dict[str, Any]:
 
 
 def _world(lies: Outlyingness) -> dict[str, Any]:
-    head, sentences = standing(lies)
+    head, sentences = words.standing(lies)
     order = [role for role in lies.roles if role not in PARTS] + list(PARTS)
     rows = [(PARTS.get(role, role), *lies.roles[role]) for role in order if role in lies.roles]
     return {"head": head, "sentences": sentences, "rows": rows}
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
 
 
 def _layers(inspection: Inspection) -> Table:
@@ -188,7 +188,7 @@ def _layers(inspection: Inspection) -> Table:
         rows.append(
             (
                 name,
-                kind_of(layer),
+                words.kind_of(layer),
                 " × ".join(f"{side:,}" for side in layer["shape"]) or "1",
                 f"{layer['parameters']:,}",
                 ", ".join(layer["reads"]),
@@ -215,3 +215,97 @@ def _spectrum(layer: str, known: Mapping[str, Any]) -> dict[str, str]:
         fitted = [alpha, f"{law['distance']:.3f}", f"{law['tail']:,}", chance]
     names = ("α of the power law", "distance (KS)", "eigenvalues fitted", "α that chance gives")
     return {**row, **dict(zip(names, fitted, strict=True))}
+
+
+def _histogram(name: str, layer: str, histogram: Mapping[str, Any]) -> Picture:
+    """A layer's weights, with the distribution of an initialisation beside them (`weightprint.inspection.details`)."""
+    edges, shares, beside = np.array(histogram["edges"]), np.array(histogram["share"]), histogram["draw"]
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.stairs(100 * shares, edges, fill=True, color=PALETTE[0], alpha=0.55, label="weights")
+        if beside is not None:
+            text = f"{beside['scheme']}{': fits' if beside['fits'] else ', for comparison'}"
+            style = "-" if beside["fits"] else DASHED
+            finer = np.linspace(edges[0], edges[-1], len(beside["share"]) + 1)
+            drawn = 100 * np.array(beside["share"])
+            axes.stairs(drawn, finer, color=PALETTE[1], linestyle=style, linewidth=1.4, label=text)
+        top = max(100 * shares.max(), 1e-9)
+        axes.set_ylim(0, 1.08 * max(top, min(100 * max(beside["share"]), 2 * top) if beside else 0))
+        axes.set_xlim(edges[0], edges[-1])
+        title_of(axes, layer)
+        axes.set_ylabel("% of weights")
+        axes.locator_params(nbins=5)
+        axes.grid(axis="y")
+        figure.legend(loc="outside lower center", ncols=2)
+
+    outside = f"; {histogram['outside']:.1%} lie beyond" if histogram["outside"] >= 0.0005 else ""
+    law = "" if beside is None else f", beside {beside['scheme']}, which {'fits' if beside['fits'] else 'does not fit'}"
+    alt = f"Weights of layer {layer} between {edges[0]:.3g} and {edges[-1]:.3g}{outside}{law}."
+    return draw(name, SIZE, paint, alt=alt)
+
+
+def _spectrum_figure(name: str, layer: str, spectrum: Mapping[str, Any]) -> Picture:
+    """A layer's eigenvalues beside those of chance, and the power law fitted to the largest."""
+    drawn, law = spectrum["histogram"], spectrum["power_law"]
+    edges, counts = np.array(drawn["edges"]), np.array(drawn["count"])
+
+    def paint(figure: Figure) -> None:
+        from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+        axes = figure.add_subplot()
+        axes.stairs(counts, edges, fill=True, color=PALETTE[0], alpha=0.55, label="eigenvalues")
+        axes.stairs(drawn["chance"], edges, color=PALETTE[1], linewidth=1.3, label="chance")
+        axes.axvline(spectrum["edges"][1], color=INK, linewidth=1, linestyle=DASHED, label="edge of chance")
+        top = max(counts.max(), 1) * 1.15
+        if law is not None:
+            tail = np.array(drawn["power_law"])
+            kept = edges[:-1] >= law["x_min"]
+            middles = np.sqrt(edges[1:] * edges[:-1])
+            axes.plot(
+                middles[kept], tail[kept], color=PALETTE[2], linewidth=1.5, label=f"power law, α {law['alpha']:.1f}"
+            )
+        axes.set_ylim(0, max(top, min(max(drawn["chance"]) * 1.1, 1.6 * top)))
+        axes.set_xscale("log")
+        decades = np.log10(edges[-1] / edges[0])
+        axes.xaxis.set_major_locator(LogLocator(subs=(1,) if decades > 2 else (1, 3) if decades > 1 else (1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.set_xlim(edges[0], edges[-1])
+        title_of(axes, layer)
+        axes.set_ylabel("eigenvalues")
+        axes.set_xlabel("size")
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+        axes.grid(axis="y")
+        figure.legend(loc="outside lower center", ncols=2)
+
+    longer, shorter = spectrum["sides"]
+    fitted = "" if law is None else f" A power law with α {law['alpha']:.2f} is fitted to the {law['tail']} largest."
+    alt = (
+        f"Spectrum of layer {layer}: {shorter} eigenvalues of a matrix of {longer} × {shorter}, {spectrum['beyond']} "
+        f"beyond what chance gives; the edge of chance is {spectrum['edges'][1]:.3g}.{fitted}"
+    )
+    return draw(name, (SIZE[0], SIZE[1] + 0.35), paint, alt=alt)
+
+
+def _filter_images(filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The first layer's filters as images: `src` (a PNG as an address), `width`, `height` in weights.
+
+    Weights of three channels are red, green and blue; other channels stand side by side in grey. Middle grey is 0.
+    """
+    from matplotlib.image import imsave
+
+    values = np.array(filters["values"])  # [o, c, h, w]
+    largest = np.abs(values).max(axis=(1, 2, 3))
+    scale = np.maximum(largest, FAINTEST * max(largest.max(), 1e-30))
+    images = 0.5 + 0.5 * values / scale[:, None, None, None]
+    found = []
+    for image in images:
+        pixels = (
+            image.transpose(1, 2, 0) if len(image) == 3 else np.repeat(np.hstack(list(image))[..., None], 3, axis=2)
+        )
+        buffer = io.BytesIO()
+        imsave(buffer, (255 * pixels).round().astype(np.uint8), format="png")
+        src = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+        found.append({"src": src, "width": pixels.shape[1], "height": pixels.shape[0]})
+    return found
