@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -85,54 +85,32 @@ def _upright(size: float) -> dict[str, Any]:
 
 
 def estimates_figures(
-    name: str,
-    rows: Sequence[Row],
-    *,
-    x: str,
-    series: Sequence[str],
-    of: str = "property",
-    label: Callable[[Row], str] = lambda row: str(row["x"]),
-    kind: str = "series",
-    values: tuple[str, str, str] = ("value", "low", "high"),
-    hollow: Callable[[Row], bool] = lambda row: False,
-    widest: float | None = None,
+    name: str, rows: Sequence[Row], *, x: str, series: Sequence[str], widest: float | None = None
 ) -> list[Picture]:
-    """A picture for each value of a column of a table of results: rows of labels, in each the values with their 95 %
-    intervals below one another.
+    """A picture for each property of a table of results: a row for each "x", in it the values of every "series" with
+    their 95 % intervals below one another; not filled where "hollow".
 
     x:      what the axis shows
-    series: what the column `kind` holds, in order; it sets colour and mark
-    of:     the column that tells the pictures apart
-    label:  the label of a row
-    values: columns of the value and the ends of its interval, all shares of 1
-    hollow: whether a mark is not filled, which tells two of one series apart
+    series: all of them in order; it sets colour and mark
     widest: of differences about a line at 0, in points: how far the axis reaches, as a share of 1
     """
-    pictures = []
-    for i, title in enumerate(in_order(row[of] for row in rows)):
-        shown = [(label(r), (series.index(r[kind]), hollow(r)), [r[v] for v in values]) for r in rows if r[of] == title]
-        pictures.append(_estimates_figure(f"{name}-{i}", title, shown, x, series, widest))
-    return pictures
+    groups = {target: [r for r in rows if r["property"] == target] for target in in_order(r["property"] for r in rows)}
+    return [_estimates(f"{name}-{i}", *group, x, series, widest) for i, group in enumerate(groups.items())]
 
 
-def _estimates_figure(
-    name: str,
-    title: str,
-    shown: Sequence[tuple[str, tuple[int, bool], Sequence[float]]],
-    x: str,
-    series: Sequence[str],
-    widest: float | None,
+def _estimates(
+    name: str, title: str, rows: Sequence[Row], x: str, series: Sequence[str], widest: float | None
 ) -> Picture:
-    """shown: of each estimate its label, (number of its series, whether it is hollow) and [value, low, high]"""
-    labels = in_order(row for row, *_ in shown)
-    kinds = sorted({kind for _, kind, _ in shown})
+    labels = in_order(str(r["x"]) for r in rows)
+    kinds = sorted({_kind(r, series) for r in rows})
     step = 0.8 / len(kinds)
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for row, kind, (value, low, high) in shown:
-            place = labels.index(row) + (kinds.index(kind) - (len(kinds) - 1) / 2) * step
-            estimate(axes, place, value, (low, high), filled=not kind[1], **look(kind[0]))
+        for r in rows:
+            number, hollow = _kind(r, series)
+            place = labels.index(str(r["x"])) + (kinds.index((number, hollow)) - (len(kinds) - 1) / 2) * step
+            estimate(axes, place, r["value"], (r["low"], r["high"]), filled=not hollow, **look(number))
         for border in range(1, len(labels)):
             axes.axhline(border - 0.5, color=INK, linewidth=0.5, alpha=0.15)
         row_axis(axes, labels)
@@ -149,11 +127,15 @@ def _estimates_figure(
         legend(figure, [(one, {**look(i), "markersize": 5, "linewidth": 1.4}) for i, one in enumerate(series)])
 
     told = "; ".join(
-        f"{row}, {series[number]}: {100 * value:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
-        for row, (number, _), (value, low, high) in shown
+        f"{r['x']}, {r['series']}: {100 * r['value']:.0f} [{100 * r['low']:.0f}, {100 * r['high']:.0f}]" for r in rows
     )
     height = 1.35 + 0.11 * len(kinds) * len(labels) + 0.08 * len(labels)
     return draw(name, (4.3, height), paint, alt=f"{words(title)}, {x}. {told}.")
+
+
+def _kind(row: Row, series: Sequence[str]) -> tuple[int, bool]:
+    """The number of a row's series, and whether its mark is hollow."""
+    return series.index(row["series"]), bool(row.get("hollow"))
 
 
 def final_accuracy_figure(groups: Mapping[str, Sequence[tuple[float, bool | None]]]) -> Picture | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from weightprint.evaluation.claims import above
 from weightprint.report.curves import curve_figures, panels_of
 from weightprint.report.drawing import Picture
 from weightprint.report.figures import estimates_figures
-from weightprint.report.findings import best_of_each, interval_in_percent, n_text, points_text, rows_of
+from weightprint.report.findings import NO_CLAIM, best_of_each, interval_in_percent, n_text, points_text, rows_of
+from weightprint.report.pages import Section, figure, measured
 from weightprint.report.scores import enumeration, in_order, words
 from weightprint.report.tables import whole_percent
 from weightprint.study import fine_tuning, half_life, identity, one_factor
@@ -24,41 +24,21 @@ LEAST_COMPARED = 20
 """Runs on which a difference stands before a sentence claims it: the bootstrap's intervals of fewer are too narrow."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What is shown of one question.
-
-    title:   the question
-    text:    what was done
-    finding: what the intervals allow to be said, or ""
-    """
-
-    title: str
-    text: str
-    finding: str
-    pictures: Sequence[Picture]
-    caption: str
-
-
-def robustness(rows: Sequence[Row]) -> Answer:
+def robustness(rows: Sequence[Row]) -> Section:
     """Differences by edit, a panel per property; filled marks for the fit on unedited runs, hollow for the other."""
     shown = [r for r in rows if r["difference"] is not None and r["difference_low"] is not None]
-    return Answer(
+    models = in_order(r["model"] for r in shown)
+    ends = {"value": "difference", "low": "difference_low", "high": "difference_high", "series": "model"}
+    drawn = [{**r, **{k: r[v] for k, v in ends.items()}, "hollow": r["series"] == FITTED_ON[1]} for r in shown]
+    return _section(
+        "robustness",
+        rows,
         "Which footprints survive edits of the weights?",
         "Meta-classifiers fitted on training runs as they are name the set-up of test runs from their last snapshot, "
         f"unedited and edited. {enumeration([name for name, edit in EDITS.items() if edit.keeps])} keep the network's "
         "function, the others nearly. A second fit saw training runs each put through one of the edits, or none.",
         _survivors(rows),
-        estimates_figures(
-            "robustness",
-            shown,
-            series=in_order(r["model"] for r in shown),
-            kind="model",
-            values=("difference", "difference_low", "difference_high"),
-            hollow=lambda r: r["series"] == FITTED_ON[1],
-            x="points against unedited",
-            widest=1.0,
-        ),
+        estimates_figures("robustness", drawn, x="points against unedited", series=models, widest=1.0),
         "Change of accuracy against the same meta-classifier fitted on unedited runs and the same test runs unedited, "
         f"in points, paired, with 95 % intervals over runs; {n_text(rows)}. Filled: fitted on unedited runs; hollow: "
         "fitted on edited ones.",
@@ -86,7 +66,7 @@ def _surely_lost(rows: Iterable[Row]) -> list[Row]:
     return sorted((r for r in rows if (r["difference_high"] or 0) < 0), key=lambda r: r["difference"])
 
 
-def few_runs(rows: Sequence[Row]) -> Answer:
+def few_runs(rows: Sequence[Row]) -> Section:
     """Learning curves with their extrapolation, a panel per property."""
     curve, beyond = (rows_of(rows, experiment=experiment) for experiment in ("curve", "extrapolated"))
     panels = panels_of(curve, in_order(r["property"] for r in curve), lambda r: r["model"], beyond=beyond)
@@ -99,7 +79,9 @@ def few_runs(rows: Sequence[Row]) -> Answer:
     finding = f"At {MANY:,} training runs the curves come to {enumeration(told)}." if told else ""
     if without:
         finding += f" Without an extrapolation: {enumeration(without)}."
-    return Answer(
+    return _section(
+        "few-runs",
+        rows,
         "How few runs are enough, and what would many more give?",
         "Meta-classifiers fitted on growing shares of the training runs. A power law with a floor, a + b n^(−c), is "
         "fitted to the errors, again for every bootstrap resample of the test runs.",
@@ -110,24 +92,22 @@ def few_runs(rows: Sequence[Row]) -> Answer:
     )
 
 
-def everyday(rows: Sequence[Row]) -> Answer:
+def everyday(rows: Sequence[Row]) -> Section:
     """Accuracy at each level of a factor by what was trained on, a panel per property."""
     shown = [r for r in rows if r["value"] is not None]
     across = [r for r in shown if r["series"] == one_factor.ACROSS and r["difference_high"] is not None]
     lost = _surely_lost(across)
     named = [f"{words(r['property'])} at {_level(r)} ({points_text(r['difference'])})" for r in lost]
-    return Answer(
+    arms = (one_factor.WITHIN, one_factor.ACROSS, one_factor.ALL)
+    drawn = [{**r, "x": _level(r)} for r in shown]
+    return _section(
+        "everyday",
+        rows,
         "Which part is lost to one factor alone?",
         "layer_trees fitted on runs with one level of a factor, on as many without it, and on all training runs; each "
         "tested on runs with that level.",
         f"In {len(lost)} of {len(across)} cases accuracy is surely lost: {enumeration(named)}." if across else "",
-        estimates_figures(
-            "everyday",
-            shown,
-            label=_level,
-            series=(one_factor.WITHIN, one_factor.ACROSS, one_factor.ALL),
-            x="test runs named right",
-        ),
+        estimates_figures("everyday", drawn, x="test runs named right", series=arms),
         f"Accuracy on runs with the level that the row names, with 95 % intervals over runs; {n_text(shown)}.",
     )
 
@@ -136,35 +116,35 @@ def _level(row: Row) -> str:
     return f"{words(row['experiment'])} {row['x']}"
 
 
-def of_identity(rows: Sequence[Row]) -> Answer:
+def of_identity(rows: Sequence[Row]) -> Section:
     """Accuracy of naming the data set across zoos and within, a panel for what was read."""
     shown = [r for r in rows if r["value"] is not None]
     shown.sort(key=lambda r: list(identity.LEFT_OUT).index(r["experiment"]))
+    drawn = [{**r, "property": r["experiment"]} for r in shown]
     told = [
         f"{r['x']}, {r['experiment']}: {whole_percent(r['value'])} ({points_text(r['difference'])} "
         f"[{100 * r['difference_low']:+.0f}, {100 * r['difference_high']:+.0f}])"
         for r in shown
         if r["difference_low"] is not None
     ]
-    return Answer(
+    return _section(
+        "identity",
+        rows,
         "Does “data set” mean the data set, its moments, or its images?",
         "layer_trees fitted on one zoo names the data sets of another that was sampled from variants of them; beside "
         "it one fitted on as many runs of the tested zoo itself.",
         f"Fitted on → tested on, against fitted on the tested zoo itself: {'; '.join(told)}." if told else "",
-        estimates_figures(
-            "identity",
-            shown,
-            of="experiment",
-            series=(identity.WITHIN, identity.ACROSS),
-            x="test runs named right",
-        ),
+        estimates_figures("identity", drawn, x="test runs named right", series=(identity.WITHIN, identity.ACROSS)),
         f"Share of test runs whose data set is named right, with 95 % intervals over runs; {n_text(shown)}.",
     )
 
 
-def of_half_life(rows: Sequence[Row]) -> Answer:
+def of_half_life(rows: Sequence[Row]) -> Section:
     """What a doubling of each clock costs with the other held, a panel for each zoo."""
     slopes = [r for r in rows if r["experiment"] == half_life.SLOPE and r["low"] is not None]
+    drawn = [{**r, "property": r["series"], "x": words(r["property"]), "series": r["x"]} for r in slopes]
+    axis = "points per doubling, the other clock held"
+    widest = max((abs(end) for r in slopes for end in (r["low"], r["high"])), default=0.0)
     told = [
         f"{words(r['property'])} {100 * r['value']:+.1f} [{100 * r['low']:+.1f}, {100 * r['high']:+.1f}] per doubling "
         f"of {r['x']}s ({r['series']})"
@@ -176,27 +156,20 @@ def of_half_life(rows: Sequence[Row]) -> Answer:
     finding = f"Points of accuracy, where surely not 0: {'; '.join(told)}." if told else ""
     if faded:
         finding += f" The initialization is last surely read at {enumeration(faded)}, or the zoo ends there."
-    return Answer(
+    return _section(
+        "half-life",
+        rows,
         "Is “when” about epochs or about steps?",
         "layer_trees fitted and tested at each moment of training. Whether a run is named right is regressed on the "
         "logarithms of its epochs and of its steps, which differ by batch size.",
         finding.strip().replace("-", "−"),
-        estimates_figures(
-            "half-life",
-            slopes,
-            of="series",
-            label=lambda r: words(r["property"]),
-            series=half_life.CLOCKS,
-            kind="x",
-            x="points per doubling, the other clock held",
-            widest=max((abs(end) for r in slopes for end in (r["low"], r["high"])), default=0.0),
-        ),
+        estimates_figures("half-life", drawn, x=axis, series=half_life.CLOCKS, widest=widest),
         "Change of accuracy with each doubling of one clock while the other is held, in points, with 95 % bootstrap "
         f"intervals over runs; {n_text(slopes)}.",
     )
 
 
-def of_fine_tuning(rows: Sequence[Row]) -> Answer:
+def of_fine_tuning(rows: Sequence[Row]) -> Section:
     """How often the child's and the parent's choice is named after each number of steps, a panel per property."""
     told = []
     for target, experiment in dict.fromkeys((r["property"], r["experiment"]) for r in rows):
@@ -204,23 +177,28 @@ def of_fine_tuning(rows: Sequence[Row]) -> Answer:
         last = max(r["x_number"] for r in of_zoo)
         shares = [f"{r['series']} {whole_percent(r['value'])}" for r in of_zoo if r["x_number"] == last]
         told.append(f"{words(target)} of {experiment} after {last:g} steps: {enumeration(shares)}")
-    return Answer(
+    drawn = [{**r, "x": f"{r['experiment']}: {r['x']} steps"} for r in rows]
+    series = (fine_tuning.CHILDS, fine_tuning.PARENTS)
+    return _section(
+        "fine-tuning",
+        rows,
         "Whose set-up is read after fine-tuning?",
         "layer_trees of the parents' zoo names the set-up of children that started from parents' weights.",
         "; ".join(told) + "." if told else "",
-        estimates_figures(
-            "fine-tuning",
-            rows,
-            label=lambda r: f"{r['experiment']}: {r['x']} steps",
-            series=(fine_tuning.CHILDS, fine_tuning.PARENTS),
-            x="children so named",
-        ),
+        estimates_figures("fine-tuning", drawn, x="children so named", series=series),
         "Share of children named by their own choice and by their parent's, where the two differ, with 95 % intervals "
         f"over runs; {n_text(rows)}.",
     )
 
 
-SECTIONS: Mapping[str, Callable[[Sequence[Row]], Answer]] = {
+def _section(
+    name: str, rows: Sequence[Row], title: str, text: str, finding: str, pictures: Sequence[Picture], caption: str
+) -> Section:
+    """What is shown of one question. finding: what the intervals allow to be said, or "" """
+    return Section(name, title, [text, finding or NO_CLAIM, *measured(figure(name, pictures, caption, rows))])
+
+
+SECTIONS: Mapping[str, Callable[[Sequence[Row]], Section]] = {
     "robustness": robustness,
     "few-runs": few_runs,
     "everyday": everyday,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from weightprint.files import versions, write_atomic, write_json
-from weightprint.report import figures, findings, tables
+from weightprint.report import figures, findings, scores, tables
 from weightprint.report.drawing import standalone
 from weightprint.report.pages import (
     Block,
@@ -24,20 +24,10 @@ from weightprint.report.pages import (
     Terms,
     csv_text,
     figure,
-    measured,
     render_page,
 )
 from weightprint.report.question_sections import SECTIONS
-from weightprint.report.scores import (
-    Result,
-    answer,
-    best_of_each_property,
-    classifications,
-    headline,
-    in_order,
-    many,
-    opening,
-)
+from weightprint.report.scores import Result, best_of_each_property, classifications, in_order, many
 from weightprint.report.study_sections import sections_of
 from weightprint.study import COLUMNS, Study, compute_study, questions
 from weightprint.study.how_much import BASELINES
@@ -48,8 +38,6 @@ from weightprint.zoo import Zoo
 Row = Mapping[str, Any]
 
 RESULTS, PROVENANCE = "results.parquet", "report.json"
-
-NO_CLAIM = "The intervals at hand allow no claim."
 
 
 def run_study(
@@ -79,16 +67,18 @@ def run_study(
     study = compute_study(opened, folder, size=budget, workers=workers, against=others, progress=progress)
     rows, documents = study.rows(), _documents(study)
     write_json(folder / PROVENANCE, provenance(study, folder))
-    sentences = opening(documents, study.facts.runs)[:2]
+    sentences = scores.opening(documents, study.facts.runs)[:2]
     sentences += [findings.shortest_slices(rows), findings.controls(rows, unsettled=False)]
-    asked = [(question, found or NO_CLAIM) for question, found in _questions(rows, documents)]
+    asked = [(question, found or findings.NO_CLAIM) for question, found in _questions(rows, documents)]
     advice = " Results are kept by content; the same command with a larger budget adds what is missing."
     again = [*_again(_command(study, folder), RESULTS, rows, advice), Points(_caveats(study, rows))]
-    written = _write(
+    return _write(
+        study,
+        began,
         folder / "report.html",
         folder / RESULTS,
         tables.parquet(rows, COLUMNS),
-        title=headline(documents),
+        title=scores.headline(documents),
         answer=" ".join(filter(None, sentences)),
         facts=_facts(study),
         lead=_lead(documents),
@@ -98,7 +88,6 @@ def run_study(
             Section("again", "Doing it again", again),
         ],
     )
-    return {**written, "seconds": time.monotonic() - began, "made": study.made}
 
 
 def run_questions(
@@ -107,9 +96,8 @@ def run_questions(
     names: Sequence[str],
     *,
     budget: str = "standard",
-    workers: int | None = None,
     against: Sequence[Zoo | str | os.PathLike[str]] = (),
-    progress: Progress | None = None,
+    **choice: Any,
 ) -> dict[str, Any]:
     """Answer questions about a zoo: `report` becomes a folder with questions.html, questions.parquet, the figures as
     SVG and the results behind them.
@@ -122,52 +110,45 @@ def run_questions(
     began = time.monotonic()
     folder = Path(report)
     opened, *others = (one if isinstance(one, Zoo) else Zoo(one) for one in (zoo, *against))
-    answers = questions.compute_questions(
-        opened, folder, names, size=budget, workers=workers, against=others, progress=progress
-    )
+    answers = questions.compute_questions(opened, folder, names, size=budget, against=others, **choice)
     rows = answers.rows()
+    facts = [f"{answers.facts.runs} complete runs", f"budget {answers.budget.name}"]
     command = _command(answers, folder, f"--questions {','.join(answers.names)} ")
-    written = _write(
+    return _write(
+        answers,
+        began,
         folder / "questions.html",
         folder / "questions.parquet",
         tables.parquet(rows, questions.COLUMNS),
         title=f"Questions about {opened.path.name}",
-        facts=[
-            f"{answers.facts.runs} complete runs",
-            f"budget {answers.budget.name}",
-            *(f"beside it {other.path.name}" for other in answers.against),
-        ],
+        facts=[*facts, *(f"beside it {other.path.name}" for other in answers.against)],
         sections=[
-            *(_answered(name, findings.rows_of(rows, question=name)) for name in answers.names),
+            *(SECTIONS[name](findings.rows_of(rows, question=name)) for name in answers.names),
             Section("again", "Doing it again", _again(command, "questions.parquet", rows)),
         ],
     )
-    return {**written, "seconds": time.monotonic() - began, "made": answers.made}
 
 
-def _answered(name: str, rows: Sequence[Row]) -> Section:
-    found = SECTIONS[name](rows)
-    shown = figure(name, found.pictures, found.caption, rows)
-    return Section(name, found.title, [found.text, found.finding or NO_CLAIM, *measured(shown)])
-
-
-def _write(page: Path, results: Path, table: bytes, *, sections: Sequence[Section], **head: Any) -> dict[str, str]:
+def _write(
+    made: Study | questions.Answers, began: float, page: Path, results: Path, table: bytes, **content: Any
+) -> dict[str, Any]:
     """Write the page, the table, every figure as SVG files, and its data as CSV: what goes into a talk or another plot.
 
-    head: as in `render_page`
+    content: as in `render_page`
 
-    Returns the paths {"report", "results"}.
+    Returns what `run_study` does.
     """
     write_atomic(results, table)
     folder = page.parent / "figures"
     folder.mkdir(exist_ok=True)
-    for shown in (block for section in sections for block in section.blocks if isinstance(block, Figure)):
+    for shown in (block for section in content["sections"] for block in section.blocks if isinstance(block, Figure)):
         for picture in shown.pictures:
             write_atomic(folder / f"{picture.name}.svg", standalone(picture.svg).encode())
         if shown.rows:
             write_atomic(folder / f"{shown.name}.csv", csv_text(shown.rows).encode())
-    write_atomic(page, render_page("page.html", sections=sections, **head).encode())
-    return {"report": str(page), "results": str(results)}
+    write_atomic(page, render_page("page.html", **content).encode())
+    seconds = time.monotonic() - began
+    return {"report": str(page), "results": str(results), "seconds": seconds, "made": made.made}
 
 
 def _again(command: str, table: str, rows: Sequence[Row], advice: str = "") -> list[Block]:
@@ -274,7 +255,7 @@ def _questions(rows: Sequence[Row], documents: Sequence[Row]) -> list[tuple[str,
     across = in_order(r["experiment"] for r in rows if r["question"] == "transfer")
     transfers = filter(None, (findings.transfer(rows, name) for name in across))
     return [
-        ("Which choices can be read from the weights of a whole network?", answer(documents)),
+        ("Which choices can be read from the weights of a whole network?", scores.answer(documents)),
         ("How few consecutive weights are enough?", findings.shortest_slices(rows)),
         ("Where in the network are they written?", findings.where(rows)),
         ("Which layers does a verdict rest on?", findings.attribution(rows)),
