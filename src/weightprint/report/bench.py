@@ -18,7 +18,6 @@ from weightprint.report.drawing import (
     look,
     percent_axis,
     row_axis,
-    standalone,
     title_of,
 )
 from weightprint.report.scores import Result, classifications, in_order, many, regressions, setting_text, words
@@ -28,7 +27,6 @@ from weightprint.zoo import Zoo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Document = Mapping[str, Any]
 
@@ -130,15 +128,12 @@ def figure(documents: Sequence[Document]) -> str:
     columns = min(PANELS, len(targets))
     lines = math.ceil(len(targets) / columns)
 
-    def paint(canvas: Figure) -> None:
-        grid = canvas.subplots(lines, columns, squeeze=False, sharey=True)
-        for axes in grid.flat[len(targets) :]:
-            axes.set_visible(False)
-        for axes, target in zip(grid.flat, targets, strict=False):
+    def paint(*panels: Axes) -> None:
+        for axes, target in zip(panels, targets, strict=False):
             _paint_panel(axes, [result for result in results if result.target == target], names)
         shown = [(name, {**look(i), "markersize": 5, "linewidth": 1.6}) for i, name in enumerate(READS)]
         line = {"color": INK, "alpha": 0.75, "linestyle": DASHED}
-        legend(canvas, [*shown, ("chance or majority; R² 0", line)], "upper", 4)
+        legend(panels[0], [*shown, ("chance or majority; R² 0", line)], "upper", 4)
 
     best = []
     for target in targets:
@@ -146,8 +141,8 @@ def figure(documents: Sequence[Document]) -> str:
         score = f"R² {number(_height(top))}" if top.accuracy is None else f"{percent(top.accuracy)} %"
         best.append(f"{words(target)} {score} by {_name(top).replace(', ', ' from ')}")
     size = (0.07 * max(map(len, names)) + 2.1 * columns + 0.3, lines * (0.75 + 0.19 * len(names)) + 0.5)
-    picture = draw("benchmark", size, paint, alt=f"Scores per property and model; the highest: {'; '.join(best)}.")
-    return standalone(picture.svg)
+    alt = f"Scores per property and model; the highest: {'; '.join(best)}."
+    return draw("benchmark", size, paint, alt=alt, grid=(lines, columns)).standalone
 
 
 def _name(result: Result) -> str:

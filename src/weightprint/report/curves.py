@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from weightprint.report.scores import in_order, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Row = Mapping[str, Any]
 
@@ -95,20 +95,18 @@ def curve_figures(name: str, panels: Sequence[Panel], *, x: str, logarithmic: bo
     span = min(every), max(every)
     size = (3.4, 2.75 if len(labels) > 1 else 2.5)
 
-    def painter(panel: Panel) -> Callable[[Figure], None]:
-        def paint(figure: Figure) -> None:
-            axes = figure.add_subplot()
-            _paint_lines(axes, panel, labels)
-            axes.set_xlabel(x)
-            _x_axis(axes, span, panel.places if logarithmic else ())
-            _draw_borders(axes, panel.borders)
-            if len(labels) > 1:
-                shown = [(line.label, {**look(labels.index(line.label)), "markersize": 4}) for line in panel.lines]
-                legend(figure, shown)
+    def paint(axes: Axes, panel: Panel) -> None:
+        _paint_lines(axes, panel, labels)
+        axes.set_xlabel(x)
+        _x_axis(axes, span, panel.places if logarithmic else ())
+        _draw_borders(axes, panel.borders)
+        if len(labels) > 1:
+            shown = [(line.label, {**look(labels.index(line.label)), "markersize": 4}) for line in panel.lines]
+            legend(axes, shown)
 
-        return paint
-
-    return [draw(f"{name}-{i}", size, painter(panel), alt=_told(panel, x)) for i, panel in enumerate(panels)]
+    return [
+        draw(f"{name}-{i}", size, partial(paint, panel=panel), alt=_told(panel, x)) for i, panel in enumerate(panels)
+    ]
 
 
 def _paint_lines(axes: Axes, panel: Panel, labels: Sequence[str]) -> None:

@@ -29,7 +29,7 @@ from weightprint.report.tables import percent
 from weightprint.study.population import value_text
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
     from weightprint.study.maps import PathMap, WeightMap
 
@@ -56,8 +56,7 @@ def accuracy_figure(results: Sequence[Result], *, name: str = "accuracy") -> Pic
     ]
     columns = 3 if max(map(len, labels)) < 14 else 1
 
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
+    def paint(axes: Axes) -> None:
         for place, result in zip(places, known, strict=True):
             if result.baseline is not None:
                 axes.plot([result.baseline] * 2, [place - 0.5, place + 0.5], color=INK, linewidth=1.4, alpha=0.75)
@@ -67,7 +66,7 @@ def accuracy_figure(results: Sequence[Result], *, name: str = "accuracy") -> Pic
         axes.set_ylim(places[-1] + 0.8, -0.8)
         percent_axis(axes, "x", "test runs named right", step=20, reach=(-0.02, 1.02))
         shown = [(short(label, 48), {**look(i), "markersize": 6, "linewidth": 1.6}) for i, label in enumerate(labels)]
-        legend(figure, [*shown, ("chance or majority", _upright(11))], "upper", columns)
+        legend(axes, [*shown, ("chance or majority", _upright(11))], "upper", columns)
 
     in_words = "; ".join(
         f"{words(r.target)} by {r.label} {100 * (r.accuracy or 0):.0f} %"
@@ -105,8 +104,7 @@ def _estimates(
     kinds = sorted({_kind(r, series) for r in rows})
     step = 0.8 / len(kinds)
 
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
+    def paint(axes: Axes) -> None:
         for r in rows:
             number, hollow = _kind(r, series)
             place = labels.index(str(r["x"])) + (kinds.index((number, hollow)) - (len(kinds) - 1) / 2) * step
@@ -124,7 +122,7 @@ def _estimates(
             axes.set_xticks([points / 100 for points in ticks], names)
             axes.set_xlim(-1.05 * widest, 1.05 * widest)
         title_of(axes, title)
-        legend(figure, [(one, {**look(i), "markersize": 5, "linewidth": 1.4}) for i, one in enumerate(series)])
+        legend(axes, [(one, {**look(i), "markersize": 5, "linewidth": 1.4}) for i, one in enumerate(series)])
 
     told = "; ".join(
         f"{r['x']}, {r['series']}: {100 * r['value']:.0f} [{100 * r['low']:.0f}, {100 * r['high']:.0f}]" for r in rows
@@ -146,8 +144,7 @@ def final_accuracy_figure(groups: Mapping[str, Sequence[tuple[float, bool | None
     faces = {False: PALETTE[0], True: "none"}
     medians = [float(np.median([accuracy for accuracy, _ in runs])) for runs in groups.values()]
 
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
+    def paint(axes: Axes) -> None:
         for row, runs in enumerate(groups.values()):
             # The golden ratio spreads neighbours apart, the same way every time.
             places = row + ((np.arange(len(runs)) * 0.618034) % 1 - 0.5) * 0.5
@@ -160,7 +157,7 @@ def final_accuracy_figure(groups: Mapping[str, Sequence[tuple[float, bool | None
         percent_axis(axes, "x", "final test accuracy", step=20, reach=(-0.02, 1.02))
         names = zip(("a run that converged", "one that did not"), faces.values(), strict=True)
         dots = [(text, {**dot, "markerfacecolor": face}) for text, face in names]
-        legend(figure, [*dots, ("median", _upright(10))], "upper")
+        legend(axes, [*dots, ("median", _upright(10))], "upper")
 
     in_words = "; ".join(
         f"{name} {100 * median:.0f} % in the median of {len(runs)} runs"
@@ -185,8 +182,7 @@ def _values(weight_paths: WeightMap | PathMap, name: str) -> list[str]:
 def _map_figure(weight_paths: WeightMap | PathMap, name: str, index: int) -> Picture:
     values = _values(weight_paths, name)
 
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
+    def paint(axes: Axes) -> None:
         for path, run in zip(weight_paths.paths, weight_paths.properties, strict=True):
             value = value_text(run.get(name))
             marks = look(values.index(value) if value in values else len(PALETTE) - 1 if values else 0)
@@ -198,7 +194,7 @@ def _map_figure(weight_paths: WeightMap | PathMap, name: str, index: int) -> Pic
         if values:
             title_of(axes, f"coloured by {name}")
             shown = [(short(v), {**look(i), "markersize": 5, "linewidth": 0.8}) for i, v in enumerate(values)]
-            legend(figure, shown, columns=2 if max(map(len, values)) > 9 else 3)
+            legend(axes, shown, columns=2 if max(map(len, values)) > 9 else 3)
 
     by = f", coloured by {words(name)} ({', '.join(values)})" if values else ""
     alt = (
@@ -229,13 +225,12 @@ def _confusion_figure(result: Result, index: int) -> Picture:
         if count
     }
 
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
+    def paint(axes: Axes) -> None:
         shown = names if len(names) <= 30 else []
         heat_map(axes, shown, shown, fields, rows_are="true", columns_are="named by the meta-classifier")
         axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal")
         title = f"{short(words(result.target), 30)}\n{short(result.label, 34)}"
-        figure.suptitle(title, x=0.02, ha="left", fontsize=9.5)
+        axes.figure.suptitle(title, x=0.02, ha="left", fontsize=9.5)
 
     rows = "; ".join(
         f"{name}: {_count(counts[i, i])} of {_count(totals[i])} right"
@@ -287,8 +282,7 @@ def shade_figure(
         for (line, column), r in known.items()
     }
 
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
+    def paint(axes: Axes) -> None:
         heat_map(axes, row_labels, column_labels, fields, rows_are=rows_are, columns_are=columns_are)
         title_of(axes, title)
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from weightprint.files import versions, write_atomic, write_json
 from weightprint.report import figures, findings, scores, tables
-from weightprint.report.drawing import standalone
 from weightprint.report.pages import (
     Block,
     Code,
@@ -143,7 +142,7 @@ def _write(
     folder.mkdir(exist_ok=True)
     for shown in (block for section in content["sections"] for block in section.blocks if isinstance(block, Figure)):
         for picture in shown.pictures:
-            write_atomic(folder / f"{picture.name}.svg", standalone(picture.svg).encode())
+            write_atomic(folder / f"{picture.name}.svg", picture.standalone.encode())
         if shown.rows:
             write_atomic(folder / f"{shown.name}.csv", csv_text(shown.rows).encode())
     write_atomic(page, render_page("page.html", **content).encode())

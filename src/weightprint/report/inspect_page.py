@@ -1,4 +1,4 @@
-"""The page of a verdict: what `weightprint inspect` says of one file or several, as one HTML file."""
+"""The pages of `weightprint inspect`: what it says of one file or several, and of two files compared."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ import numpy as np
 
 from weightprint.inspection import words
 from weightprint.inspection.notable import headline, notable
+from weightprint.inspection.relation import Comparison
 from weightprint.inspection.verdicts import CANNOT_SAY, SHIPPED, Inspection, Verdict
 from weightprint.inspection.words import in_words, printable
 from weightprint.inspection.world import Outlyingness
-from weightprint.report.drawing import DASHED, INK, PALETTE, Picture, draw, title_of
+from weightprint.report.drawing import DASHED, INK, PALETTE, Picture, draw, look, row_axis, short, title_of
 from weightprint.report.pages import render_page, write_page
 from weightprint.report.scores import enumeration, in_order
 from weightprint.report.tables import UNKNOWN, Table, whole_percent
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 PARTS = {
     "conv first": "first convolution",
@@ -39,6 +40,17 @@ PARTS = {
 """What plays a role in a network (`weightprint.features.anatomy.roles`), in words."""
 
 SIZE = (3.4, 2.3)
+MOST_DRAWN = 40
+"""Layers in the figure; all are in the table."""
+
+COLUMNS = ("layer", "shape", "correlation", "distance", "correlation in order", "by chance", "units moved")
+
+MEANINGS = {
+    "same_architecture": "Same architecture",
+    "same_run": "One run",
+    "fine_tuned": "One fine-tuned from the other",
+}
+
 FAINTEST = 0.05
 """A filter whose largest weight is a smaller share of the layer's is not brought to full contrast."""
 
@@ -221,8 +233,7 @@ def _histogram(name: str, layer: str, histogram: Mapping[str, Any]) -> Picture:
     """A layer's weights, with the distribution of an initialisation beside them (`weightprint.inspection.details`)."""
     edges, shares, beside = np.array(histogram["edges"]), np.array(histogram["share"]), histogram["draw"]
 
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
+    def paint(axes: Axes) -> None:
         axes.stairs(100 * shares, edges, fill=True, color=PALETTE[0], alpha=0.55, label="weights")
         if beside is not None:
             text = f"{beside['scheme']}{': fits' if beside['fits'] else ', for comparison'}"
@@ -237,7 +248,7 @@ def _histogram(name: str, layer: str, histogram: Mapping[str, Any]) -> Picture:
         axes.set_ylabel("% of weights")
         axes.locator_params(nbins=5)
         axes.grid(axis="y")
-        figure.legend(loc="outside lower center", ncols=2)
+        axes.figure.legend(loc="outside lower center", ncols=2)
 
     outside = f"; {histogram['outside']:.1%} lie beyond" if histogram["outside"] >= 0.0005 else ""
     law = "" if beside is None else f", beside {beside['scheme']}, which {'fits' if beside['fits'] else 'does not fit'}"
@@ -250,10 +261,9 @@ def _spectrum_figure(name: str, layer: str, spectrum: Mapping[str, Any]) -> Pict
     drawn, law = spectrum["histogram"], spectrum["power_law"]
     edges, counts = np.array(drawn["edges"]), np.array(drawn["count"])
 
-    def paint(figure: Figure) -> None:
+    def paint(axes: Axes) -> None:
         from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-        axes = figure.add_subplot()
         axes.stairs(counts, edges, fill=True, color=PALETTE[0], alpha=0.55, label="eigenvalues")
         axes.stairs(drawn["chance"], edges, color=PALETTE[1], linewidth=1.3, label="chance")
         axes.axvline(spectrum["edges"][1], color=INK, linewidth=1, linestyle=DASHED, label="edge of chance")
@@ -277,7 +287,7 @@ def _spectrum_figure(name: str, layer: str, spectrum: Mapping[str, Any]) -> Pict
         axes.set_xlabel("size")
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
         axes.grid(axis="y")
-        figure.legend(loc="outside lower center", ncols=2)
+        axes.figure.legend(loc="outside lower center", ncols=2)
 
     longer, shorter = spectrum["sides"]
     fitted = "" if law is None else f" A power law with α {law['alpha']:.2f} is fitted to the {law['tail']} largest."
@@ -309,3 +319,68 @@ def _filter_images(filters: Mapping[str, Any]) -> list[dict[str, Any]]:
         src = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
         found.append({"src": src, "width": pixels.shape[1], "height": pixels.shape[0]})
     return found
+
+
+def write_comparison(path: str | os.PathLike[str], compared: Comparison) -> Path:
+    """Write one HTML file that needs nothing else. Returns its path.
+
+    Raises ZooError when the folder for the file does not exist.
+    """
+    return write_page(path, _render_comparison(compared))
+
+
+def _render_comparison(compared: Comparison) -> str:
+    """The HTML of the page; the same comparison gives the same text."""
+    names = words.short_names(compared.files)
+    rows = [
+        [
+            words.pair_name(layer.names),
+            " × ".join(f"{side:,}" for side in layer.shape) + (", a sample" if layer.sampled else ""),
+            *words.pair_cells(layer),
+        ]
+        for layer in compared.layers
+    ]
+    return render_page(
+        "comparison.html",
+        title=f"{names[0]} and {names[1]}",
+        answer=compared.sentence,
+        answers=[(MEANINGS.get(key, in_words(key)), answer) for key, answer in compared.answers.items()],
+        evidence=compared.evidence,
+        layers=[picture] if (picture := _comparison_figure(compared)) else [],
+        table_of_layers=Table(COLUMNS, rows),
+        note=words.PAIR_NOTE,
+        left_out=[(name, layers) for name, layers in zip(names, compared.left_out, strict=True) if layers],
+    )
+
+
+def _comparison_figure(compared: Comparison) -> Picture | None:
+    """Correlation by layer, in place and with units in order, beside chance."""
+    drawn = [(layer, layer.pairing) for layer in compared.layers if layer.pairing is not None][:MOST_DRAWN]
+    if not drawn:
+        return None
+    names = [words.pair_name(layer.names) for layer, _ in drawn]
+    rows = np.arange(len(names))
+    in_place, ordered, chance = np.array(
+        [(1.0 if layer.equal else one.correlation, one.matched_correlation, one.chance) for layer, one in drawn], float
+    ).T  # NaN for what is not known
+
+    def paint(axes: Axes) -> None:
+        series = (("in their places", in_place, -0.14), ("with units in order", ordered, 0.14))
+        for i, (label, values, offset) in enumerate(series):
+            marks, known = look(i), np.isfinite(values)
+            axes.hlines(rows[known] + offset, 0, values[known], color=marks["color"], linewidth=1.6)
+            axes.plot(values[known], rows[known] + offset, **marks, linestyle="", markersize=5, label=label)
+        if np.isfinite(chance).any():
+            label, ends = "by chance, units in order", (rows - 0.05, rows + 0.33)
+            axes.vlines(chance, *ends, color=INK, linewidth=1.4, alpha=0.75, label=label)
+        axes.axvline(0, color=INK, linewidth=0.7)
+        row_axis(axes, [short(printable(name), 26) for name in names])
+        least = np.nanmin([-0.1, *in_place, *ordered])
+        axes.set(xlim=(least - 0.03, 1.05), ylim=(len(names) - 0.5, -0.5), xlabel="correlation")
+        axes.figure.legend(loc="outside lower center", ncols=2)
+
+    told = "; ".join(
+        f"{name} {', '.join(words.pair_cells(one)[::2])}" for name, (one, _) in zip(names, drawn, strict=True)
+    )
+    alt = f"Correlation of {len(names)} layers' weights, in place, in order, and units moved: {printable(told)}."
+    return draw("layers", (4.3, 1.1 + 0.34 * len(names)), paint, alt=alt, wide=True)
