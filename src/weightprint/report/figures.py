@@ -51,9 +51,8 @@ def accuracy_figure(results: Sequence[Result], *, name: str = "accuracy") -> Pic
     targets, labels = in_order(r.target for r in known), in_order(r.label for r in known)
     known.sort(key=lambda r: (targets.index(r.target), labels.index(r.label)))
     places = [i + targets.index(r.target) for i, r in enumerate(known)]  # one row stays free between two properties
-    centres = [
-        float(np.mean([p for p, r in zip(places, known, strict=True) if r.target == target])) for target in targets
-    ]
+    of_target = {target: [p for p, r in zip(places, known, strict=True) if r.target == target] for target in targets}
+    centres = [float(np.mean(some)) for some in of_target.values()]
     columns = 3 if max(map(len, labels)) < 14 else 1
 
     def paint(axes: Axes) -> None:
@@ -141,22 +140,21 @@ def final_accuracy_figure(groups: Mapping[str, Sequence[tuple[float, bool | None
     if not groups:
         return None
     dot: dict[str, Any] = {"color": PALETTE[0], "marker": "o", "linestyle": "none", "markersize": 4}
-    faces = {False: PALETTE[0], True: "none"}
+    names = {PALETTE[0]: "a run that converged", "none": "one that did not"}
     medians = [float(np.median([accuracy for accuracy, _ in runs])) for runs in groups.values()]
 
     def paint(axes: Axes) -> None:
         for row, runs in enumerate(groups.values()):
             # The golden ratio spreads neighbours apart, the same way every time.
             places = row + ((np.arange(len(runs)) * 0.618034) % 1 - 0.5) * 0.5
-            for idle, face in faces.items():
-                shown = [(a, y) for (a, converged), y in zip(runs, places, strict=True) if (converged is False) == idle]
-                axes.plot([a for a, _ in shown], [y for _, y in shown], markerfacecolor=face, alpha=0.7, **dot)
+            accuracies, idle = np.array([a for a, _ in runs]), np.array([converged is False for _, converged in runs])
+            for face, chosen in zip(names, (~idle, idle), strict=True):
+                axes.plot(accuracies[chosen], places[chosen], markerfacecolor=face, alpha=0.7, **dot)
             axes.plot([medians[row]] * 2, [row - 0.36, row + 0.36], color=INK, linewidth=1.6)
         row_axis(axes, [short(name) for name in groups])
         axes.set_ylim(len(groups) - 0.45, -0.55)
         percent_axis(axes, "x", "final test accuracy", step=20, reach=(-0.02, 1.02))
-        names = zip(("a run that converged", "one that did not"), faces.values(), strict=True)
-        dots = [(text, {**dot, "markerfacecolor": face}) for text, face in names]
+        dots = [(text, {**dot, "markerfacecolor": face}) for face, text in names.items()]
         legend(axes, [*dots, ("median", _upright(10))], "upper")
 
     in_words = "; ".join(

@@ -76,16 +76,19 @@ def render(entries: Sequence[Inspection | Mapping[str, Any]]) -> str:
         for number, (entry, name) in enumerate(zip(entries, names, strict=True))
         if isinstance(entry, Inspection)
     ]
-    answered = sum(any(v.verdict != CANNOT_SAY for v in entry.properties.values()) for entry in read)
-    unread = f" {len(problems)} could not be read." if problems else ""
     one = len(entries) == len(parts) == 1
+    if one:
+        title, answer, facts = names[0], parts[0]["answer"], parts[0]["facts"]
+    else:
+        answered = sum(any(v.verdict != CANNOT_SAY for v in entry.properties.values()) for entry in read)
+        unread = f" {len(problems)} could not be read." if problems else ""
+        answer = f"Of {len(read)} networks, something is said of how {answered} were trained.{unread}"
+        title, facts = f"{len(entries)} checkpoint files", []
     return render_page(
         "verdict.html",
-        title=names[0] if one else f"{len(entries)} checkpoint files",
-        answer=parts[0]["answer"]
-        if one
-        else f"Of {len(read)} networks, something is said of how {answered} were trained.{unread}",
-        facts=parts[0]["facts"] if one else [],
+        title=title,
+        answer=answer,
+        facts=facts,
         one=one,
         parts=parts,
         problems=[problem["error"] for problem in problems],
@@ -197,36 +200,30 @@ def _layers(inspection: Inspection) -> Table:
         notes = [f"as drawn by {scheme}"] if name in start["untrained"] and scheme else []
         notes += [f"{sum(dead[name].values())} dead units"] if name in dead else []
         notes += ["norm untouched"] if norms.get(name, {}).get("untouched") else []
-        rows.append(
-            (
-                name,
-                words.kind_of(layer),
-                " × ".join(f"{side:,}" for side in layer["shape"]) or "1",
-                f"{layer['parameters']:,}",
-                ", ".join(layer["reads"]),
-                "; ".join(notes),
-            )
-        )
+        shape = " × ".join(f"{side:,}" for side in layer["shape"]) or "1"
+        described = (name, words.kind_of(layer), shape, f"{layer['parameters']:,}")
+        rows.append((*described, ", ".join(layer["reads"]), "; ".join(notes)))
     return Table(("layer", "kind", "shape", "parameters", "reads from", "remarks"), rows)
 
 
 def _spectrum(layer: str, known: Mapping[str, Any]) -> dict[str, str]:
     spectrum, law = known["spectrum"], known["spectrum"]["power_law"]
     longer, shorter = spectrum["sides"]
-    row = {
+    alpha = distance = tail = chance = UNKNOWN
+    if law is not None:
+        alpha = f"{law['alpha']:.2f} ± {law['error']:.2f}" + ("" if law["reliable"] else " *")
+        distance, tail = f"{law['distance']:.3f}", f"{law['tail']:,}"
+        chance = UNKNOWN if law["chance"] is None else f"{law['chance']:.2f}"
+    return {
         "layer": layer,
         "matrix": f"{longer:,} × {shorter:,}" + (" of it" if known["sampled"] else ""),
         "eigenvalues beyond chance": str(spectrum["beyond"]),
         "stable rank": f"{spectrum['stable_rank']:.1f}",
+        "α of the power law": alpha,
+        "distance (KS)": distance,
+        "eigenvalues fitted": tail,
+        "α that chance gives": chance,
     }
-    if law is None:
-        fitted = [UNKNOWN] * 4
-    else:
-        alpha = f"{law['alpha']:.2f} ± {law['error']:.2f}" + ("" if law["reliable"] else " *")
-        chance = UNKNOWN if law["chance"] is None else f"{law['chance']:.2f}"
-        fitted = [alpha, f"{law['distance']:.3f}", f"{law['tail']:,}", chance]
-    names = ("α of the power law", "distance (KS)", "eigenvalues fitted", "α that chance gives")
-    return {**row, **dict(zip(names, fitted, strict=True))}
 
 
 def _histogram(name: str, layer: str, histogram: Mapping[str, Any]) -> Picture:
@@ -243,12 +240,8 @@ def _histogram(name: str, layer: str, histogram: Mapping[str, Any]) -> Picture:
             axes.stairs(drawn, finer, color=PALETTE[1], linestyle=style, linewidth=1.4, label=text)
         top = max(100 * shares.max(), 1e-9)
         axes.set_ylim(0, 1.08 * max(top, min(100 * max(beside["share"]), 2 * top) if beside else 0))
-        axes.set_xlim(edges[0], edges[-1])
-        title_of(axes, layer)
-        axes.set_ylabel("% of weights")
         axes.locator_params(nbins=5)
-        axes.grid(axis="y")
-        axes.figure.legend(loc="outside lower center", ncols=2)
+        _finish(axes, layer, edges, "% of weights")
 
     outside = f"; {histogram['outside']:.1%} lie beyond" if histogram["outside"] >= 0.0005 else ""
     law = "" if beside is None else f", beside {beside['scheme']}, which {'fits' if beside['fits'] else 'does not fit'}"
@@ -281,13 +274,9 @@ def _spectrum_figure(name: str, layer: str, spectrum: Mapping[str, Any]) -> Pict
         axes.xaxis.set_major_locator(LogLocator(subs=(1,) if decades > 2 else (1, 3) if decades > 1 else (1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        axes.set_xlim(edges[0], edges[-1])
-        title_of(axes, layer)
-        axes.set_ylabel("eigenvalues")
         axes.set_xlabel("size")
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-        axes.grid(axis="y")
-        axes.figure.legend(loc="outside lower center", ncols=2)
+        _finish(axes, layer, edges, "eigenvalues")
 
     longer, shorter = spectrum["sides"]
     fitted = "" if law is None else f" A power law with α {law['alpha']:.2f} is fitted to the {law['tail']} largest."
@@ -296,6 +285,14 @@ def _spectrum_figure(name: str, layer: str, spectrum: Mapping[str, Any]) -> Pict
         f"beyond what chance gives; the edge of chance is {spectrum['edges'][1]:.3g}.{fitted}"
     )
     return draw(name, (SIZE[0], SIZE[1] + 0.35), paint, alt=alt)
+
+
+def _finish(axes: Axes, layer: str, edges: np.ndarray, counted: str) -> None:
+    axes.set_xlim(edges[0], edges[-1])
+    title_of(axes, layer)
+    axes.set_ylabel(counted)
+    axes.grid(axis="y")
+    axes.figure.legend(loc="outside lower center", ncols=2)
 
 
 def _filter_images(filters: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -311,9 +308,8 @@ def _filter_images(filters: Mapping[str, Any]) -> list[dict[str, Any]]:
     images = 0.5 + 0.5 * values / scale[:, None, None, None]
     found = []
     for image in images:
-        pixels = (
-            image.transpose(1, 2, 0) if len(image) == 3 else np.repeat(np.hstack(list(image))[..., None], 3, axis=2)
-        )
+        grey = np.repeat(np.hstack(list(image))[..., None], 3, axis=2)
+        pixels = image.transpose(1, 2, 0) if len(image) == 3 else grey
         buffer = io.BytesIO()
         imsave(buffer, (255 * pixels).round().astype(np.uint8), format="png")
         src = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -370,9 +366,10 @@ def _comparison_figure(compared: Comparison) -> Picture | None:
             marks, known = look(i), np.isfinite(values)
             axes.hlines(rows[known] + offset, 0, values[known], color=marks["color"], linewidth=1.6)
             axes.plot(values[known], rows[known] + offset, **marks, linestyle="", markersize=5, label=label)
-        if np.isfinite(chance).any():
-            label, ends = "by chance, units in order", (rows - 0.05, rows + 0.33)
-            axes.vlines(chance, *ends, color=INK, linewidth=1.4, alpha=0.75, label=label)
+        known = np.isfinite(chance)
+        if known.any():
+            label, ends = "by chance, units in order", (rows[known] - 0.05, rows[known] + 0.33)
+            axes.vlines(chance[known], *ends, color=INK, linewidth=1.4, alpha=0.75, label=label)
         axes.axvline(0, color=INK, linewidth=0.7)
         row_axis(axes, [short(printable(name), 26) for name in names])
         least = np.nanmin([-0.1, *in_place, *ordered])

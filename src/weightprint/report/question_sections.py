@@ -119,8 +119,7 @@ def _level(row: Row) -> str:
 def of_identity(rows: Sequence[Row]) -> Section:
     """Accuracy of naming the data set across zoos and within, a panel for what was read."""
     shown = [r for r in rows if r["value"] is not None]
-    shown.sort(key=lambda r: list(identity.LEFT_OUT).index(r["experiment"]))
-    drawn = [{**r, "property": r["experiment"]} for r in shown]
+    drawn = [{**r, "property": kept} for kept in identity.LEFT_OUT for r in rows_of(shown, experiment=kept)]
     told = [
         f"{r['x']}, {r['experiment']}: {whole_percent(r['value'])} ({points_text(r['difference'])} "
         f"[{100 * r['difference_low']:+.0f}, {100 * r['difference_high']:+.0f}])"

@@ -63,14 +63,19 @@ class Result:
     def single(self) -> Estimate | None:
         """The accuracy of single readings."""
         stated = self.document.get(f"per_{self.unit}")
-        return (stated.get("accuracy"), *ends(stated.get("interval"))) if stated else None
+        return _estimate(stated) if stated else None
 
     def measure(self, name: str) -> Estimate:
         """A regression's measure."""
-        stated = (self.document.get("per_run") or {}).get(name)
-        if not isinstance(stated, Mapping):
-            return stated, None, None
-        return (stated.get("value"), *ends(stated.get("interval")))
+        return _estimate((self.document.get("per_run") or {}).get(name))
+
+
+def _estimate(stated: Any) -> Estimate:
+    """What a document says of a score: a number, or a mapping that has its interval too."""
+    if not isinstance(stated, Mapping):
+        return stated, None, None
+    low, high = stated.get("interval") or (None, None)
+    return stated.get("value", stated.get("accuracy")), low, high
 
 
 def classifications(documents: Iterable[Mapping[str, Any]]) -> list[Result]:
@@ -81,11 +86,6 @@ def classifications(documents: Iterable[Mapping[str, Any]]) -> list[Result]:
 def regressions(documents: Iterable[Mapping[str, Any]]) -> list[Result]:
     """The regressions among evaluation documents, property by property."""
     return [result for result in _results(documents) if result.document.get("kind") == REGRESSION]
-
-
-def ends(interval: Any) -> tuple[float | None, float | None]:
-    """The two ends of an interval; twice None when it is not known."""
-    return (interval[0], interval[1]) if interval else (None, None)
 
 
 def _results(documents: Iterable[Mapping[str, Any]]) -> list[Result]:
