@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from weightprint.report import figures, scores, tables
-from weightprint.report.curves import Line, Panel, curve_figures
+from weightprint.report.curves import curve_figures
 from weightprint.report.pages import Block, Code, Note, Points, Section, Tabled, figure, render_page
 from weightprint.report.scores import Result, enumeration, in_order, many, words
 from weightprint.report.tables import ABOVE, Table
@@ -137,10 +137,13 @@ def _sampled(zoo: Zoo) -> list[Block]:
     caption = "Complete runs per choice." + (f" The same in all: {constant}." if constant else "")
     final = figures.final_accuracy_figure(population.final_accuracies(zoo))
     curves = population.training_curves(zoo)
-    panels = [
-        Panel(name, [Line(f"run {c.number}", list(c.x), list(c.y)) for c in members], measure=words(curves.y_name))
-        for name, members in curves.per_dataset.items()
+    points = [
+        {"property": dataset, "series": f"run {curve.number}", "x_number": x, "value": y}
+        for dataset, members in curves.per_dataset.items()
+        for curve in members
+        for x, y in zip(curve.x, curve.y, strict=True)
     ]
+    measure = words(curves.y_name)
     return [
         "A run is one training of one small image classifier under choices drawn at random. "
         + (f"Each run trained for {trained}. " if trained else "")
@@ -152,7 +155,7 @@ def _sampled(zoo: Zoo) -> list[Block]:
         *([] if final else ["No complete run states a final test accuracy, so that there is nothing to draw here."]),
         *figure(
             "curves",
-            curve_figures("curves", panels, x=curves.x_name),
+            curve_figures("curves", points, curves.per_dataset, x=curves.x_name, by="series", measure=measure),
             "Training curves of a few runs per data set, spread evenly from the lowest to the highest final accuracy. "
             "The first point is before the first gradient step.",
         ),

@@ -6,10 +6,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from weightprint.evaluation.claims import above
-from weightprint.report.curves import curve_figures, panels_of
+from weightprint.report.curves import curve_figures
 from weightprint.report.drawing import Picture
 from weightprint.report.figures import estimates_figures
-from weightprint.report.findings import NO_CLAIM, best_of_each, interval_in_percent, n_text, points_text, rows_of
+from weightprint.report.findings import (
+    NO_CLAIM,
+    best_of_each,
+    by_property,
+    interval_in_percent,
+    n_text,
+    points_text,
+    rows_of,
+)
 from weightprint.report.pages import Section, figure, measured
 from weightprint.report.scores import enumeration, in_order, words
 from weightprint.report.tables import whole_percent
@@ -69,7 +77,7 @@ def _surely_lost(rows: Iterable[Row]) -> list[Row]:
 def few_runs(rows: Sequence[Row]) -> Section:
     """Learning curves with their extrapolation, a panel per property."""
     curve, beyond = (rows_of(rows, experiment=experiment) for experiment in ("curve", "extrapolated"))
-    panels = panels_of(curve, in_order(r["property"] for r in curve), lambda r: r["model"], beyond=beyond)
+    points = [*curve, *({**r, "hollow": True} for r in beyond)]
     best = best_of_each(r for r in beyond if r["value"] is not None)
     told = [
         f"{words(target)} {whole_percent(r['value'])} {interval_in_percent(r)} by {r['model']}"
@@ -86,7 +94,7 @@ def few_runs(rows: Sequence[Row]) -> Section:
         "Meta-classifiers fitted on growing shares of the training runs. A power law with a floor, a + b n^(−c), is "
         "fitted to the errors, again for every bootstrap resample of the test runs.",
         finding.strip(),
-        curve_figures("few-runs", panels, x="training runs", logarithmic=True),
+        curve_figures("few-runs", points, by_property(curve), x="training runs", by="model", logarithmic=True),
         f"Accuracy (R² of numbers) against training runs, {n_text(curve)}; bands are 95 % intervals over runs. Hollow: "
         f"what the power law says of {MANY:,} training runs, with the interval that the measured errors leave it.",
     )

@@ -12,7 +12,7 @@ from typing import Any
 from weightprint.errors import CorruptFile, ReportError
 from weightprint.evaluation.claims import baseline
 from weightprint.report import figures, tables
-from weightprint.report.curves import curve_figures, panels_of
+from weightprint.report.curves import curve_figures
 from weightprint.report.differences import Pair, alone, claims, pairs_of
 from weightprint.report.findings import by_property
 from weightprint.report.pages import Block, Note, Points, Section, Tabled, figure, render_page, write_page
@@ -280,10 +280,9 @@ def _curves(
     """A section of curves: a panel per property, a line per report."""
     name = title.replace(" ", "-")
     rows = [{**row, "side": side, "x_number": place(row)} for p in pairs for side, row in p.sides.items()]
-    panels = panels_of(rows, by_property(rows), lambda row: row["side"])
     shown = figure(
         f"{name}-curves",
-        curve_figures(name, panels, x=x, logarithmic=logarithmic),
+        curve_figures(name, rows, by_property(rows), x=x, by="side", logarithmic=logarithmic),
         f"Accuracy (R² of numbers) by {x}, {_n(pairs)}. Bands are 95 % intervals over runs, the dashed line the larger "
         "of chance and majority in either report.",
         _csv(pairs),

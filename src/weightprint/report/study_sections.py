@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from weightprint.report import figures, findings
-from weightprint.report.curves import Line, Panel, curve_figures, panels_of
+from weightprint.report.curves import curve_figures
 from weightprint.report.findings import n_text, rows_of
 from weightprint.report.pages import Figure, Section, figure, measured
 from weightprint.report.scores import best_of_each_property, classifications, in_order, words
@@ -120,19 +120,18 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> li
         numbers,
     )
     slices = rows_of(rows, experiment="slices", model=LOCAL)
-    lengths = [{**r, "x_number": float(r["series"])} for r in slices if r["x"] in ("1", "10")]
-    panels = panels_of(lengths, targets, lambda r: f"{r['x']} slice{'s' if r['x'] != '1' else ''}")
+    several = {"1": "1 slice", "10": "10 slices"}
+    lengths = [{**r, "x_number": float(r["series"]), "read": several[r["x"]]} for r in slices if r["x"] in several]
     shown += figure(
         "slice-length",
-        curve_figures("slice-length", panels, x="weights in a slice", logarithmic=True),
+        curve_figures("slice-length", lengths, targets, x="weights in a slice", by="read", logarithmic=True),
         f"Accuracy against the length of the slices that are read, {n_text(slices)}. {BAND}",
         slices,
         finding=findings.shortest_slices(rows),
     )
-    panels = panels_of(averaged, targets, lambda r: r["model"])
     shown += figure(
         "averaged",
-        curve_figures("averaged", panels, x="slices of 5,000 averaged", logarithmic=True),
+        curve_figures("averaged", averaged, targets, x="slices of 5,000 averaged", by="model", logarithmic=True),
         f"Accuracy against the number of slices whose answers are averaged, {n_text(averaged)}. {_dmc(study)} {BAND}",
         averaged,
         finding=findings.averaging(rows),
@@ -140,10 +139,9 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> li
     shares = rows_of(rows, experiment="training_runs")
     whole = [r for r in headline if r["model"] in {r["model"] for r in shares}]
     counted = [{**r, "x_number": r["n_train_runs"]} for r in (*shares, *whole) if r["n_train_runs"]]
-    panels = panels_of(counted, (*targets, *study.facts.numbers), lambda r: r["model"])
     shown += figure(
         "training-runs",
-        curve_figures("training-runs", panels, x="training runs"),
+        curve_figures("training-runs", counted, (*targets, *study.facts.numbers), x="training runs", by="model"),
         f"Accuracy (R² of numbers) on whole networks against the number of training runs, {n_text(counted)}. {BAND}",
         counted,
     )
@@ -187,25 +185,26 @@ def _places(study: Study) -> list[Figure]:
     """Accuracy by where slices begin: of each property from the longest that leave room to move."""
     layout = next((run.layout for run in study.zoo.select(status="complete")), ())
     borders = [(float(t.offset), t.name.rpartition("/")[0]) for t in layout if t.name.endswith("/kernel")]
-    panels: dict[str, Panel] = {}
+    drawn: dict[str, list[Row]] = {}
     data = []
     for one in study.planned:
         result = study.cells.get(one.cell) if one.experiment == "slices" and one.model == LOCAL else None
         places = (result or {}).get("places")
         if not result or not places or None in places["low"]:
             continue
-        score, columns = result["scores"][0], [places[name] for name in ("starts", "hits", "low", "high")]
-        # Later plans of a property overwrite earlier ones up to 1,000.
-        if one.target not in panels or int(one.series) <= 1000:
-            baseline = max(score["chance"], score["majority"])
-            panels[one.target] = Panel(one.target, [Line("", *columns)], baseline, borders)
         same = {"property": one.target, "model": one.model, "slice_length": one.series, "n_runs": places["n_runs"]}
-        names = ("start", "value", "low", "high")
-        data += [{**same, **dict(zip(names, values, strict=True))} for values in zip(*columns, strict=True)]
+        starts = zip(*(places[name] for name in ("starts", "hits", "low", "high")), strict=True)
+        found = [{**same, **dict(zip(("start", "value", "low", "high"), values, strict=True))} for values in starts]
+        # Later plans of a property overwrite earlier ones up to 1,000.
+        if one.target not in drawn or int(one.series) <= 1000:
+            without = {name: result["scores"][0][name] for name in ("chance", "majority")}
+            drawn[one.target] = [{**row, **without, "x_number": row["start"]} for row in found]
+        data += found
     caption = (
         f"Accuracy from one slice of the last snapshot by where it begins; upright lines: where layers begin. {BAND}"
     )
-    pictures = curve_figures("places", list(panels.values()), x="first weight of the slice")
+    points = [row for of_target in drawn.values() for row in of_target]
+    pictures = curve_figures("places", points, drawn, x="first weight of the slice", borders=borders)
     return figure("places", pictures, caption, data)
 
 
@@ -215,7 +214,7 @@ def _when(study: Study, rows: Sequence[Row]) -> list[Figure]:
     targets = (*study.facts.targets, *study.facts.numbers)
     shown = figure(
         "when",
-        curve_figures("when", panels_of(diagonal, targets), x="snapshot"),
+        curve_figures("when", diagonal, targets, x="snapshot"),
         f"layer_trees trained on one snapshot and tested on the same snapshot of other runs, {n_text(diagonal)}. "
         f"Snapshot 1 is before the first step. {BAND}",
         diagonal,
@@ -345,14 +344,13 @@ def _embedding(study: Study) -> list[Figure]:
 
 def _neighbours(study: Study, rows: Sequence[Row]) -> list[Figure]:
     selected = [r for r in rows_of(rows, experiment="neighbours") if r["value"] is not None]
-    panels = panels_of(selected, study.facts.targets)
     caption = (
         f"Of each run's {NEAREST} nearest other runs at the same snapshot, the share with the same value, by the "
         f"statistics of all tensors (each as its rank among the runs), n = {runs_text(r['n_runs'] for r in selected)} "
         "runs. Nothing is fitted. The band is the 95 % interval over runs, each drawn with all pairs that it takes "
         "part in, the dashed line the share among all other runs."
     )
-    pictures = curve_figures("neighbours", panels, x="snapshot")
+    pictures = curve_figures("neighbours", selected, study.facts.targets, x="snapshot")
     return figure("neighbours", pictures, caption, selected, finding=findings.neighbours(rows))
 
 
@@ -361,8 +359,8 @@ def _run_accuracy(study: Study, rows: Sequence[Row]) -> list[Figure]:
     means = rows_of(data, series=run_accuracy.MEAN)
     named = [r for r in rows_of(rows, experiment="moments", measure="accuracy") if r["series"] == r["x"]]
     names = {run_accuracy.EXPERIMENT: "the runs' test accuracy", "moments": "runs named right"}
-    panels = panels_of([*named, *means], study.facts.targets, lambda r: names[r["experiment"]])
-    panels = [p for p in panels if len(p.lines) == 2]
+    both = {r["property"] for r in named if r["low"] is not None} & {r["property"] for r in means}
+    points = [{**r, "what": names[r["experiment"]]} for r in (*named, *means) if r["property"] in both]
     caption = (
         "How often a choice is named right at a snapshot, beside the mean test accuracy that the same runs have "
         f"reached by then, n = {runs_text(r['n_runs'] for r in means)} test runs. Bands are 95 % intervals over runs, "
@@ -376,5 +374,5 @@ def _run_accuracy(study: Study, rows: Sequence[Row]) -> list[Figure]:
             " In the later half, runs above the median test accuracy of their data set are named more often than those "
             f"below by so many points, with 95 % intervals: {told}."
         )
-    pictures = curve_figures("run-accuracy", panels, x="snapshot")
+    pictures = curve_figures("run-accuracy", points, study.facts.targets, x="snapshot", by="what")
     return figure("run-accuracy", pictures, caption, data, finding=findings.run_accuracy(rows))
