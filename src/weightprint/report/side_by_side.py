@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class Report:
 
     path:     its folder
     rows:     of results.parquet; columns are `weightprint.study.COLUMNS`
-    provenance: report.json, see `weightprint.report.provenance`; empty for reports of versions that wrote none
+    provenance: report.json, see `weightprint.report.study_page.provenance`; empty where an early version wrote none
     """
 
     path: Path
@@ -179,6 +179,7 @@ def _provenance_text(name: str, value: Any) -> str:
 def _sections(pairs: Sequence[Pair]) -> list[Section]:
     """The sections of results, those that the reports have common results for."""
     diagonal = [pair for pair in _of(pairs, "moments") if pair.a["series"] == pair.a["x"]]
+    tensors, transfers = _of(pairs, *WHERE, "all", question="where"), _of(pairs, question="transfer")
     sections = [
         _headline(
             "Each property named from the later half of a run's snapshots, by the meta-classifiers of whole networks; "
@@ -190,7 +191,7 @@ def _sections(pairs: Sequence[Pair]) -> list[Section]:
             f"{LOCAL}: 10 slices of consecutive weights, their answers averaged.",
             _of(pairs, "slices", model=LOCAL, x="10"),
             x="weights in a slice",
-            place=lambda row: float(row["series"]),
+            place="series",
             logarithmic=True,
         ),
         _curves(
@@ -198,25 +199,17 @@ def _sections(pairs: Sequence[Pair]) -> list[Section]:
             "layer_trees, trained on a share of the training runs.",
             _of(pairs, "training_runs", model="layer_trees"),
             x="training runs",
-            place=lambda row: float(row["n_train_runs"]),
+            place="n_train_runs",
         ),
-        _grid(
-            "where",
-            "Trees that read some tensors only, in the last snapshot.",
-            _of(pairs, *WHERE, "all", question="where"),
-        ),
+        _grid("where", "Trees that read some tensors only, in the last snapshot.", tensors),
         _curves(
             "when",
             "layer_trees, trained on one snapshot and tested on the same snapshot of other runs.",
             diagonal,
             x="snapshot",
-            place=lambda row: float(row["x"]),
+            place="x",
         ),
-        _grid(
-            "transfer",
-            "layer_trees, trained on runs without a value and tested on it.",
-            _of(pairs, question="transfer"),
-        ),
+        _grid("transfer", "layer_trees, trained on runs without a value and tested on it.", transfers),
         _grid("controls", "The headline without what explains it trivially.", _of(pairs, "controls")),
     ]
     return [section for section in sections if len(section.blocks) > 1]
@@ -268,18 +261,10 @@ def _value(row: Row) -> str:
     return text(row["value"], row["low"], row["high"])
 
 
-def _curves(
-    title: str,
-    text: str,
-    pairs: Sequence[Pair],
-    *,
-    x: str,
-    place: Callable[[Row], float],
-    logarithmic: bool = False,
-) -> Section:
-    """A section of curves: a panel per property, a line per report."""
+def _curves(title: str, text: str, pairs: Sequence[Pair], *, x: str, place: str, logarithmic: bool = False) -> Section:
+    """A section of curves: a panel per property, a line per report. place: the column that says where points lie"""
     name = title.replace(" ", "-")
-    rows = [{**row, "side": side, "x_number": place(row)} for p in pairs for side, row in p.sides.items()]
+    rows = [{**row, "side": side, "x_number": float(row[place])} for p in pairs for side, row in p.sides.items()]
     shown = figure(
         f"{name}-curves",
         curve_figures(name, rows, by_property(rows), x=x, by="side", logarithmic=logarithmic),
