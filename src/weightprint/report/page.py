@@ -34,6 +34,10 @@ ACCURACY_CAPTION = (
     "majority (always the most frequent class of the test runs). Filled points: the whole interval lies above that "
     "line; of hollow ones nothing is claimed."
 )
+CONFUSIONS_CAPTION = (
+    "Test runs by true class (rows) and the class named (columns), for the meta-classifier of highest accuracy per "
+    "property. Numbers count runs; the shade is the share of the row."
+)
 CLOSING = (
     "High accuracies need not mean that the learned features differ: some of these marks are trivial (see Caveats)."
 )
@@ -58,17 +62,19 @@ def render(
 ) -> str:
     """The HTML of the report; arguments as in `write_report`. The same arguments give the same text."""
     named, estimated = scores.classifications(results), scores.regressions(results)
+    drawn = figures.confusion_figures(scores.best_of_each_property(named))
+    confusions: Sequence[Block] = figure("confusions", drawn, CONFUSIONS_CAPTION)
     return render_page(
         "page.html",
         title=title or scores.headline(results),
         answer=" ".join([*scores.opening(results, len(zoo)), *([CLOSING] if results else [])]),
         facts=_facts(zoo, results),
-        lead=next(iter(figure("accuracy", [figures.accuracy_figure(named)], ACCURACY_CAPTION)), None),
+        lead=figure("accuracy", [figures.accuracy_figure(named)], ACCURACY_CAPTION),
         sections=[
             Section("results", "What can be read from the weights", _results(named, estimated)),
             Section("sampled", "What was sampled", _sampled(zoo)),
             Section("map", "Map of the weights", _map(zoo)),
-            Section("confusion", "What is confused with what", _confusions(named)),
+            Section("confusion", "What is confused with what", confusions or ["No result states a confusion matrix."]),
             Section("again", "Time, and doing it again", _again(zoo, seconds, commands)),
             Section("caveats", "Caveats", [Points(_caveats(zoo, [*named, *estimated]))]),
         ],
@@ -207,15 +213,6 @@ def _map(zoo: Zoo) -> list[Block]:
         "large weights nor large tensors decide alone."
     )
     return [*figure("map", figures.map_figures(drawn), caption), Note(note)]
-
-
-def _confusions(named: Sequence[Result]) -> list[Block]:
-    caption = (
-        "Test runs by true class (rows) and the class named (columns), for the meta-classifier of highest accuracy per "
-        "property. Numbers count runs; the shade is the share of the row."
-    )
-    drawn = figure("confusions", figures.confusion_figures(scores.best_of_each_property(named)), caption)
-    return [*drawn] or ["No result states a confusion matrix."]
 
 
 def _again(zoo: Zoo, seconds: Mapping[str, float], commands: Sequence[str]) -> list[Block]:

@@ -106,18 +106,11 @@ def measured(figures: Sequence[Figure]) -> Sequence[Block]:
     return figures or [Note("Nothing could be measured here on this zoo.")]
 
 
-def render_page(
-    template: str,
-    *,
-    title: str,
-    answer: str = "",
-    facts: Sequence[str] = (),
-    lead: Figure | None = None,
-    **content: Any,
-) -> str:
+def render_page(template: str, **content: Any) -> str:
     """The HTML of a page: a template of this package, by its file's name, filled with `content`.
 
-    answer, facts, lead: what stands under the title: a sentence or two, what they stand on, and a figure
+    Under the title, which all pages have, stand `answer` (a sentence or two), `facts` (texts) and `lead` (figures),
+    where they are given.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -133,9 +126,8 @@ def render_page(
     environment.filters.update(percent=tables.whole_percent, sentence=_sentence, address=_address)
     environment.tests["marked"] = lambda text: text.endswith(tables.MARKS)
     style = Markup((files("weightprint.report") / "page.css").read_text(encoding="utf-8"))
-    return environment.get_template(template).render(
-        style=style, title=title, answer=answer, facts=facts, lead=lead, **content
-    )
+    head: dict[str, Any] = {"answer": "", "facts": (), "lead": ()}
+    return environment.get_template(template).render(style=style, **{**head, **content})
 
 
 def _shown(value: Any) -> Any:

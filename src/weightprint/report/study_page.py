@@ -197,7 +197,7 @@ def provenance(study: Study, folder: Path) -> dict[str, Any]:
     }
 
 
-def _lead(documents: Sequence[Row]) -> Figure | None:
+def _lead(documents: Sequence[Row]) -> list[Figure]:
     """The headline in one figure: of each property the best answer from whole networks, from slices and without
     weights."""
     kinds: dict[str, list[Result]] = {"whole networks": [], "10 slices of 5,000 weights": [], "no weights": []}
@@ -211,7 +211,7 @@ def _lead(documents: Sequence[Row]) -> Figure | None:
         "at all (other choices and the shapes of tensors), with 95 % intervals. Filled points: the whole interval "
         "lies above chance and majority."
     )
-    return next(iter(figure("lead", [figures.accuracy_figure(best, name="lead")], caption)), None)
+    return figure("lead", [figures.accuracy_figure(best, name="lead")], caption)
 
 
 def _facts(study: Study) -> list[str]:
