@@ -179,11 +179,12 @@ def of_half_life(rows: Sequence[Row]) -> Section:
 def of_fine_tuning(rows: Sequence[Row]) -> Section:
     """How often the child's and the parent's choice is named after each number of steps, a panel per property."""
     told = []
-    for target, experiment in dict.fromkeys((r["property"], r["experiment"]) for r in rows):
-        of_zoo = rows_of(rows, property=target, experiment=experiment)
-        last = max(r["x_number"] for r in of_zoo)
-        shares = [f"{r['series']} {whole_percent(r['value'])}" for r in of_zoo if r["x_number"] == last]
-        told.append(f"{words(target)} of {experiment} after {last:g} steps: {enumeration(shares)}")
+    for target, of_target in by_property(rows).items():
+        for experiment in in_order(r["experiment"] for r in of_target):
+            of_zoo = rows_of(of_target, experiment=experiment)
+            last = max(r["x_number"] for r in of_zoo)
+            shares = [f"{r['series']} {whole_percent(r['value'])}" for r in of_zoo if r["x_number"] == last]
+            told.append(f"{words(target)} of {experiment} after {last:g} steps: {enumeration(shares)}")
     drawn = [{**r, "x": f"{r['experiment']}: {r['x']} steps"} for r in rows]
     series = (fine_tuning.CHILDS, fine_tuning.PARENTS)
     return _section(
