@@ -1,7 +1,6 @@
 import numpy as np
 
 from weightprint.evaluation.calibration import calibration_scores
-from weightprint.report.drawing import standalone
 from weightprint.report.reliability import reliability_figure
 
 
@@ -11,4 +10,4 @@ def test_a_reliability_diagram_shows_every_bin_with_its_runs():
     document = {"property": "optimizer", "model": "trees", "before": calibration_scores(probabilities, truth, draws=50)}
     picture = reliability_figure([document, document])
     assert picture.alt.count("claimed 60 %, right 25 % of 4; claimed 95 %, right 100 % of 6") == 2
-    assert standalone(picture.svg).startswith("<?xml")
+    assert picture.standalone.startswith("<?xml")

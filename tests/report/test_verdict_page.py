@@ -17,7 +17,7 @@ from tests.inspection.conftest import trained_cnn as trained_cnn
 from tests.report.test_browser import FIGURES, WIDER_THAN_THE_PAGE, browser
 from weightprint.cli import main as cli
 from weightprint.inspection.inspect import inspect
-from weightprint.report.verdict_page import render
+from weightprint.report.inspect_page import render
 
 __all__ = ["browser"]
 

@@ -13,7 +13,7 @@ from tests.study.conftest import planted_run
 from weightprint import study
 from weightprint.errors import MetaError
 from weightprint.evaluation.answers import table, to_json
-from weightprint.report.questions_page import run_questions
+from weightprint.report.study_page import run_questions
 from weightprint.study import half_life, one_factor
 from weightprint.study.budgets import BUDGETS, Budget
 from weightprint.study.cells import Cells

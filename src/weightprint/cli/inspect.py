@@ -66,7 +66,7 @@ def inspect(
             problem = {"kind": error.kind, "message": error.message, "hint": error.hint}
             entries.append({"file": str(path), "error": problem})
     if html is not None:
-        from weightprint.report.verdict_page import write_verdicts
+        from weightprint.report.inspect_page import write_verdicts
 
         write_verdicts(html, entries)
     if json:
@@ -86,7 +86,7 @@ def _compare(files: tuple[Path, ...], html: Path | None, json: bool, *, full: bo
 
     from weightprint.inspection.comparison import compare_checkpoints
     from weightprint.inspection.page import comparison_page
-    from weightprint.report.comparison_page import write_comparison
+    from weightprint.report.inspect_page import write_comparison
 
     if len(files) != 2:
         raise SetupError(f"--compare takes two files, not {len(files)}", hint="weightprint inspect A B --compare")

@@ -39,9 +39,8 @@ app = App(
 )
 for command in (demo, sample, merge, info, verify, fit, evaluate, bench, study, compare, inspect, recover, push, pull):
     app.command(command)
-app.command(import_app)
-app.command(export_app)
-app.command(data_app)
+for several in (import_app, export_app, data_app):
+    app.command(several)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

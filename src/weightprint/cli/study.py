@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from weightprint.cli.terminal import Bar, Json, ZooFolder, print_document
+from weightprint.cli.terminal import Bar, Json, ZooFolder, names_of, print_document
 
 
 def study(
@@ -42,8 +42,7 @@ def study(
         variants of the data sets, see data vary), half-life (epochs or steps; --against a zoo of longer training),
         fine-tuning (--against a zoo of children).
     """
-    from weightprint.report.questions_page import run_questions
-    from weightprint.report.study_page import run_study
+    from weightprint.report.study_page import run_questions, run_study
 
     with Bar("study") as bar:
         run = run_study if questions is None else partial(run_questions, names=questions.split(","))
@@ -52,7 +51,7 @@ def study(
             report,
             budget=budget,
             workers=workers,
-            against=[name for name in (against or "").split(",") if name],
+            against=names_of(against or ""),
             progress=lambda what, done, total: bar.update(round(done), round(total), what),
         )
     text = f"{document['report']}: {document['made']} results computed in {document['seconds']:.0f} s"

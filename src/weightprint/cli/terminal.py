@@ -67,26 +67,15 @@ class Bar:
         self._what, self._unit = what, unit
 
     def __enter__(self) -> Bar:
+        from rich import progress
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            ProgressColumn,
-            TextColumn,
-            TimeRemainingColumn,
-        )
 
         console = Console(stderr=True)
-        columns: list[ProgressColumn] = [
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[told]}"),
-        ]
+        told = progress.TextColumn("{task.fields[told]}")
+        columns = [progress.TextColumn("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn(), told]
         if self._unit:
-            columns.append(TimeRemainingColumn())
-        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+            columns.append(progress.TimeRemainingColumn())
+        self._progress = progress.Progress(*columns, console=console, disable=not console.is_terminal)
         self._task = self._progress.add_task(self._what, total=None, told="")
         self._started = time.perf_counter()
         self._progress.start()
@@ -95,11 +84,11 @@ class Bar:
     def update(self, done: int, total: int, what: object = None, left: float | None = None) -> None:
         """done, total: of what is counted; what: is under way, for a bar without a unit; left: seconds"""
         if self._unit:
-            rate = 60 * done / (time.perf_counter() - self._started)
-            self._progress.update(self._task, completed=done, total=total, told=f"{rate:.1f} {self._unit}/min")
+            told = f"{60 * done / (time.perf_counter() - self._started):.1f} {self._unit}/min"
         else:
             told = "" if left is None else f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"
-            self._progress.update(self._task, completed=done, total=total, description=str(what), told=told)
+        under_way = self._what if self._unit else str(what)
+        self._progress.update(self._task, completed=done, total=total, description=under_way, told=told)
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()

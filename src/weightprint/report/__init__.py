@@ -35,12 +35,7 @@ def write_report(
 
     Raises ZooError when the folder for the file does not exist.
     """
-    from weightprint.errors import ZooError
-    from weightprint.files import write_atomic
     from weightprint.report.page import render
+    from weightprint.report.pages import write_page
 
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise ZooError(f"the report cannot be written: there is no folder {path.parent}", hint="make it first")
-    write_atomic(path, render(zoo, results, title=title, seconds=seconds, commands=commands).encode())
-    return path
+    return write_page(path, render(zoo, results, title=title, seconds=seconds, commands=commands))

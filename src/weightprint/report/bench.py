@@ -18,17 +18,15 @@ from weightprint.report.drawing import (
     look,
     percent_axis,
     row_axis,
-    standalone,
     title_of,
 )
-from weightprint.report.scores import Result, classifications, in_order, many, regressions, words
+from weightprint.report.scores import Result, classifications, in_order, many, regressions, setting_text, words
 from weightprint.report.tables import ABOVE, SETTINGS, Table, duration, number, parquet, percent, result_rows
 from weightprint.study.bench import BASELINES, COLUMNS, bench, table
 from weightprint.zoo import Zoo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Document = Mapping[str, Any]
 
@@ -106,19 +104,13 @@ def _introduction(result: Mapping[str, Any]) -> str:
 
 def reads_text(document: Document) -> str:
     """What the model of a document reads."""
-    return f"slices of {document['slice_length']:,}" if _reads(document) == "slices" else _reads(document)
-
-
-def _reads(document: Document) -> str:
-    if document["model"] in BASELINES:
-        return "no weights"
-    return "whole vectors" if document["slice_length"] == "all" else "slices"
+    return READS[2] if document["model"] in BASELINES else setting_text("slice_length", document["slice_length"])
 
 
 def _reasons(left_out: Sequence[Mapping[str, Any]]) -> list[str]:
     properties: dict[tuple[str, str, str], list[str]] = {}
     for one in left_out:
-        what = "whole vectors" if one["slice_length"] == "all" else f"slices of {one['slice_length']:,}"
+        what = setting_text("slice_length", one["slice_length"])
         properties.setdefault((one["model"], what, one["reason"]), []).append(words(one["property"]))
     every = len({one["property"] for one in left_out})
     return [
@@ -136,15 +128,12 @@ def figure(documents: Sequence[Document]) -> str:
     columns = min(PANELS, len(targets))
     lines = math.ceil(len(targets) / columns)
 
-    def paint(canvas: Figure) -> None:
-        grid = canvas.subplots(lines, columns, squeeze=False, sharey=True)
-        for axes in grid.flat[len(targets) :]:
-            axes.set_visible(False)
-        for axes, target in zip(grid.flat, targets, strict=False):
+    def paint(*panels: Axes) -> None:
+        for axes, target in zip(panels, targets, strict=False):
             _paint_panel(axes, [result for result in results if result.target == target], names)
         shown = [(name, {**look(i), "markersize": 5, "linewidth": 1.6}) for i, name in enumerate(READS)]
         line = {"color": INK, "alpha": 0.75, "linestyle": DASHED}
-        legend(canvas, [*shown, ("chance or majority; R² 0", line)], "upper", 4)
+        legend(panels[0], [*shown, ("chance or majority; R² 0", line)], "upper", 4)
 
     best = []
     for target in targets:
@@ -152,8 +141,8 @@ def figure(documents: Sequence[Document]) -> str:
         score = f"R² {number(_height(top))}" if top.accuracy is None else f"{percent(top.accuracy)} %"
         best.append(f"{words(target)} {score} by {_name(top).replace(', ', ' from ')}")
     size = (0.07 * max(map(len, names)) + 2.1 * columns + 0.3, lines * (0.75 + 0.19 * len(names)) + 0.5)
-    picture = draw("benchmark", size, paint, alt=f"Scores per property and model; the highest: {'; '.join(best)}.")
-    return standalone(picture.svg)
+    alt = f"Scores per property and model; the highest: {'; '.join(best)}."
+    return draw("benchmark", size, paint, alt=alt, grid=(lines, columns)).standalone
 
 
 def _name(result: Result) -> str:
@@ -170,7 +159,7 @@ def _paint_panel(axes: Axes, results: Sequence[Result], names: Sequence[str]) ->
     left = LOWEST_R2 if quantity else 0.0
     for result in results:
         low, high = (None if end is None else max(end, left) for end in result.interval)
-        marks = look(READS.index(_reads(result.document)))
+        marks = look(READS.index(reads_text(result.document).partition(" of ")[0]))
         value = max(_height(result), left)
         estimate(axes, names.index(_name(result)), value, (low, high), filled=result.above, **marks)
     floor = max(result.baseline or 0.0 for result in results)

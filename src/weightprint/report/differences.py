@@ -55,9 +55,8 @@ class Pair:
     @property
     def score(self) -> str:
         """Both values and their difference, in words."""
-        a, b = (percent_or_r2(row) for row in (self.a, self.b))
-        unit = "" if self.of_numbers else " points"
-        return f"A {a}, B {b}, difference {self.difference_text.removesuffix(f' {DIFFERS}')}{unit}"
+        difference = self.difference_text.removesuffix(f" {DIFFERS}") + ("" if self.of_numbers else " points")
+        return f"A {percent_or_r2(self.a)}, B {percent_or_r2(self.b)}, difference {difference}"
 
     @property
     def short(self) -> str:
@@ -86,18 +85,14 @@ class Pair:
 
 def difference_of(a: Row, b: Row) -> tuple[float, float, float]:
     """The value of a less that of b, and the ends of its 95 % interval when their test runs are independent."""
-    one, other = ((row["value"], row["low"], row["high"]) for row in (a, b))
-    return independent_difference(one, other)
+    return independent_difference(_estimate(a), _estimate(b))
 
 
 def pairs_of(a: Sequence[Row], b: Sequence[Row]) -> list[Pair]:
     """The results that both reports have with an interval, in the order of the first."""
     known = {_key(row): row for row in b if _whole(row)}
-    return [
-        Pair(row, known[_key(row)], *difference_of(row, known[_key(row)]))
-        for row in a
-        if _whole(row) and _key(row) in known
-    ]
+    pairs = [(row, known[_key(row)]) for row in a if _whole(row) and _key(row) in known]
+    return [Pair(one, other, *difference_of(one, other)) for one, other in pairs]
 
 
 def alone(rows: Sequence[Row], pairs: Sequence[Pair]) -> int:
@@ -140,5 +135,9 @@ def _key(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in KEY)
 
 
+def _estimate(row: Row) -> tuple[Any, Any, Any]:
+    return row["value"], row["low"], row["high"]
+
+
 def _whole(row: Row) -> bool:
-    return None not in (row["value"], row["low"], row["high"])
+    return None not in _estimate(row)

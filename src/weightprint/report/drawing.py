@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,9 @@ from weightprint.report.scores import words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+Interval = tuple[float | None, float | None]
+Fields = Mapping[tuple[int, int], tuple[float, str, bool]]
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
 """Okabe and Ito's colours (jfly.uni-koeln.de/color), told apart by colour-blind readers, on light and dark ground:
@@ -34,24 +36,17 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
-    "axes.labelsize": 9,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
-    "legend.handlelength": 1.4,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
     "axes.axisbelow": True,
+    "legend.handlelength": 1.4,
     "lines.solid_capstyle": "butt",
     "grid.color": INK,
     "grid.alpha": 0.14,
-    "grid.linewidth": 0.7,
-    "text.parse_math": False,
+    **dict.fromkeys(("font.size", "axes.labelsize"), 9),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 8.5),
+    **dict.fromkeys(("axes.linewidth", "grid.linewidth"), 0.7),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon", "text.parse_math"), False),
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
 }
 
@@ -71,11 +66,30 @@ class Picture:
     alt: str
     wide: bool = False
 
+    @property
+    def standalone(self) -> str:
+        """A file of its own: with a name space, colours of its own instead of the page's, and a ground."""
+        svg = re.sub(r"var\(--[\w-]+, (#[0-9a-fA-F]+)\)", r"\1", self.svg).replace("currentColor", TEXT)
+        opening, rest = svg.split("</title>", 1)
+        opening = opening.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+        ground = f'<rect width="100%" height="100%" fill="{PAPER}"/>'
+        return f'<?xml version="1.0" encoding="utf-8"?>\n{opening}</title>{ground}{rest}\n'
+
 
 def draw(
-    name: str, size: tuple[float, float], paint: Callable[[Figure], None], *, alt: str, wide: bool = False
+    name: str,
+    size: tuple[float, float],
+    paint: Callable[..., None],
+    *,
+    alt: str,
+    wide: bool = False,
+    grid: tuple[int, int] = (1, 1),
 ) -> Picture:
-    """Make a picture of `size` inches; `paint` draws on the figure it is given. Equal calls give equal bytes."""
+    """Make a picture of `size` inches. Equal calls give equal bytes.
+
+    paint: draws on the axes that it is given
+    grid:  rows and columns of axes; those that nothing is drawn on are not shown
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -85,7 +99,10 @@ def draw(
         warnings.filterwarnings("ignore", message=".*[Gg]lyph")  # a script that the font lacks shows as boxes
         warnings.filterwarnings("ignore", message=".*constrained_layout not applied")  # drawn a little less well
         figure = Figure(figsize=size, layout="constrained")
-        paint(figure)
+        panels = figure.subplots(*grid, squeeze=False, sharey=True).flat
+        paint(*panels)
+        for axes in panels:
+            axes.set_visible(axes.has_data())
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
     return Picture(name, _inline(buffer.getvalue(), alt), alt, wide)
@@ -106,15 +123,6 @@ def _inline(text: str, alt: str) -> str:
     return f'<svg role="img" aria-label="{title}" {size}><title>{title}</title>{rest}'
 
 
-def standalone(svg: str) -> str:
-    """A page's <svg> element as a file: name space, colours of its own instead of the page's, and a ground."""
-    svg = re.sub(r"var\(--[\w-]+, (#[0-9a-fA-F]+)\)", r"\1", svg).replace("currentColor", TEXT)
-    opening, rest = svg.split("</title>", 1)
-    opening = opening.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    ground = f'<rect width="100%" height="100%" fill="{PAPER}"/>'
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{opening}</title>{ground}{rest}\n'
-
-
 def short(text: object, longest: int = 20) -> str:
     """A label that leaves room for the figure."""
     label = str(text)
@@ -130,14 +138,7 @@ def look(i: int) -> dict[str, Any]:
 
 
 def estimate(
-    axes: Axes,
-    place: float,
-    value: float,
-    interval: tuple[float | None, float | None],
-    *,
-    filled: bool,
-    color: str,
-    marker: str,
+    axes: Axes, place: float, value: float, interval: Interval, *, filled: bool, color: str, marker: str
 ) -> None:
     """A score at a height, with its interval as a line; filled where something may be claimed of it."""
     low, high = interval
@@ -147,9 +148,7 @@ def estimate(
     axes.plot(value, place, marker, color=color, markersize=5.5, markerfacecolor=face, markeredgewidth=1.3)
 
 
-def percent_axis(
-    axes: Axes, side: str, label: str = "", *, step: int = 25, reach: tuple[float, float] = (0, 1)
-) -> None:
+def percent_axis(axes: Axes, side: str, label: str = "", *, reach: tuple[float, float], step: int = 25) -> None:
     """Shares of 1 along the side "x" or "y", named in percent."""
     shares = range(0, 101, step)
     axis = axes.xaxis if side == "x" else axes.yaxis
@@ -168,26 +167,20 @@ def row_axis(axes: Axes, labels: Sequence[str], places: Sequence[float] | None =
 
 
 def legend(
-    owner: Any, entries: Iterable[tuple[str, Mapping[str, Any]]], place: str = "lower", columns: int = 3
+    axes: Axes, entries: Sequence[tuple[str, Mapping[str, Any]]], place: str = "lower", columns: int = 3
 ) -> None:
     """A legend outside of what is drawn. entries: texts, each with the options of the line beside it"""
     from matplotlib.lines import Line2D
 
-    entries = list(entries)
     handles = [Line2D([], [], **options) for _, options in entries]
     # matplotlib skips labels that begin with an underscore
     texts = [f" {text}" if text.startswith("_") else text for text, _ in entries]
-    owner.legend(handles, texts, loc=f"outside {place} center", ncols=min(columns, len(texts)))
+    figure: Any = axes.figure
+    figure.legend(handles, texts, loc=f"outside {place} center", ncols=min(columns, len(texts)))
 
 
 def heat_map(
-    axes: Axes,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    fields: Mapping[tuple[int, int], tuple[float, str, bool]],
-    *,
-    rows_are: str = "",
-    columns_are: str = "",
+    axes: Axes, rows: Sequence[str], columns: Sequence[str], fields: Fields, *, rows_are: str, columns_are: str
 ) -> None:
     """Fields by row and column number, each a shade from 0 to 1, a text and whether that is bold.
 

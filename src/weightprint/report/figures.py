@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weightprint.evaluation.claims import above, baseline
 from weightprint.meta.targets import property_order
 from weightprint.report.drawing import (
     INK,
@@ -29,14 +29,18 @@ from weightprint.report.tables import percent
 from weightprint.study.population import value_text
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
     from weightprint.study.maps import PathMap, WeightMap
+
+Row = Mapping[str, Any]
 
 MOST_NUMBERED_CLASSES = 12
 MOST_MAPS = 6
 LABEL = 20
 """Letters of a row's label on one line."""
+TURNED = ("x", "property")
+"""By these columns of a table of results: a row per place and a column per property."""
 
 
 def accuracy_figure(results: Sequence[Result], *, name: str = "accuracy") -> Picture | None:
@@ -47,13 +51,11 @@ def accuracy_figure(results: Sequence[Result], *, name: str = "accuracy") -> Pic
     targets, labels = in_order(r.target for r in known), in_order(r.label for r in known)
     known.sort(key=lambda r: (targets.index(r.target), labels.index(r.label)))
     places = [i + targets.index(r.target) for i, r in enumerate(known)]  # one row stays free between two properties
-    centres = [
-        float(np.mean([p for p, r in zip(places, known, strict=True) if r.target == target])) for target in targets
-    ]
+    of_target = {target: [p for p, r in zip(places, known, strict=True) if r.target == target] for target in targets}
+    centres = [float(np.mean(some)) for some in of_target.values()]
     columns = 3 if max(map(len, labels)) < 14 else 1
 
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
+    def paint(axes: Axes) -> None:
         for place, result in zip(places, known, strict=True):
             if result.baseline is not None:
                 axes.plot([result.baseline] * 2, [place - 0.5, place + 0.5], color=INK, linewidth=1.4, alpha=0.75)
@@ -63,7 +65,7 @@ def accuracy_figure(results: Sequence[Result], *, name: str = "accuracy") -> Pic
         axes.set_ylim(places[-1] + 0.8, -0.8)
         percent_axis(axes, "x", "test runs named right", step=20, reach=(-0.02, 1.02))
         shown = [(short(label, 48), {**look(i), "markersize": 6, "linewidth": 1.6}) for i, label in enumerate(labels)]
-        legend(figure, [*shown, ("chance or majority", _upright(11))], "upper", columns)
+        legend(axes, [*shown, ("chance or majority", _upright(11))], "upper", columns)
 
     in_words = "; ".join(
         f"{words(r.target)} by {r.label} {100 * (r.accuracy or 0):.0f} %"
@@ -80,29 +82,80 @@ def _upright(size: float) -> dict[str, Any]:
     return {"color": INK, "marker": "|", "markersize": size, "markeredgewidth": 1.5, "linestyle": "none"}
 
 
+def estimates_figures(
+    name: str, rows: Sequence[Row], *, x: str, series: Sequence[str], widest: float | None = None
+) -> list[Picture]:
+    """A picture for each property of a table of results: a row for each "x", in it the values of every "series" with
+    their 95 % intervals below one another; not filled where "hollow".
+
+    x:      what the axis shows
+    series: all of them in order; it sets colour and mark
+    widest: of differences about a line at 0, in points: how far the axis reaches, as a share of 1
+    """
+    groups = {target: [r for r in rows if r["property"] == target] for target in in_order(r["property"] for r in rows)}
+    return [_estimates(f"{name}-{i}", *group, x, series, widest) for i, group in enumerate(groups.items())]
+
+
+def _estimates(
+    name: str, title: str, rows: Sequence[Row], x: str, series: Sequence[str], widest: float | None
+) -> Picture:
+    labels = in_order(str(r["x"]) for r in rows)
+    kinds = sorted({_kind(r, series) for r in rows})
+    step = 0.8 / len(kinds)
+
+    def paint(axes: Axes) -> None:
+        for r in rows:
+            number, hollow = _kind(r, series)
+            place = labels.index(str(r["x"])) + (kinds.index((number, hollow)) - (len(kinds) - 1) / 2) * step
+            estimate(axes, place, r["value"], (r["low"], r["high"]), filled=not hollow, **look(number))
+        for border in range(1, len(labels)):
+            axes.axhline(border - 0.5, color=INK, linewidth=0.5, alpha=0.15)
+        row_axis(axes, labels)
+        axes.set_ylim(len(labels) - 0.45, -0.55)
+        percent_axis(axes, "x", x, reach=(-0.02, 1.02))
+        if widest:
+            axes.axvline(0, color=INK, linewidth=1.0, alpha=0.75)
+            apart = next(points for points in (1, 2, 5, 10, 20, 50, 100) if 100 * widest <= 2.5 * points)
+            ticks = range(-2 * apart, 2 * apart + 1, apart)
+            names = [f"{points:+d}".replace("-", "−") if points else "0" for points in ticks]
+            axes.set_xticks([points / 100 for points in ticks], names)
+            axes.set_xlim(-1.05 * widest, 1.05 * widest)
+        title_of(axes, title)
+        legend(axes, [(one, {**look(i), "markersize": 5, "linewidth": 1.4}) for i, one in enumerate(series)])
+
+    told = "; ".join(
+        f"{r['x']}, {r['series']}: {100 * r['value']:.0f} [{100 * r['low']:.0f}, {100 * r['high']:.0f}]" for r in rows
+    )
+    height = 1.35 + 0.11 * len(kinds) * len(labels) + 0.08 * len(labels)
+    return draw(name, (4.3, height), paint, alt=f"{words(title)}, {x}. {told}.")
+
+
+def _kind(row: Row, series: Sequence[str]) -> tuple[int, bool]:
+    """The number of a row's series, and whether its mark is hollow."""
+    return series.index(row["series"]), bool(row.get("hollow"))
+
+
 def final_accuracy_figure(groups: Mapping[str, Sequence[tuple[float, bool | None]]]) -> Picture | None:
     """Final test accuracy of every complete run, per data set, and whether it has converged."""
     if not groups:
         return None
     dot: dict[str, Any] = {"color": PALETTE[0], "marker": "o", "linestyle": "none", "markersize": 4}
-    faces = {False: PALETTE[0], True: "none"}
+    names = {PALETTE[0]: "a run that converged", "none": "one that did not"}
     medians = [float(np.median([accuracy for accuracy, _ in runs])) for runs in groups.values()]
 
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
+    def paint(axes: Axes) -> None:
         for row, runs in enumerate(groups.values()):
             # The golden ratio spreads neighbours apart, the same way every time.
             places = row + ((np.arange(len(runs)) * 0.618034) % 1 - 0.5) * 0.5
-            for idle, face in faces.items():
-                shown = [(a, y) for (a, converged), y in zip(runs, places, strict=True) if (converged is False) == idle]
-                axes.plot([a for a, _ in shown], [y for _, y in shown], markerfacecolor=face, alpha=0.7, **dot)
+            accuracies, idle = np.array([a for a, _ in runs]), np.array([converged is False for _, converged in runs])
+            for face, chosen in zip(names, (~idle, idle), strict=True):
+                axes.plot(accuracies[chosen], places[chosen], markerfacecolor=face, alpha=0.7, **dot)
             axes.plot([medians[row]] * 2, [row - 0.36, row + 0.36], color=INK, linewidth=1.6)
         row_axis(axes, [short(name) for name in groups])
         axes.set_ylim(len(groups) - 0.45, -0.55)
         percent_axis(axes, "x", "final test accuracy", step=20, reach=(-0.02, 1.02))
-        names = [("a run that converged", {**dot, "markerfacecolor": faces[False]})]
-        names.append(("one that did not", {**dot, "markerfacecolor": faces[True]}))
-        legend(figure, [*names, ("median", _upright(10))], "upper")
+        dots = [(text, {**dot, "markerfacecolor": face}) for face, text in names.items()]
+        legend(axes, [*dots, ("median", _upright(10))], "upper")
 
     in_words = "; ".join(
         f"{name} {100 * median:.0f} % in the median of {len(runs)} runs"
@@ -127,8 +180,7 @@ def _values(weight_paths: WeightMap | PathMap, name: str) -> list[str]:
 def _map_figure(weight_paths: WeightMap | PathMap, name: str, index: int) -> Picture:
     values = _values(weight_paths, name)
 
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
+    def paint(axes: Axes) -> None:
         for path, run in zip(weight_paths.paths, weight_paths.properties, strict=True):
             value = value_text(run.get(name))
             marks = look(values.index(value) if value in values else len(PALETTE) - 1 if values else 0)
@@ -140,7 +192,7 @@ def _map_figure(weight_paths: WeightMap | PathMap, name: str, index: int) -> Pic
         if values:
             title_of(axes, f"coloured by {name}")
             shown = [(short(v), {**look(i), "markersize": 5, "linewidth": 0.8}) for i, v in enumerate(values)]
-            legend(figure, shown, columns=2 if max(map(len, values)) > 9 else 3)
+            legend(axes, shown, columns=2 if max(map(len, values)) > 9 else 3)
 
     by = f", coloured by {words(name)} ({', '.join(values)})" if values else ""
     alt = (
@@ -152,8 +204,7 @@ def _map_figure(weight_paths: WeightMap | PathMap, name: str, index: int) -> Pic
 
 def confusion_figures(results: Sequence[Result]) -> list[Picture]:
     """A confusion matrix per result that states one."""
-    stated = [(r, np.array(r.document["confusion"], np.float64)) for r in results if r.document.get("confusion")]
-    return [_confusion_figure(result, counts, i) for i, (result, counts) in enumerate(stated)]
+    return [_confusion_figure(r, i) for i, r in enumerate(r for r in results if r.document.get("confusion"))]
 
 
 def _count(runs: float) -> str:
@@ -161,7 +212,8 @@ def _count(runs: float) -> str:
     return f"{runs:.1f}".removesuffix(".0")
 
 
-def _confusion_figure(result: Result, counts: np.ndarray, index: int) -> Picture:
+def _confusion_figure(result: Result, index: int) -> Picture:
+    counts = np.array(result.document["confusion"], np.float64)
     names = [short(value_text(value), 14) for value in result.document["classes"]]
     totals = counts.sum(axis=1)
     numbered = len(names) <= MOST_NUMBERED_CLASSES
@@ -171,13 +223,12 @@ def _confusion_figure(result: Result, counts: np.ndarray, index: int) -> Picture
         if count
     }
 
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
+    def paint(axes: Axes) -> None:
         shown = names if len(names) <= 30 else []
         heat_map(axes, shown, shown, fields, rows_are="true", columns_are="named by the meta-classifier")
         axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal")
         title = f"{short(words(result.target), 30)}\n{short(result.label, 34)}"
-        figure.suptitle(title, x=0.02, ha="left", fontsize=9.5)
+        axes.figure.suptitle(title, x=0.02, ha="left", fontsize=9.5)
 
     rows = "; ".join(
         f"{name}: {_count(counts[i, i])} of {_count(totals[i])} right"
@@ -191,60 +242,57 @@ def _confusion_figure(result: Result, counts: np.ndarray, index: int) -> Picture
     return draw(f"confusion-{index}", (side, side + 0.25), paint, alt=alt)
 
 
-@dataclass(frozen=True)
-class Shade:
-    """One field of a table of shades.
-
-    value:    an accuracy, or another share of 1
-    baseline: the larger of chance and majority; the shade grows from there to 100 %
-    above:    whether its whole interval lies above the baseline
-    """
-
-    value: float
-    baseline: float
-    above: bool
-
-
 def shade_figure(
     name: str,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    fields: Mapping[tuple[str, str], Shade],
+    rows: Sequence[Row],
+    order: Sequence[str],
     *,
+    by: tuple[str, str] = ("property", "x"),
     title: str = "",
     rows_are: str = "",
     columns_are: str = "",
     numbered: bool = True,
 ) -> Picture | None:
-    """Accuracies in percent by row and column; bold where the whole interval lies above the baseline."""
-    if not fields:
+    """Values of rows of a table of results in percent, by two of its columns; bold where the whole interval lies above
+    the baseline, from which the shade grows to 100 %.
+
+    order: properties, or what else stands in the columns named, in the order in which they are to stand
+    by:    the columns that tell the picture's rows and columns
+    """
+    columns_are = columns_are or "property" * (by == TURNED)
+    named = [{**r, "property": r["property"] + (" (R²)" if r["measure"] == "r2" else "")} for r in rows]
+    lines, columns = (
+        sorted(in_order(r[key] for r in named), key=lambda name: order.index(name) if name in order else len(order))
+        for key in by
+    )
+    known = {(r[by[0]], r[by[1]]): r for r in named if r["value"] is not None}
+    if not known:
         return None
     cell = 0.42 if numbered else 0.13
-    row_labels = [fill(short(words(row), 2 * LABEL), LABEL) for row in rows]
+    row_labels = [fill(short(words(line), 2 * LABEL), LABEL) for line in lines]
     column_labels = [short(words(column), 24) for column in columns]
-    lines = [line for label in row_labels for line in label.split("\n")]
-    shown = {
-        (rows.index(row), columns.index(column)): (
-            max(0.0, field.value - field.baseline) / max(1e-9, 1 - field.baseline),
-            _number(field.value) if numbered else "",
-            field.above,
+    fields = {
+        (lines.index(line), columns.index(column)): (
+            max(0.0, r["value"] - (baseline(r) or 0.0)) / max(1e-9, 1 - (baseline(r) or 0.0)),
+            _number(r["value"]) if numbered else "",
+            above(r),
         )
-        for (row, column), field in fields.items()
+        for (line, column), r in known.items()
     }
 
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        heat_map(axes, row_labels, column_labels, shown, rows_are=rows_are, columns_are=columns_are)
+    def paint(axes: Axes) -> None:
+        heat_map(axes, row_labels, column_labels, fields, rows_are=rows_are, columns_are=columns_are)
         title_of(axes, title)
 
-    best = sorted((f for f in fields.items() if f[1].above), key=lambda f: -f[1].value)[:6]
-    in_words = "; ".join(f"{words(r)}, {words(c)}: {percent(f.value)} %" for (r, c), f in best)
+    best = sorted((one for one in known.items() if above(one[1])), key=lambda one: -one[1]["value"])[:6]
+    in_words = "; ".join(f"{words(a)}, {words(b)}: {percent(r['value'])} %" for (a, b), r in best)
     alt = f"{words(title) or 'Accuracy'} by {rows_are or 'row'} and {columns_are or 'column'}" + (
         f"; highest {in_words}." if in_words else "; none clearly above chance and majority."
     )
-    width = 0.5 + 0.075 * max(map(len, lines)) + cell * len(columns)
+    letters = max(len(line) for label in row_labels for line in label.split("\n"))
+    width = 0.5 + 0.075 * letters + cell * len(columns)
     row_height = max(0.27, 0.16 * max(label.count("\n") + 1 for label in row_labels)) if numbered else cell
-    height = 0.75 + row_height * len(rows) + 0.05 * max(map(len, column_labels))
+    height = 0.75 + row_height * len(lines) + 0.05 * max(map(len, column_labels))
     wide = numbered and len(columns) * cell > 2.6
     return draw(name, (min(7.2, max(2.6, width)), min(11.0, height)), paint, alt=alt, wide=wide)
 

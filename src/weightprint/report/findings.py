@@ -6,202 +6,212 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from weightprint.evaluation.claims import above, baseline
-from weightprint.report.scores import enumeration, words
+from weightprint.report.scores import enumeration, in_order, words
+from weightprint.report.tables import runs_text, whole_percent
 from weightprint.study.attribution import DELETED, DELETION, SHARE
 
 Row = Mapping[str, Any]
 
+NO_CLAIM = "The intervals at hand allow no claim."
+
+LARGE_SHARE = 0.05
+"""Smaller shares are not named in a sentence."""
+
 
 def percent_or_r2(row: Row) -> str:
     """The value of a row in words."""
-    return f"R² {row['value']:.2f}" if row["measure"] == "r2" else f"{100 * row['value']:.0f} %"
+    return f"R² {row['value']:.2f}" if row["measure"] == "r2" else whole_percent(row["value"])
 
 
-def _of(rows: Iterable[Row], **wanted: Any) -> list[Row]:
-    return [r for r in rows if r["value"] is not None and all(r[name] == value for name, value in wanted.items())]
+def points_text(difference: float) -> str:
+    """A difference of shares: "+12 points"."""
+    return f"{100 * difference:+.0f} points".replace("-", "−")
+
+
+def interval_in_percent(row: Row) -> str:
+    """The interval of a row's value: "[3, 20]"."""
+    return f"[{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
+
+
+def signed(row: Row) -> str:
+    """A difference in points with its interval: "+12 [3, 20], n = 60"."""
+    return f"{100 * row['value']:+.0f} {interval_in_percent(row)}, n = {row['n_runs']}".replace("-", "−")
+
+
+def n_text(rows: Sequence[Row]) -> str:
+    """On how many runs results stand: "n = 22–24 test runs"."""
+    return f"n = {runs_text(r['n_runs'] for r in rows if r['n_runs'])} test runs"
+
+
+def rows_of(rows: Iterable[Row], **wanted: Any) -> list[Row]:
+    """The rows whose columns have the values wanted."""
+    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+
+
+def by_property(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows of each property, in the order of first appearance."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["property"], []).append(row)
+    return groups
+
+
+def best_of_each(rows: Iterable[Row]) -> dict[str, Row]:
+    """Of each property the row of the highest value; the first of equals."""
+    return {target: max(of_target, key=lambda r: r["value"]) for target, of_target in by_property(rows).items()}
+
+
+def _known(rows: Iterable[Row], **wanted: Any) -> list[Row]:
+    return [row for row in rows_of(rows, **wanted) if row["value"] is not None]
+
+
+def _claimed(rows: Iterable[Row], **wanted: Any) -> list[Row]:
+    return [row for row in _known(rows, **wanted) if above(row)]
+
+
+def _diagonal(rows: Iterable[Row], **wanted: Any) -> list[Row]:
+    """What is named above its baseline at the snapshot that was trained on, the first snapshot first."""
+    claimed = [r for r in _claimed(rows, experiment="moments", **wanted) if r["series"] == r["x"]]
+    return sorted(claimed, key=lambda r: r["x_number"])
 
 
 def shortest_slices(rows: Sequence[Row]) -> str:
     """The shortest slice from which each property is named above its baseline, from one slice of one snapshot."""
-    shortest: dict[str, Row] = {}
-    for row in sorted(_of(rows, experiment="slices", x="1"), key=lambda r: int(r["series"])):
-        if above(row) and row["property"] not in shortest:
-            shortest[row["property"]] = row
-    if not shortest:
-        return ""
+    claimed = sorted(_claimed(rows, experiment="slices", x="1"), key=lambda r: int(r["series"]))
     parts = [
         f"{words(p)} from {int(r['series']):,} weights on ({percent_or_r2(r)}, {r['model']})"
-        for p, r in shortest.items()
+        for p, (r, *_) in by_property(claimed).items()
     ]
-    return f"A single slice of consecutive weights names better than chance and majority: {enumeration(parts)}."
+    told = "A single slice of consecutive weights names better than chance and majority"
+    return f"{told}: {enumeration(parts)}." if parts else ""
 
 
 def averaging(rows: Sequence[Row]) -> str:
     """What averaging over slices gains, where the intervals do not overlap."""
+    known = {(r["property"], r["model"], r["x"]): r for r in _known(rows, experiment="slices", series="5000")}
     gains = []
-    for target in dict.fromkeys(r["property"] for r in rows):
-        for model in dict.fromkeys(r["model"] for r in rows):
-            matching = _of(rows, experiment="slices", property=target, model=model, series="5000")
-            one, many = ([r for r in matching if r["x"] == x] for x in ("1", "50"))
-            if one and many and many[0]["low"] > one[0]["high"]:
-                gains.append(f"{words(target)} from {percent_or_r2(one[0])} to {percent_or_r2(many[0])} ({model})")
+    for target, model in dict.fromkeys(key[:2] for key in known):
+        one, many = (known.get((target, model, x)) for x in ("1", "50"))
+        if one and many and many["low"] > one["high"]:
+            gains.append(f"{words(target)} from {percent_or_r2(one)} to {percent_or_r2(many)} ({model})")
     return f"Averaging 50 slices instead of one raises {enumeration(gains)}." if gains else ""
 
 
 def where(rows: Sequence[Row]) -> str:
     """The kind of tensor from which each property is named best, where that is above its baseline."""
-    parts = []
-    for target in dict.fromkeys(r["property"] for r in rows):
-        matching = [r for r in _of(rows, experiment="kind", property=target) if above(r)]
-        if matching:
-            best = max(matching, key=lambda r: r["value"])
-            parts.append(f"{words(target)} from {words(best['x'])} ({percent_or_r2(best)})")
+    best = best_of_each(_claimed(rows, experiment="kind"))
+    parts = [f"{words(target)} from {words(row['x'])} ({percent_or_r2(row)})" for target, row in best.items()]
     return f"By a single kind of tensor, the highest accuracy is that of {enumeration(parts)}." if parts else ""
 
 
 def when(rows: Sequence[Row]) -> str:
     """The first snapshot at which each property is named above its baseline."""
-    diagonal = [r for r in _of(rows, experiment="moments") if r["series"] == r["x"]]
-    parts = []
-    for target in dict.fromkeys(r["property"] for r in diagonal):
-        matching = sorted((r for r in diagonal if r["property"] == target and above(r)), key=lambda r: r["x_number"])
-        if matching:
-            parts.append(f"{words(target)} from snapshot {matching[0]['x']} ({percent_or_r2(matching[0])})")
+    claimed = [(target, _diagonal(rows, property=target)) for target in in_order(r["property"] for r in rows)]
+    parts = [
+        f"{words(target)} from snapshot {r['x']} ({percent_or_r2(r)})" for target, some in claimed for r in some[:1]
+    ]
     return f"Named better than chance and majority: {enumeration(parts)}." if parts else ""
 
 
 def initialization_lasts(rows: Sequence[Row]) -> str:
     """Whether the initialization can still be read at the end."""
-    diagonal = [
-        r for r in _of(rows, experiment="moments", property="initialization") if r["series"] == r["x"] and above(r)
-    ]
-    if not diagonal:
+    claimed = _diagonal(rows, property="initialization")
+    if not claimed:
         return ""
-    last = max(diagonal, key=lambda r: r["x_number"])
+    last = claimed[-1]
     return f"The initialization is readable up to snapshot {last['x']} of those looked at ({percent_or_r2(last)})."
 
 
 def transfer(rows: Sequence[Row], across: str) -> str:
     """How many left-out values of a property leave the others readable; what holds for other zoos."""
+    known = _known(rows, question="transfer", experiment=across)
     if across == "zoo":
-        return _between_zoos(rows)
-    parts = []
-    for target in dict.fromkeys(r["property"] for r in rows):
-        matching = _of(rows, question="transfer", experiment=across, property=target)
-        good = [r for r in matching if above(r)]
-        if good:
-            parts.append(f"{words(target)} on {len(good)} of {len(matching)}")
-    if not parts:
-        return ""
-    return (
-        f"Trained without one {words(across)} and tested on it alone, above chance and majority: {enumeration(parts)}."
-    )
+        return _between_zoos([r for r in known if r["series"] != r["x"]])
+    parts = [
+        f"{words(target)} on {claimed} of {len(of_target)}"
+        for target, of_target in by_property(known).items()
+        if (claimed := sum(map(above, of_target)))
+    ]
+    told = f"Trained without one {words(across)} and tested on it alone, above chance and majority"
+    return f"{told}: {enumeration(parts)}." if parts else ""
 
 
 def _between_zoos(rows: Sequence[Row]) -> str:
     """What is named above the baseline in one zoo by what was trained on another."""
-    matching = [r for r in _of(rows, question="transfer", experiment="zoo") if r["series"] != r["x"]]
-    sentences = []
-    for train, test in dict.fromkeys((r["series"], r["x"]) for r in matching):
-        good = [r for r in matching if (r["series"], r["x"]) == (train, test) and above(r)]
-        if good:
-            named = enumeration([f"{words(r['property'])} ({percent_or_r2(r)})" for r in good])
-            sentences.append(f"Trained on {train} and tested on {test}, above chance and majority: {named}.")
-    return " ".join(sentences)
+    named: dict[tuple[str, str], list[str]] = {(r["series"], r["x"]): [] for r in rows}
+    for row in filter(above, rows):
+        named[row["series"], row["x"]].append(f"{words(row['property'])} ({percent_or_r2(row)})")
+    return " ".join(
+        f"Trained on {train} and tested on {test}, above chance and majority: {enumeration(parts)}."
+        for (train, test), parts in named.items()
+        if parts
+    )
 
 
 def controls(rows: Sequence[Row], *, unsettled: bool = True) -> str:
     """What remains above the baseline without the trivial footprints, read by whichever model names most of it; and
     what is not settled then."""
-    kept, lost = [], []
-    for target in dict.fromkeys(r["property"] for r in rows):
-        of_models = []
-        for model in dict.fromkeys(r["model"] for r in rows):
-            matching = {r["x"]: r for r in _of(rows, experiment="controls", property=target, model=model)}
-            row = matching.get("without both") or matching.get("without moving statistics")
-            of_models += [row] if row else []
-        if of_models:
-            best = max(of_models, key=lambda r: r["value"])
-            if above(best):
-                kept.append(f"{words(target)} ({percent_or_r2(best)}, {best['model']})")
-            else:
-                lost.append(words(target))
+    without: dict[tuple[str, str], Row] = {}
+    for x in ("without moving statistics", "without both"):  # the second where there is one
+        without |= {(r["property"], r["model"]): r for r in _known(rows, experiment="controls", x=x)}
+    best = best_of_each(without.values())
+    kept = [f"{words(target)} ({percent_or_r2(row)}, {row['model']})" for target, row in best.items() if above(row)]
+    lost = [words(target) for target, row in best.items() if not above(row)]
     if not kept:
         return ""
     text = f"Without moving statistics and biases before batch norm there remain {enumeration(kept)}."
     return f"{text} Not settled then: {enumeration(lost)}." if lost and unsettled else text
 
 
-def _points(row: Row) -> str:
-    return f"{100 * row['value']:.0f}"
-
-
-def _interval(row: Row) -> str:
-    return f"[{100 * row['low']:.0f}, {100 * row['high']:.0f}], n = {row['n_runs']}"
-
-
-def signed(row: Row) -> str:
-    """A difference in points with its interval: "+12 [3, 20], n = 60"."""
-    return f"{100 * row['value']:+.0f} {_interval(row)}".replace("-", "−")
-
-
-LARGE_SHARE = 0.05
-"""Smaller shares are not named in a sentence."""
-
-
 def attribution(rows: Sequence[Row]) -> str:
     """Which tensors verdicts rest on, where replacing what is most attributed tells more than replacing others."""
     parts = []
-    for target in dict.fromkeys(r["property"] for r in rows):
-        matching_rows = _of(rows, experiment="attribution", property=target)
-        matching = {r["x"]: r for r in matching_rows}
+    for target, of_target in by_property(_known(rows, experiment="attribution")).items():
+        matching = {r["x"]: r for r in of_target}
         most, at_random, difference = (matching.get(name) for name in DELETION)
-        if not (most and at_random and difference) or difference["low"] is None or difference["low"] <= 0:
+        if not (most and at_random and difference and (difference["low"] or 0) > 0):
             continue
-        shares = [r for r in matching_rows if r["measure"] == SHARE]
-        sure = [r for r in shares if r["low"] is not None and r["low"] > 0 and r["value"] >= LARGE_SHARE]
+        sure = [r for r in rows_of(of_target, measure=SHARE) if (r["low"] or 0) > 0 and r["value"] >= LARGE_SHARE]
         foremost = [f"{r['x']} ({_points(r)} %)" for r in sorted(sure, key=lambda r: -r["value"])[:3]]
         told = f"; largest shares {enumeration(foremost)}" if foremost else ""
         parts.append(
             f"{words(target)} by {_points(most)} points against {_points(at_random)} (difference {_points(difference)} "
-            f"{_interval(difference)}{told})"
+            f"{interval_in_percent(difference)}, n = {difference['n_runs']}{told})"
         )
-    if not parts:
-        return ""
     return (
         f"Replacing the {DELETED} most attributed columns of a network by what training runs have in the middle, "
         f"instead of as many random ones, lowers the probability of the right class of {enumeration(parts)}."
+        if parts
+        else ""
     )
+
+
+def _points(row: Row) -> str:
+    return f"{100 * row['value']:.0f}"
 
 
 def neighbours(rows: Sequence[Row]) -> str:
     """Of which properties neighbours share the value more often than others, at the last snapshot looked at."""
-    matching = [r for r in _of(rows, experiment="neighbours") if above(r)]
-    last = max((r["x_number"] for r in matching), default=None)
+    claimed = _claimed(rows, experiment="neighbours")
+    last = max((r["x_number"] for r in claimed), default=0.0)
     parts = [
-        f"{words(r['property'])} ({percent_or_r2(r)} against {100 * (baseline(r) or 0):.0f} %)"
-        for r in matching
-        if r["x_number"] == last
+        f"{words(r['property'])} ({percent_or_r2(r)} against {whole_percent(baseline(r) or 0)})"
+        for r in rows_of(claimed, x_number=last)
     ]
-    if not parts:
-        return ""
-    return (
-        f"Without any fit, nearest neighbours at snapshot {last:.0f} have the same value more often than other runs: "
-        f"{enumeration(parts)}."
-    )
+    told = f"Without any fit, nearest neighbours at snapshot {last:.0f} have the same value more often than other runs"
+    return f"{told}: {enumeration(parts)}." if parts else ""
 
 
 def run_accuracy(rows: Sequence[Row]) -> str:
     """Whether runs that learnt better than others of their data set are named more often, or less."""
-    parts: dict[int, list[str]] = {1: [], -1: []}
-    for row in _of(rows, experiment="run_accuracy", series="difference", model="layer_trees"):
-        if row["low"] is not None and (row["low"] > 0 or row["high"] < 0):
-            text = f"{words(row['property'])} ({signed(row)})"
-            parts[1 if row["low"] > 0 else -1].append(text)
-    sentences = [
+    known = _known(rows, experiment="run_accuracy", series="difference", model="layer_trees")
+    sides = {
+        "more": [f"{words(r['property'])} ({signed(r)})" for r in known if (r["low"] or 0) > 0],
+        "less": [f"{words(r['property'])} ({signed(r)})" for r in known if (r["high"] or 0) < 0],
+    }
+    return " ".join(
         f"In the later half, runs whose own test accuracy is above the median of their data set are named {how} often "
-        f"than those below: {enumeration(matching)}."
-        for matching, how in ((parts[1], "more"), (parts[-1], "less"))
-        if matching
-    ]
-    return " ".join(sentences)
+        f"than those below: {enumeration(parts)}."
+        for how, parts in sides.items()
+        if parts
+    )

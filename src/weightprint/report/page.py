@@ -6,25 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from weightprint.report import figures, tables
-from weightprint.report.curves import Line, Panel, curve_figures
-from weightprint.report.pages import render_page
-from weightprint.report.scores import (
-    Result,
-    best_of_each_property,
-    classifications,
-    enumeration,
-    headline,
-    in_order,
-    many,
-    opening,
-    regressions,
-    words,
-)
-from weightprint.report.sections import Block, Code, Note, Points, Section, Tabled, figure
+from weightprint.report import figures, scores, tables
+from weightprint.report.curves import curve_figures
+from weightprint.report.pages import Block, Code, Note, Points, Section, Tabled, figure, render_page
+from weightprint.report.scores import Result, enumeration, in_order, many, words
 from weightprint.report.tables import ABOVE, Table
 from weightprint.study import population
-from weightprint.study.maps import WeightMap, weight_map
+from weightprint.study.maps import weight_map
 
 if TYPE_CHECKING:
     from weightprint.zoo import Zoo
@@ -45,6 +33,10 @@ ACCURACY_CAPTION = (
     "Share of test runs named right, with 95 % intervals. Upright lines: the larger of chance (guessing a class) and "
     "majority (always the most frequent class of the test runs). Filled points: the whole interval lies above that "
     "line; of hollow ones nothing is claimed."
+)
+CONFUSIONS_CAPTION = (
+    "Test runs by true class (rows) and the class named (columns), for the meta-classifier of highest accuracy per "
+    "property. Numbers count runs; the shade is the share of the row."
 )
 CLOSING = (
     "High accuracies need not mean that the learned features differ: some of these marks are trivial (see Caveats)."
@@ -69,21 +61,22 @@ def render(
     commands: Sequence[str],
 ) -> str:
     """The HTML of the report; arguments as in `write_report`. The same arguments give the same text."""
-    scores, estimates = classifications(results), regressions(results)
-    drawn_map = weight_map(zoo)
+    named, estimated = scores.classifications(results), scores.regressions(results)
+    drawn = figures.confusion_figures(scores.best_of_each_property(named))
+    confusions: Sequence[Block] = figure("confusions", drawn, CONFUSIONS_CAPTION)
     return render_page(
         "page.html",
-        title=title or headline(results),
-        answer=" ".join([*opening(results, len(zoo)), *([CLOSING] if results else [])]),
+        title=title or scores.headline(results),
+        answer=" ".join([*scores.opening(results, len(zoo)), *([CLOSING] if results else [])]),
         facts=_facts(zoo, results),
-        lead=next(iter(figure("accuracy", [figures.accuracy_figure(scores)], ACCURACY_CAPTION)), None),
+        lead=figure("accuracy", [figures.accuracy_figure(named)], ACCURACY_CAPTION),
         sections=[
-            Section("results", "What can be read from the weights", _results(scores, estimates)),
+            Section("results", "What can be read from the weights", _results(named, estimated)),
             Section("sampled", "What was sampled", _sampled(zoo)),
-            Section("map", "Map of the weights", _map(drawn_map)),
-            Section("confusion", "What is confused with what", _confusions(scores)),
+            Section("map", "Map of the weights", _map(zoo)),
+            Section("confusion", "What is confused with what", confusions or ["No result states a confusion matrix."]),
             Section("again", "Time, and doing it again", _again(zoo, seconds, commands)),
-            Section("caveats", "Caveats", [Points(_caveats(zoo, [*scores, *estimates]))]),
+            Section("caveats", "Caveats", [Points(_caveats(zoo, [*named, *estimated]))]),
         ],
     )
 
@@ -98,23 +91,23 @@ def _facts(zoo: Zoo, results: Sequence[Any]) -> list[str]:
     return [*facts, *([f"{tables.span(sizes, ',')} weights each"] if sizes else []), many(len(results), "evaluation")]
 
 
-def _results(scores: Sequence[Result], estimates: Sequence[Result]) -> list[Block]:
-    if not scores and not estimates:
+def _results(named: Sequence[Result], estimated: Sequence[Result]) -> list[Block]:
+    every = [*named, *estimated]
+    if not every:
         return ["No meta-classifier was evaluated."]
     blocks: list[Block] = [
         "A meta-classifier reads the weights of trained networks and names one property of how each was trained. It "
-        f"learned from some runs and is tested on others, {tables.runs_text(r.n_runs for r in (*scores, *estimates))} "
-        "of them: no run is on both sides, with any of its snapshots."
+        f"learned from some runs and is tested on others, {tables.runs_text(r.n_runs for r in every)} of them: no run "
+        "is on both sides, with any of its snapshots."
     ]
-    captions = {"Accuracy of each meta-classifier": SCORES_NOTE, "Estimates of each meta-classifier": ESTIMATES_NOTE}
-    for (label, caption), results in zip(captions.items(), (scores, estimates), strict=True):
+    for what, results, note in (("Accuracy", named, SCORES_NOTE), ("Estimates", estimated, ESTIMATES_NOTE)):
         if results:
             table = Table.of(tables.result_rows(results))
             alike = table.alike(tables.SETTINGS)
             said = ", ".join(text for text in alike.values() if text != tables.UNKNOWN)
-            same = f" The same for all: {said}." if said else ""
-            blocks.append(Tabled(table.without(alike), label, caption + same))
-    return [*blocks, *(Note(f"Test runs left out of {of}: {text}.") for text, of in _left_out([*scores, *estimates]))]
+            caption = note + (f" The same for all: {said}." if said else "")
+            blocks.append(Tabled(table.without(alike), f"{what} of each meta-classifier", caption))
+    return [*blocks, *(Note(f"Test runs left out of {of}: {text}.") for text, of in _left_out(every))]
 
 
 def _left_out(results: Sequence[Result]) -> list[tuple[str, str]]:
@@ -132,9 +125,8 @@ def _sampled(zoo: Zoo) -> list[Block]:
         return ["The zoo has no runs."]
     lengths = population.training_lengths(zoo)
     trained = " and ".join(f"{tables.span(values, ',.0f')} {name}s" for name, values in lengths.items() if values)
-    counts = {"runs": "runs", "converged": "converged", "not_converged": "not converged", "unknown": "not known"}
     statuses = [
-        {"status": row["status"], **{name: str(row[key]) for key, name in counts.items()}}
+        {words(name) if name != "unknown" else "not known": str(value) for name, value in row.items()}
         for row in population.status_rows(zoo)
     ]
     values = [
@@ -148,35 +140,37 @@ def _sampled(zoo: Zoo) -> list[Block]:
         for row in population.value_rows(zoo)
     ]
     constant = ", ".join(f"{words(name)} {value}" for name, value in population.constant_values(zoo))
+    caption = "Complete runs per choice." + (f" The same in all: {constant}." if constant else "")
+    final = figures.final_accuracy_figure(population.final_accuracies(zoo))
     curves = population.training_curves(zoo)
-    panels = [
-        Panel(name, [Line(f"run {c.number}", list(c.x), list(c.y)) for c in members], measure=words(curves.y_name))
-        for name, members in curves.per_dataset.items()
+    points = [
+        {"property": dataset, "series": f"run {curve.number}", "x_number": x, "value": y}
+        for dataset, members in curves.per_dataset.items()
+        for curve in members
+        for x, y in zip(curve.x, curve.y, strict=True)
     ]
-    blocks: list[Block] = [
+    measure = words(curves.y_name)
+    return [
         "A run is one training of one small image classifier under choices drawn at random. "
         + (f"Each run trained for {trained}. " if trained else "")
         + "A run has converged when its final test accuracy is above chance (one-sided binomial test, p < .001).",
         Tabled(Table.of(statuses), "Runs per status"),
+        *map(Note, filter(None, [_short_training(lengths)])),
+        *([Tabled(Table.of(values), "Complete runs per choice", caption)] if values else []),
+        *figure("final", [final], "Final test accuracy of every complete run, by the data set it was trained on."),
+        *([] if final else ["No complete run states a final test accuracy, so that there is nothing to draw here."]),
+        *figure(
+            "curves",
+            curve_figures("curves", points, curves.per_dataset, x=curves.x_name, by="series", measure=measure),
+            "Training curves of a few runs per data set, spread evenly from the lowest to the highest final accuracy. "
+            "The first point is before the first gradient step.",
+        ),
+        *(
+            [Note(f"{curves.unreadable} of the runs chosen for these curves could not be read.")]
+            if curves.unreadable
+            else []
+        ),
     ]
-    short = _short_training(lengths)
-    blocks += [Note(short)] if short else []
-    if values:
-        caption = "Complete runs per choice." + (f" The same in all: {constant}." if constant else "")
-        blocks.append(Tabled(Table.of(values), "Complete runs per choice", caption))
-    final = figures.final_accuracy_figure(population.final_accuracies(zoo))
-    blocks += figure("final", [final], "Final test accuracy of every complete run, by the data set it was trained on.")
-    if final is None:
-        blocks.append("No complete run states a final test accuracy, so that there is nothing to draw here.")
-    blocks += figure(
-        "curves",
-        curve_figures("curves", panels, x=curves.x_name),
-        "Training curves of a few runs per data set, spread evenly from the lowest to the highest final accuracy. The "
-        "first point is before the first gradient step.",
-    )
-    if curves.unreadable:
-        blocks.append(Note(f"{curves.unreadable} of the runs chosen for these curves could not be read."))
-    return blocks
 
 
 def _short_training(lengths: Mapping[str, Sequence[float]]) -> str:
@@ -194,7 +188,8 @@ def _short_training(lengths: Mapping[str, Sequence[float]]) -> str:
     )
 
 
-def _map(drawn: WeightMap | None) -> list[Block]:
+def _map(zoo: Zoo) -> list[Block]:
+    drawn = weight_map(zoo)
     if drawn is None:
         return [
             "There is no map: it takes complete runs of one architecture with at least three snapshots that differ."
@@ -207,54 +202,38 @@ def _map(drawn: WeightMap | None) -> list[Block]:
         else f"All {drawn.complete} complete runs have the same architecture."
     )
     some = f" {shown} of them are drawn, spread evenly over the run numbers." if shown < drawn.same else ""
-    return [
-        *figure(
-            "map",
-            figures.map_figures(drawn),
-            f"Weights of {shown} runs in their first two principal components, which hold {first} and {second} of the "
-            "variance. Each line is one run from its first to its last snapshot, which carries the mark.",
-        ),
-        Note(
-            f"{alike}{some} Each snapshot has {drawn.size:,} weights, of which {drawn.used:,} are used, at most 300 of "
-            "each tensor. Weights span many orders of magnitude: each is therefore replaced by its rank among all "
-            "weights of its tensor in the snapshots shown, and every tensor is scaled to the same total variance, so "
-            "that neither large weights nor large tensors decide alone."
-        ),
-    ]
-
-
-def _confusions(scores: Sequence[Result]) -> list[Block]:
     caption = (
-        "Test runs by true class (rows) and the class named (columns), for the meta-classifier of highest accuracy per "
-        "property. Numbers count runs; the shade is the share of the row."
+        f"Weights of {shown} runs in their first two principal components, which hold {first} and {second} of the "
+        "variance. Each line is one run from its first to its last snapshot, which carries the mark."
     )
-    drawn = figure("confusions", figures.confusion_figures(best_of_each_property(scores)), caption)
-    return [*drawn] or ["No result states a confusion matrix."]
+    note = (
+        f"{alike}{some} Each snapshot has {drawn.size:,} weights, of which {drawn.used:,} are used, at most 300 of "
+        "each tensor. Weights span many orders of magnitude: each is therefore replaced by its rank among all weights "
+        "of its tensor in the snapshots shown, and every tensor is scaled to the same total variance, so that neither "
+        "large weights nor large tensors decide alone."
+    )
+    return [*figure("map", figures.map_figures(drawn), caption), Note(note)]
 
 
 def _again(zoo: Zoo, seconds: Mapping[str, float], commands: Sequence[str]) -> list[Block]:
-    recipe = {"space": zoo.space_name} if zoo.space_name else {}
-    recipe |= {words(k): f"{v:,}" if type(v) is int else str(v) for k, v in zoo.recipe.items() if _is_plain(v)}
+    plain = {name: value for name, value in zoo.recipe.items() if isinstance(value, (str, int, float))}
     datasets = zoo.recipe.get("datasets")
     checksums = sorted(datasets.items()) if isinstance(datasets, Mapping) else []
-    rows = [
-        *recipe.items(),
-        *zoo.made_with.items(),
-        ("SHA-256 of the recipe", zoo.identity),
-        *((f"SHA-256 of {name}", str(value)) for name, value in checksums),
-    ]
+    rows = {
+        **({"space": zoo.space_name} if zoo.space_name else {}),
+        **{words(name): f"{value:,}" if type(value) is int else str(value) for name, value in plain.items()},
+        **zoo.made_with,
+        "SHA-256 of the recipe": zoo.identity,
+        **{f"SHA-256 of {name}": str(value) for name, value in checksums},
+    }
     times = [{"step": words(name), "time": tables.duration(took)} for name, took in seconds.items()]
     return [
         *([Tabled(Table.of(times), "Time of each step")] if times else []),
         *([Code("\n".join(commands))] if commands else []),
         "The same recipe on the same machine and versions gives the same weights, bit for bit.",
-        Tabled(Table((), rows), "Recipe and versions"),
+        Tabled(Table((), list(rows.items())), "Recipe and versions"),
         Code(json.dumps(zoo.recipe, indent=2, sort_keys=True, ensure_ascii=False), "The whole recipe"),
     ]
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, (str, int, float))
 
 
 def _caveats(zoo: Zoo, results: Sequence[Result]) -> list[str]:

@@ -10,7 +10,6 @@ from weightprint.report.scores import words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COLUMNS = 3
 
@@ -21,17 +20,17 @@ def reliability_figure(documents: Sequence[Mapping[str, Any]], *, of: str = "bef
     of: "before" the temperature, or "after" it
 
     Points on the diagonal are right as often as they claim; upright lines are 95 % intervals over runs, numbers are
-    runs. The picture stands alone with `weightprint.report.drawing.standalone`.
+    runs. The picture stands alone as its `standalone`.
     """
-    lines = -(-len(documents) // COLUMNS)
+    lines, columns = -(-len(documents) // COLUMNS), min(COLUMNS, len(documents))
 
-    def paint(figure: Figure) -> None:
-        for place, document in enumerate(documents, start=1):
-            _diagram(figure.add_subplot(lines, min(COLUMNS, len(documents)), place), document, document[of])
+    def paint(*panels: Axes) -> None:
+        for axes, document in zip(panels, documents, strict=False):
+            _diagram(axes, document, document[of])
 
     alt = " ".join(_told(document, document[of]) for document in documents)
-    size = (2.3 * min(COLUMNS, len(documents)), 2.5 * lines)
-    return draw("reliability", size, paint, alt=alt, wide=len(documents) > 1)
+    size = (2.3 * columns, 2.5 * lines)
+    return draw("reliability", size, paint, alt=alt, wide=len(documents) > 1, grid=(lines, columns))
 
 
 def _diagram(axes: Axes, document: Mapping[str, Any], scores: Mapping[str, Any]) -> None:

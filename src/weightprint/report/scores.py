@@ -63,14 +63,19 @@ class Result:
     def single(self) -> Estimate | None:
         """The accuracy of single readings."""
         stated = self.document.get(f"per_{self.unit}")
-        return (stated.get("accuracy"), *ends(stated.get("interval"))) if stated else None
+        return _estimate(stated) if stated else None
 
     def measure(self, name: str) -> Estimate:
         """A regression's measure."""
-        stated = (self.document.get("per_run") or {}).get(name)
-        if not isinstance(stated, Mapping):
-            return stated, None, None
-        return (stated.get("value"), *ends(stated.get("interval")))
+        return _estimate((self.document.get("per_run") or {}).get(name))
+
+
+def _estimate(stated: Any) -> Estimate:
+    """What a document says of a score: a number, or a mapping that has its interval too."""
+    if not isinstance(stated, Mapping):
+        return stated, None, None
+    low, high = stated.get("interval") or (None, None)
+    return stated.get("value", stated.get("accuracy")), low, high
 
 
 def classifications(documents: Iterable[Mapping[str, Any]]) -> list[Result]:
@@ -83,19 +88,14 @@ def regressions(documents: Iterable[Mapping[str, Any]]) -> list[Result]:
     return [result for result in _results(documents) if result.document.get("kind") == REGRESSION]
 
 
-def ends(interval: Any) -> tuple[float | None, float | None]:
-    """The two ends of an interval; twice None when it is not known."""
-    return (interval[0], interval[1]) if interval else (None, None)
-
-
 def _results(documents: Iterable[Mapping[str, Any]]) -> list[Result]:
     """With a label each: the same for one model throughout, and different wherever a property has two of it."""
     documents = list(documents)
     pairs = Counter((d.get("property"), _model(d)) for d in documents)
-    repeated = {model for (_, model), count in pairs.items() if count > 1}
     varying = {
         model: [s for s in SETTINGS if len({repr(d.get(s)) for d in documents if _model(d) == model}) > 1]
-        for model in repeated
+        for (_, model), count in pairs.items()
+        if count > 1
     }
     results: list[Result] = []
     seen: Counter[tuple[Any, str]] = Counter()
@@ -165,10 +165,8 @@ def many(count: int, noun: str, several: str = "") -> str:
 
 def headline(documents: Iterable[Mapping[str, Any]]) -> str:
     """What a reader learns, in one line: the properties whose whole interval lies above the baseline."""
-    named = in_order(words(result.target) for result in classifications(documents) if result.above)
-    if not named:
-        return "What these weights give away is not settled"
-    return f"Trained weights give away the {enumeration(named)}"
+    named = enumeration(in_order(words(result.target) for result in classifications(documents) if result.above))
+    return f"Trained weights give away the {named}" if named else "What these weights give away is not settled"
 
 
 def opening(documents: Iterable[Mapping[str, Any]], runs: int) -> list[str]:
@@ -201,19 +199,13 @@ def _of_slices(results: Sequence[Result]) -> list[str]:
     if shortest is None or "all" not in lengths:
         return []
     of_slices = [r for r in results if r.document.get("slice_length") == shortest]
-    named = {
-        r.target: f"{words(r.target)} ({100 * (r.accuracy or 0):.0f} %)"
-        for r in best_of_each_property(of_slices)
-        if r.above
-    }
-    rest = [words(t) for t in in_order(r.target for r in of_slices) if t not in named]
+    best = [r for r in best_of_each_property(of_slices) if r.above]
+    rest = [words(t) for t in in_order(r.target for r in of_slices) if t not in {r.target for r in best}]
     start = f"Slices of {shortest:,} consecutive weights"
-    if not named:
+    if not best:
         return [f"{start} settle nothing."]
-    return [
-        f"{start} are enough for the {enumeration(list(named.values()))}"
-        + (f", and settle nothing for the {enumeration(rest)}." if rest else ".")
-    ]
+    settled = f", and settle nothing for the {enumeration(rest)}" if rest else ""
+    return [f"{start} are enough for the {enumeration([_with_accuracy(r) for r in best])}{settled}."]
 
 
 def answer(documents: Iterable[Mapping[str, Any]]) -> str:
@@ -222,34 +214,32 @@ def answer(documents: Iterable[Mapping[str, Any]]) -> str:
     documents = list(documents)
     results, estimates = classifications(documents), regressions(documents)
     sentences = []
-    if results:
-        named = sorted(best_of_each_property(_above(results)), key=lambda result: -(result.accuracy or 0))
-        known = {result.target for result in named}
-        rest = enumeration([words(p) for p in in_order(r.target for r in results) if p not in known])
-        total = many(len({result.target for result in results}), "property", "properties")
-        listed = enumeration([f"{words(r.target)} ({100 * (r.accuracy or 0):.0f} %)" for r in named])
-        if named:
-            sentences.append(
-                f"From the weights alone, {len(named)} of {total} can be named better than chance and majority: "
-                f"{listed}."
-            )
-        if named and rest:
-            sentences.append(f"For {rest} the test runs at hand do not settle it.")
-        elif rest:
-            sentences.append(
-                f"The test runs at hand do not settle whether {rest} can be read from the weights: every 95 % interval "
-                "reaches down to chance or majority."
-            )
-    if estimates:
-        quantities, above_0 = (in_order(words(r.target) for r in some) for some in (estimates, _above(estimates)))
+    best = sorted(best_of_each_property(r for r in results if r.above), key=lambda r: -(r.accuracy or 0))
+    targets = in_order(r.target for r in results)
+    rest = enumeration([words(target) for target in targets if target not in {r.target for r in best}])
+    if best:
+        of = many(len(targets), "property", "properties")
         sentences.append(
-            f"{len(above_0)} of {many(len(quantities), 'quantity', 'quantities')} can be estimated better than by "
-            f"answering the mean: {enumeration(above_0)}."
-            if above_0
-            else f"Whether {enumeration(quantities)} can be estimated better than by answering the mean is not settled."
+            f"From the weights alone, {len(best)} of {of} can be named better than chance and majority: "
+            f"{enumeration([_with_accuracy(r) for r in best])}."
         )
+    if best and rest:
+        sentences.append(f"For {rest} the test runs at hand do not settle it.")
+    elif rest:
+        sentences.append(
+            f"The test runs at hand do not settle whether {rest} can be read from the weights: every 95 % interval "
+            "reaches down to chance or majority."
+        )
+    quantities = in_order(words(r.target) for r in estimates)
+    known = in_order(words(r.target) for r in estimates if r.above)
+    better = "can be estimated better than by answering the mean"
+    if known:
+        of = many(len(quantities), "quantity", "quantities")
+        sentences.append(f"{len(known)} of {of} {better}: {enumeration(known)}.")
+    elif quantities:
+        sentences.append(f"Whether {enumeration(quantities)} {better} is not settled.")
     return " ".join(sentences) or "No meta-classifier was evaluated, so that nothing can be said yet."
 
 
-def _above(results: Iterable[Result]) -> list[Result]:
-    return [result for result in results if result.above]
+def _with_accuracy(result: Result) -> str:
+    return f"{words(result.target)} ({100 * (result.accuracy or 0):.0f} %)"

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from weightprint.errors import CorruptFile, ReportError
 from weightprint.evaluation.claims import baseline
-from weightprint.files import write_atomic
 from weightprint.report import figures, tables
-from weightprint.report.curves import curve_figures, panels_of
+from weightprint.report.curves import curve_figures
 from weightprint.report.differences import Pair, alone, claims, pairs_of
-from weightprint.report.pages import render_page
-from weightprint.report.provenance import PROVENANCE, RESULTS
+from weightprint.report.findings import by_property
+from weightprint.report.pages import Block, Note, Points, Section, Tabled, figure, render_page, write_page
 from weightprint.report.scores import classifications, in_order, words
-from weightprint.report.sections import Block, Figure, Note, Points, Section, Tabled, figure
+from weightprint.report.study_page import PROVENANCE, RESULTS
 from weightprint.report.study_sections import WHERE
 from weightprint.report.tables import DIFFERS, Table
 from weightprint.study import COLUMNS
@@ -53,7 +52,7 @@ class Report:
 
     path:     its folder
     rows:     of results.parquet; columns are `weightprint.study.COLUMNS`
-    provenance: report.json, see `weightprint.report.provenance`; empty for reports of versions that wrote none
+    provenance: report.json, see `weightprint.report.study_page.provenance`; empty where an early version wrote none
     """
 
     path: Path
@@ -90,15 +89,8 @@ def compare_reports(
     how many of those intervals exclude 0. Raises ReportError when a folder holds no report or `out` cannot be written.
     """
     one, other = Report.read(a), Report.read(b)
-    page = Path(out)
-    if page.is_dir() or not page.parent.is_dir():
-        raise ReportError(
-            f"the page cannot be written to {page}: "
-            + ("that is a folder" if page.is_dir() else f"there is no folder {page.parent}"),
-            hint="name an HTML file in a folder that exists",
-        )
     pairs = pairs_of(one.rows, other.rows)
-    write_atomic(page, _render(one, other, pairs).encode())
+    page = write_page(out, _render(one, other, pairs), error=ReportError)
     return {
         "page": str(page),
         "a": {"report": str(one.path), **one.provenance},
@@ -127,10 +119,8 @@ def _results(path: Path) -> Sequence[Row]:
 
 
 def _provenance(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes()) if path.is_file() else {}
     except ValueError as error:
         raise CorruptFile(f"{path} is no JSON: {error}", hint="make the report again") from None
     if not isinstance(content, dict):
@@ -139,15 +129,23 @@ def _provenance(path: Path) -> dict[str, Any]:
 
 
 def _render(a: Report, b: Report, pairs: Sequence[Pair]) -> str:
+    only = f"{alone(a.rows, pairs)} of A, {alone(b.rows, pairs)} of B"
+    stands_on = Table(
+        ("", "A", "B"),
+        [
+            (what, *(_provenance_text(name, report.provenance.get(name)) for report in (a, b)))
+            for name, what in PROVENANCE_IN_WORDS.items()
+        ],
+    )
+    note = Note(f"Results that only one of the reports has are not shown: {only}.")
     return render_page(
         "page.html",
         title=f"{a.name} beside {b.name}" if a.name != b.name else f"Two studies of {a.name}",
         answer=_answer(pairs),
         facts=[f"A: {a.path}", f"B: {b.path}", f"{len(pairs)} results in both"],
-        lead=None,
         sections=[
-            Section("provenance", "What they stand on", _provenance_blocks(a, b, pairs)),
-            *(section for section in _sections(pairs) if len(section.blocks) > 1),
+            Section("provenance", "What they stand on", [Tabled(stands_on, "What the two reports stand on"), note]),
+            *_sections(pairs),
             Section("caveats", "Caveats", [Points(_caveats(a, b, pairs))]),
         ],
     )
@@ -168,18 +166,6 @@ def _of(pairs: Sequence[Pair], *experiments: str, **wanted: str) -> list[Pair]:
     ]
 
 
-def _provenance_blocks(a: Report, b: Report, pairs: Sequence[Pair]) -> list[Block]:
-    rows = [
-        (what, *(_provenance_text(name, report.provenance.get(name)) for report in (a, b)))
-        for name, what in PROVENANCE_IN_WORDS.items()
-    ]
-    only = f"{alone(a.rows, pairs)} of A, {alone(b.rows, pairs)} of B"
-    return [
-        Tabled(Table(("", "A", "B"), rows), "What the two reports stand on"),
-        Note(f"Results that only one of the reports has are not shown: {only}."),
-    ]
-
-
 def _provenance_text(name: str, value: Any) -> str:
     if value is None or value == "":
         return tables.UNKNOWN
@@ -191,83 +177,58 @@ def _provenance_text(name: str, value: Any) -> str:
 
 
 def _sections(pairs: Sequence[Pair]) -> list[Section]:
-    """All sections of results; nothing but its text stands in one that the reports have no common results for."""
-    headline = _of(pairs, "headline")
-    return [
-        Section(
-            "headline",
-            "Whole networks",
-            [
-                "Each property named from the later half of a run's snapshots, by the meta-classifiers of whole "
-                "networks; shapes and fields read no weights.",
-                *_headline_figures(headline),
-                *_headline_table(headline),
-            ],
+    """The sections of results, those that the reports have common results for."""
+    diagonal = [pair for pair in _of(pairs, "moments") if pair.a["series"] == pair.a["x"]]
+    tensors, transfers = _of(pairs, *WHERE, "all", question="where"), _of(pairs, question="transfer")
+    sections = [
+        _headline(
+            "Each property named from the later half of a run's snapshots, by the meta-classifiers of whole networks; "
+            "shapes and fields read no weights.",
+            _of(pairs, "headline"),
         ),
         _curves(
             "slices",
-            "Slices",
             f"{LOCAL}: 10 slices of consecutive weights, their answers averaged.",
             _of(pairs, "slices", model=LOCAL, x="10"),
             x="weights in a slice",
-            place=lambda row: float(row["series"]),
+            place="series",
             logarithmic=True,
         ),
         _curves(
-            "training-runs",
-            "Training runs",
+            "training runs",
             "layer_trees, trained on a share of the training runs.",
             _of(pairs, "training_runs", model="layer_trees"),
             x="training runs",
-            place=lambda row: float(row["n_train_runs"]),
+            place="n_train_runs",
         ),
-        _grid(
-            "where",
-            "Where",
-            "Trees that read some tensors only, in the last snapshot.",
-            _of(pairs, *WHERE, "all", question="where"),
-        ),
+        _grid("where", "Trees that read some tensors only, in the last snapshot.", tensors),
         _curves(
             "when",
-            "When",
             "layer_trees, trained on one snapshot and tested on the same snapshot of other runs.",
-            [pair for pair in _of(pairs, "moments") if pair.a["series"] == pair.a["x"]],
+            diagonal,
             x="snapshot",
-            place=lambda row: float(row["x"]),
+            place="x",
         ),
-        _grid(
-            "transfer",
-            "Transfer",
-            "layer_trees, trained on runs without a value and tested on it.",
-            _of(pairs, question="transfer"),
-        ),
-        _grid("controls", "Controls", "The headline without what explains it trivially.", _of(pairs, "controls")),
+        _grid("transfer", "layer_trees, trained on runs without a value and tested on it.", transfers),
+        _grid("controls", "The headline without what explains it trivially.", _of(pairs, "controls")),
     ]
+    return [section for section in sections if len(section.blocks) > 1]
 
 
-def _headline_figures(pairs: Sequence[Pair]) -> list[Figure]:
-    """One figure per meta-classifier that reads weights."""
-    shown: list[Figure] = []
+def _headline(text: str, pairs: Sequence[Pair]) -> Section:
+    """A figure per meta-classifier that reads weights, and a table."""
+    blocks: list[Block] = [text]
     for model in in_order(p.a["model"] for p in pairs if p.a["model"] not in BASELINES):
         of_model = _of(pairs, model=model, measure="accuracy")
         documents = [_document(row, side) for pair in of_model for side, row in pair.sides.items()]
         name = f"headline-{model}"
-        shown += figure(
+        blocks += figure(
             name,
             [figures.accuracy_figure(classifications(documents), name=name)],
             f"{model}: share of test runs named right, {_n(of_model)}, with 95 % intervals over runs. Upright lines: "
             "the larger of chance and majority. Filled points: the whole interval lies above it.",
             _csv(of_model),
         )
-    return shown
-
-
-def _document(row: Row, side: str) -> dict[str, Any]:
-    same = {name: row[name] for name in ("property", "chance", "majority", "n_runs")}
-    return {**same, "model": side, "per_run": {"accuracy": row["value"], "interval": [row["low"], row["high"]]}}
-
-
-def _headline_table(pairs: Sequence[Pair]) -> list[Tabled]:
     order = in_order(pair.a["property"] for pair in pairs)
     rows = [
         {
@@ -286,7 +247,13 @@ def _headline_table(pairs: Sequence[Pair]) -> list[Tabled]:
         f"Accuracies in % and their differences A − B in points (of numbers R²), with 95 % intervals. {BOLD} “Without "
         "weights” is the larger of chance and majority."
     )
-    return [Tabled(Table.of(rows), "Headline results of both reports", caption)] if rows else []
+    blocks += [Tabled(Table.of(rows), "Headline results of both reports", caption)] if rows else []
+    return Section("headline", "Whole networks", blocks)
+
+
+def _document(row: Row, side: str) -> dict[str, Any]:
+    same = {name: row[name] for name in ("property", "chance", "majority", "n_runs")}
+    return {**same, "model": side, "per_run": {"accuracy": row["value"], "interval": [row["low"], row["high"]]}}
 
 
 def _value(row: Row) -> str:
@@ -294,49 +261,38 @@ def _value(row: Row) -> str:
     return text(row["value"], row["low"], row["high"])
 
 
-def _curves(
-    name: str,
-    title: str,
-    text: str,
-    pairs: Sequence[Pair],
-    *,
-    x: str,
-    place: Callable[[Row], float],
-    logarithmic: bool = False,
-) -> Section:
-    """A section of curves: a panel per property, a line per report."""
-    rows = [{**row, "side": side, "x_number": place(row)} for p in pairs for side, row in p.sides.items()]
-    panels = panels_of(rows, in_order(row["property"] for row in rows), lambda row: row["side"])
-    caption = (
+def _curves(title: str, text: str, pairs: Sequence[Pair], *, x: str, place: str, logarithmic: bool = False) -> Section:
+    """A section of curves: a panel per property, a line per report. place: the column that says where points lie"""
+    name = title.replace(" ", "-")
+    rows = [{**row, "side": side, "x_number": float(row[place])} for p in pairs for side, row in p.sides.items()]
+    shown = figure(
+        f"{name}-curves",
+        curve_figures(name, rows, by_property(rows), x=x, by="side", logarithmic=logarithmic),
         f"Accuracy (R² of numbers) by {x}, {_n(pairs)}. Bands are 95 % intervals over runs, the dashed line the larger "
-        "of chance and majority in either report."
+        "of chance and majority in either report.",
+        _csv(pairs),
+        finding=claims(pairs, "points of these curves"),
     )
-    pictures = curve_figures(name, panels, x=x, logarithmic=logarithmic)
-    finding = claims(pairs, "points of these curves")
-    return Section(name, title, [text, *figure(f"{name}-curves", pictures, caption, _csv(pairs), finding=finding)])
+    return Section(name, title.capitalize(), [text, *shown])
 
 
-def _grid(name: str, title: str, text: str, pairs: Sequence[Pair]) -> Section:
+def _grid(name: str, text: str, pairs: Sequence[Pair]) -> Section:
     """A section with a table: a row per result and place, a column per property, A and B in each field."""
-    if not pairs:
-        return Section(name, title, [text])
     fields = {(_place(pair.a), pair.a["property"]): pair.short for pair in pairs}
-    columns = in_order(pair.a["property"] for pair in pairs)
-    rows = [
-        [" ".join(words(part) for part in place if part), *(fields.get((place, c), tables.UNKNOWN) for c in columns)]
-        for place in dict.fromkeys(_place(pair.a) for pair in pairs)
-    ]
+    places, columns = (in_order(keys) for keys in zip(*fields, strict=True)) if fields else ((), ())
+    rows = [[place, *(fields.get((place, c), tables.UNKNOWN) for c in columns)] for place in places]
+    title, finding = name.capitalize(), claims(pairs, "fields of this table")
     table = Table(["", *map(words, columns)], rows)
     caption = f"A | B, accuracies in % (of numbers the R² in %). {BOLD}"
     shown = Tabled(table, f"{title}: both reports", caption, name, _csv(pairs))
-    finding = claims(pairs, "fields of this table")
-    return Section(name, title, [text, *([finding] if finding else []), shown])
+    return Section(name, title, [text, *filter(None, [finding]), *([shown] if pairs else [])])
 
 
-def _place(row: Row) -> tuple[str, ...]:
+def _place(row: Row) -> str:
+    """What was read, in words: "layer: conv1"."""
     experiment = "" if row["experiment"] in ("all", "controls") else f"{row['experiment']}:"
     model = row["model"] if row["question"] == "controls" else ""
-    return model, experiment, row["series"], row["x"]
+    return " ".join(words(part) for part in (model, experiment, row["series"], row["x"]) if part)
 
 
 def _csv(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
@@ -356,28 +312,28 @@ def _n(pairs: Sequence[Pair]) -> str:
 
 def _caveats(a: Report, b: Report, pairs: Sequence[Pair]) -> list[str]:
     judged = sum(pair.comparable for pair in pairs)
+    one, other = a.provenance, b.provenance
+    unlike = [
+        what
+        for name, what in (("budget", "budgets"), ("split_seeds", "splits"))
+        if None not in (one.get(name), other.get(name)) and one[name] != other[name]
+    ]
+    classes = sorted({words(p.a["property"]) for p in pairs if not p.comparable})
     caveats = [
         "The interval of a difference is Newcombe's, made of the two results' own 95 % intervals (Statistics in "
         "Medicine 17 (1998), 873–890, method 10), for test runs that are independent on the two sides. An interval "
         "that includes 0 does not say that the two are equal.",
+        _shared(one, other),
         f"{judged} differences are looked at. Of differences that are none, about one in twenty would still be marked.",
         "The intervals are over test runs; that other training runs would have given other meta-classifiers is not in "
         "them. Zoos differ in more than one way as a rule, and a difference does not say which of them it comes from.",
+        *(
+            f"The two studies used other {what}: curves and headlines stand on different amounts of work."
+            for what in unlike[:1]
+        ),
+        f"Not judged, because the two zoos have different numbers of classes: {', '.join(classes)}." if classes else "",
     ]
-    shared = _shared(a.provenance, b.provenance)
-    if shared:
-        caveats.insert(1, shared)
-    for name, what in (("budget", "budgets"), ("split_seeds", "splits")):
-        values = [report.provenance.get(name) for report in (a, b)]
-        if None not in values and values[0] != values[1]:
-            caveats.append(
-                f"The two studies used other {what}: curves and headlines stand on different amounts of work."
-            )
-            break
-    unlike = sorted({words(p.a["property"]) for p in pairs if not p.comparable})
-    if unlike:
-        caveats.append(f"Not judged, because the two zoos have different numbers of classes: {', '.join(unlike)}.")
-    return caveats
+    return [caveat for caveat in caveats if caveat]
 
 
 def _shared(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
@@ -391,13 +347,12 @@ def _shared(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
             f"A report without {PROVENANCE} does not say which runs it stands on: whether the two sides are "
             "independent is not known."
         )
-    if a.get("fingerprint") == b.get("fingerprint"):
-        return f"Both reports stand on the same runs, so that the two sides are not independent. {ties}"
-    if a.get("recipe") is not None and a.get("recipe") == b.get("recipe"):
-        return f"Both zoos have one recipe: runs of the same number are the same runs, and not independent. {ties}"
-    if a.get("seed") is not None and a.get("seed") == b.get("seed"):
-        return (
-            f"The recipes of both zoos have the seed {a['seed']}: runs of the same number share what their spaces have "
-            f"in common of their set-ups, and are not independent. {ties}"
-        )
-    return ""
+    alike = {
+        "fingerprint": "Both reports stand on the same runs, so that the two sides are not independent.",
+        "recipe": "Both zoos have one recipe: runs of the same number are the same runs, and not independent.",
+        "seed": f"The recipes of both zoos have the seed {a.get('seed')}: runs of the same number share what their "
+        "spaces have in common of their set-ups, and are not independent.",
+    }
+    known = (text for name, text in alike.items() if a.get(name) is not None and a.get(name) == b.get(name))
+    told = next(known, "")
+    return told and f"{told} {ties}"

@@ -1,37 +1,42 @@
-"""The study's report: run what is missing, then write one HTML file and one table."""
+"""The pages of a study and of questions: run what is missing, then write one HTML file, one table and the figures."""
 
 from __future__ import annotations
 
 import os
+import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from weightprint.files import write_atomic, write_json
-from weightprint.report import figures, findings, tables
-from weightprint.report.drawing import standalone
-from weightprint.report.pages import csv_text, render_page
-from weightprint.report.provenance import PROVENANCE, RESULTS, provenance, study_command
-from weightprint.report.scores import (
-    Result,
-    answer,
-    best_of_each_property,
-    classifications,
-    headline,
-    in_order,
-    many,
-    opening,
+from weightprint.files import versions, write_atomic, write_json
+from weightprint.report import figures, findings, scores, tables
+from weightprint.report.pages import (
+    Block,
+    Code,
+    Figure,
+    Note,
+    Points,
+    Section,
+    Terms,
+    csv_text,
+    figure,
+    render_page,
 )
-from weightprint.report.sections import Block, Code, Figure, Note, Points, Section, Terms, figure
+from weightprint.report.question_sections import SECTIONS
+from weightprint.report.scores import Result, best_of_each_property, classifications, in_order, many
 from weightprint.report.study_sections import sections_of
-from weightprint.study import COLUMNS, Study, compute_study
+from weightprint.study import COLUMNS, Study, compute_study, questions
 from weightprint.study.how_much import BASELINES
+from weightprint.study.table import fingerprint
+from weightprint.study.work import Progress
 from weightprint.zoo import Zoo
 
 Row = Mapping[str, Any]
+
+RESULTS, PROVENANCE = "results.parquet", "report.json"
 
 
 def run_study(
@@ -41,7 +46,7 @@ def run_study(
     budget: str = "standard",
     workers: int | None = None,
     against: Sequence[Zoo | str | os.PathLike[str]] = (),
-    progress: Callable[[str, float, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The study of a zoo: `report` becomes a folder with report.html, results.parquet and the cells behind them.
 
@@ -56,80 +61,157 @@ def run_study(
     call computed. Raises MetaError for an unknown budget or a zoo without complete runs.
     """
     began = time.monotonic()
-    zoo = zoo if isinstance(zoo, Zoo) else Zoo(zoo)
     folder = Path(report)
-    others = [other if isinstance(other, Zoo) else Zoo(other) for other in against]
-    study = compute_study(zoo, folder, size=budget, workers=workers, against=others, progress=progress)
-    rows = study.rows()
-    write_atomic(folder / RESULTS, tables.parquet(rows, COLUMNS))
+    opened, *others = (one if isinstance(one, Zoo) else Zoo(one) for one in (zoo, *against))
+    study = compute_study(opened, folder, size=budget, workers=workers, against=others, progress=progress)
+    rows, documents = study.rows(), _documents(study)
     write_json(folder / PROVENANCE, provenance(study, folder))
-    documents = _documents(study)
-    sections = sections_of(study, rows, documents)
-    write_figures(folder / "figures", sections)
-    page = _render(study, rows, documents, sections, folder=folder)
-    write_atomic(folder / "report.html", page.encode())
-    return {
-        "report": str(folder / "report.html"),
-        "results": str(folder / RESULTS),
-        "seconds": time.monotonic() - began,
-        "made": study.made,
-    }
-
-
-def write_figures(folder: Path, sections: Sequence[Section]) -> None:
-    """Every figure as SVG files, and its data as CSV: what goes into a talk or another plot."""
-    folder.mkdir(exist_ok=True)
-    for shown in (one for section in sections for one in section.figures):
-        for picture in shown.pictures:
-            write_atomic(folder / f"{picture.name}.svg", standalone(picture.svg).encode())
-        if shown.rows:
-            write_atomic(folder / f"{shown.name}.csv", csv_text(shown.rows).encode())
-
-
-def _render(
-    study: Study, rows: Sequence[Row], documents: Sequence[Row], sections: Sequence[Section], *, folder: Path
-) -> str:
-    """The HTML of a study's report."""
-    failed = Counter(row["reason"] for row in rows if row["reason"])
-    without = "; ".join(f"{reason} ({count})" for reason, count in sorted(failed.items()))
-    again: list[Block] = [
-        Code(study_command(study, folder)),
-        "All numbers of this page, one row each: results.parquet beside it. Results are kept by content; the same "
-        "command with a larger budget adds what is missing.",
-        *([Note(f"Without a result: {without}.")] if without else []),
-        Points(_caveats(study, rows)),
-    ]
-    questions = [(q, found or "The intervals at hand allow no claim.") for q, found in _questions(rows, documents)]
-    sentences = opening(documents, study.facts.runs)[:2]
+    sentences = scores.opening(documents, study.facts.runs)[:2]
     sentences += [findings.shortest_slices(rows), findings.controls(rows, unsettled=False)]
-    return render_page(
-        "page.html",
-        title=headline(documents),
+    asked = [(question, found or findings.NO_CLAIM) for question, found in _questions(rows, documents)]
+    advice = " Results are kept by content; the same command with a larger budget adds what is missing."
+    again = [*_again(_command(study, folder), RESULTS, rows, advice), Points(_caveats(study, rows))]
+    return _write(
+        study,
+        began,
+        folder / "report.html",
+        folder / RESULTS,
+        tables.parquet(rows, COLUMNS),
+        title=scores.headline(documents),
         answer=" ".join(filter(None, sentences)),
         facts=_facts(study),
         lead=_lead(documents),
         sections=[
-            Section("questions", "The questions, set beforehand", [Terms(questions)]),
-            *sections,
+            Section("questions", "The questions, set beforehand", [Terms(asked)]),
+            *sections_of(study, rows, documents),
             Section("again", "Doing it again", again),
         ],
     )
 
 
-def _lead(documents: Sequence[Row]) -> Figure | None:
+def run_questions(
+    zoo: Zoo | str | os.PathLike[str],
+    report: str | os.PathLike[str],
+    names: Sequence[str],
+    *,
+    budget: str = "standard",
+    against: Sequence[Zoo | str | os.PathLike[str]] = (),
+    **choice: Any,
+) -> dict[str, Any]:
+    """Answer questions about a zoo: `report` becomes a folder with questions.html, questions.parquet, the figures as
+    SVG and the results behind them.
+
+    names: of `weightprint.study.questions.QUESTIONS`; the other arguments are those of `run_study`
+
+    Returns {"report", "results", "seconds", "made"}, as `run_study` does. Raises MetaError for an unknown question or
+    budget, a zoo without complete runs, or a question that lacks a zoo to compare with.
+    """
+    began = time.monotonic()
+    folder = Path(report)
+    opened, *others = (one if isinstance(one, Zoo) else Zoo(one) for one in (zoo, *against))
+    answers = questions.compute_questions(opened, folder, names, size=budget, against=others, **choice)
+    rows = answers.rows()
+    facts = [f"{answers.facts.runs} complete runs", f"budget {answers.budget.name}"]
+    command = _command(answers, folder, f"--questions {','.join(answers.names)} ")
+    return _write(
+        answers,
+        began,
+        folder / "questions.html",
+        folder / "questions.parquet",
+        tables.parquet(rows, questions.COLUMNS),
+        title=f"Questions about {opened.path.name}",
+        facts=[*facts, *(f"beside it {other.path.name}" for other in answers.against)],
+        sections=[
+            *(SECTIONS[name](findings.rows_of(rows, question=name)) for name in answers.names),
+            Section("again", "Doing it again", _again(command, "questions.parquet", rows)),
+        ],
+    )
+
+
+def _write(
+    made: Study | questions.Answers, began: float, page: Path, results: Path, table: bytes, **content: Any
+) -> dict[str, Any]:
+    """Write the page, the table, every figure as SVG files, and its data as CSV: what goes into a talk or another plot.
+
+    content: as in `render_page`
+
+    Returns what `run_study` does.
+    """
+    write_atomic(results, table)
+    folder = page.parent / "figures"
+    folder.mkdir(exist_ok=True)
+    for shown in (block for section in content["sections"] for block in section.blocks if isinstance(block, Figure)):
+        for picture in shown.pictures:
+            write_atomic(folder / f"{picture.name}.svg", picture.standalone.encode())
+        if shown.rows:
+            write_atomic(folder / f"{shown.name}.csv", csv_text(shown.rows).encode())
+    write_atomic(page, render_page("page.html", **content).encode())
+    seconds = time.monotonic() - began
+    return {"report": str(page), "results": str(results), "seconds": seconds, "made": made.made}
+
+
+def _again(command: str, table: str, rows: Sequence[Row], advice: str = "") -> list[Block]:
+    """What to type, where the numbers are, and which there are not."""
+    failed = Counter(row["reason"] for row in rows if row["reason"])
+    without = "; ".join(f"{reason} ({count})" for reason, count in sorted(failed.items()))
+    text = f"All numbers of this page, one row each: {table} beside it.{advice}"
+    return [Code(command), text, *([Note(f"Without a result: {without}.")] if without else [])]
+
+
+def _command(made: Study | questions.Answers, folder: Path, asked: str = "") -> str:
+    """What to type to have the page made again."""
+    others = f" --against {','.join(str(zoo.path) for zoo in made.against)}" if made.against else ""
+    return f"weightprint study {made.zoo.path} {folder} {asked}--budget {made.budget.name}{others}"
+
+
+def provenance(study: Study, folder: Path) -> dict[str, Any]:
+    """What a study's report stands on: the content of report.json, JSON-ready.
+
+    zoo:         its folder's name
+    fingerprint: SHA-256 over its runs' identities and statuses
+    recipe:      SHA-256 of its recipe
+    space, seed: of its recipe; "" and None where there is none, as in imported zoos
+    runs:        complete ones
+    snapshots:   T
+    budget, split_seeds, curve_seeds: how much was done; the splits of headlines and of the other results
+    seconds:     of the call that wrote the file, which may have found results of earlier ones
+    machine, versions: that it ran on
+    command:     that does it again
+    """
+    seed = study.zoo.recipe.get("seed")
+    return {
+        "zoo": study.zoo.path.name,
+        "fingerprint": fingerprint(study.zoo),
+        "recipe": study.zoo.identity,
+        "space": study.zoo.space_name,
+        "seed": seed if isinstance(seed, int) else None,
+        "runs": study.facts.runs,
+        "snapshots": study.facts.snapshots,
+        "budget": study.budget.name,
+        "split_seeds": list(study.budget.split_seeds),
+        "curve_seeds": list(study.budget.curve_seeds),
+        "seconds": round(study.seconds, 3),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": versions("numpy", "polars", "scikit-learn"),
+        "command": _command(study, folder),
+    }
+
+
+def _lead(documents: Sequence[Row]) -> list[Figure]:
     """The headline in one figure: of each property the best answer from whole networks, from slices and without
     weights."""
     kinds: dict[str, list[Result]] = {"whole networks": [], "10 slices of 5,000 weights": [], "no weights": []}
+    whole, local, blind = kinds.values()
     for result in classifications(documents):
-        local, blind = "slice" in result.document["model"], result.document["model"] in BASELINES
-        kinds[list(kinds)[2 if blind else 1 if local else 0]].append(result)
+        model = result.document["model"]
+        (blind if model in BASELINES else local if "slice" in model else whole).append(result)
     best = [replace(result, label=kind) for kind, results in kinds.items() for result in best_of_each_property(results)]
     caption = (
         "Share of test runs named right by the best meta-classifier that reads whole networks, slices, or no weights "
         "at all (other choices and the shapes of tensors), with 95 % intervals. Filled points: the whole interval "
         "lies above chance and majority."
     )
-    return next(iter(figure("lead", [figures.accuracy_figure(best, name="lead")], caption)), None)
+    return figure("lead", [figures.accuracy_figure(best, name="lead")], caption)
 
 
 def _facts(study: Study) -> list[str]:
@@ -172,7 +254,7 @@ def _questions(rows: Sequence[Row], documents: Sequence[Row]) -> list[tuple[str,
     across = in_order(r["experiment"] for r in rows if r["question"] == "transfer")
     transfers = filter(None, (findings.transfer(rows, name) for name in across))
     return [
-        ("Which choices can be read from the weights of a whole network?", answer(documents)),
+        ("Which choices can be read from the weights of a whole network?", scores.answer(documents)),
         ("How few consecutive weights are enough?", findings.shortest_slices(rows)),
         ("Where in the network are they written?", findings.where(rows)),
         ("Which layers does a verdict rest on?", findings.attribution(rows)),

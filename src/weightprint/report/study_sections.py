@@ -5,16 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from weightprint.report import attribution, figures, findings, training_paths
-from weightprint.report.curves import Line, Panel, curve_figures, panels_of
+import numpy as np
+
+from weightprint.report import figures, findings
+from weightprint.report.curves import curve_figures
+from weightprint.report.findings import n_text, rows_of
+from weightprint.report.pages import Figure, Section, figure, measured
 from weightprint.report.scores import best_of_each_property, classifications, in_order, words
-from weightprint.report.sections import BAND, SHADES, Block, Figure, Note, Section, figure, n_text, shade_of, shades
-from weightprint.study import Study
+from weightprint.report.tables import runs_text, span
+from weightprint.study import Study, attribution, run_accuracy
 from weightprint.study.how_much import LOCAL
-from weightprint.study.maps import weight_map
+from weightprint.study.maps import PathMap, weight_map
+from weightprint.study.neighbours import NEAREST, PERPLEXITY
 from weightprint.study.population import convergence_text
 
 Row = Mapping[str, Any]
+
+BAND = "The band is the 95 % interval over runs, the dashed line the larger of chance and majority."
+
+SHADES = (
+    "Numbers are accuracies in % (of numbers the R² in %), bold where the whole 95 % interval lies above chance and "
+    "majority (above 0); the shade grows from there."
+)
+
+LEAST = 0.005
+"""Shares that round to 0 % are not written."""
 
 WHERE = {
     "part": "by part of the network",
@@ -47,13 +62,19 @@ def sections_of(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> 
             "Where",
             "Which tensors carry the traces: trees that see only some of them, slices read at even places along the "
             "vector, and what a meta-classifier of whole networks leans on.",
-            [*_some_tensors(study, rows), *_places(study), *attribution.entries(study, rows)],
+            [*_some_tensors(study, rows), *_places(study), *_attribution(study, rows)],
         ),
         _section(
             "when",
             "When",
             "When the traces appear, and how long they stay: one meta-classifier for each moment of training.",
-            [*_when(study, rows), *_map(study), *training_paths.entries(study, rows)],
+            [
+                *_when(study, rows),
+                *_map(study),
+                *_embedding(study),
+                *_neighbours(study, rows),
+                *_run_accuracy(study, rows),
+            ],
         ),
         _section(
             "transfer",
@@ -72,19 +93,14 @@ def sections_of(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> 
 
 
 def _section(name: str, title: str, text: str, shown: Sequence[Figure]) -> Section:
-    blocks: list[Block] = [text, *shown]
-    return Section(name, title, blocks if shown else [text, Note("Nothing could be measured here on this zoo.")])
-
-
-def _of(rows: Sequence[Row], **wanted: Any) -> list[Row]:
-    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+    return Section(name, title, [text, *measured(shown)])
 
 
 def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> list[Figure]:
     results = classifications(documents)
     targets = study.facts.targets
-    headline = _of(rows, experiment="headline")
-    averaged = _of(rows, experiment="slices", series="5000")
+    headline = rows_of(rows, experiment="headline")
+    averaged = rows_of(rows, experiment="slices", series="5000")
     shown = figure(
         "headline",
         [figures.accuracy_figure(results)],
@@ -94,40 +110,38 @@ def _how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> li
         "above it.",
         headline,
     )
-    numbers = [{**r, "x": r["model"]} for r in _of(headline, measure="r2")]
+    numbers = [{**r, "x": r["model"]} for r in rows_of(headline, measure="r2")]
     shown += figure(
         "numbers",
-        [figures.shade_figure("numbers", *shades(numbers, targets), columns_are="meta-classifier")],
+        [figures.shade_figure("numbers", numbers, targets, columns_are="meta-classifier")],
         f"R² in % of what is a number, {n_text(numbers)}; bold where the whole 95 % interval lies above 0. Fields "
         "reads no weights: how well a network does follows to a good part from its data set and other choices, so "
         "that only what lies above fields is read from weights.",
         numbers,
     )
-    slices = _of(rows, experiment="slices", model=LOCAL)
-    lengths = [{**r, "x_number": float(r["series"])} for r in slices if r["x"] in ("1", "10")]
-    panels = panels_of(lengths, targets, lambda r: f"{r['x']} slice{'s' if r['x'] != '1' else ''}")
+    slices = rows_of(rows, experiment="slices", model=LOCAL)
+    several = {"1": "1 slice", "10": "10 slices"}
+    lengths = [{**r, "x_number": float(r["series"]), "read": several[r["x"]]} for r in slices if r["x"] in several]
     shown += figure(
         "slice-length",
-        curve_figures("slice-length", panels, x="weights in a slice", logarithmic=True),
+        curve_figures("slice-length", lengths, targets, x="weights in a slice", by="read", logarithmic=True),
         f"Accuracy against the length of the slices that are read, {n_text(slices)}. {BAND}",
         slices,
         finding=findings.shortest_slices(rows),
     )
-    panels = panels_of(averaged, targets, lambda r: r["model"])
     shown += figure(
         "averaged",
-        curve_figures("averaged", panels, x="slices of 5,000 averaged", logarithmic=True),
+        curve_figures("averaged", averaged, targets, x="slices of 5,000 averaged", by="model", logarithmic=True),
         f"Accuracy against the number of slices whose answers are averaged, {n_text(averaged)}. {_dmc(study)} {BAND}",
         averaged,
         finding=findings.averaging(rows),
     )
-    shares = _of(rows, experiment="training_runs")
+    shares = rows_of(rows, experiment="training_runs")
     whole = [r for r in headline if r["model"] in {r["model"] for r in shares}]
     counted = [{**r, "x_number": r["n_train_runs"]} for r in (*shares, *whole) if r["n_train_runs"]]
-    panels = panels_of(counted, (*targets, *study.facts.numbers), lambda r: r["model"])
     shown += figure(
         "training-runs",
-        curve_figures("training-runs", panels, x="training runs"),
+        curve_figures("training-runs", counted, (*targets, *study.facts.numbers), x="training runs", by="model"),
         f"Accuracy (R² of numbers) on whole networks against the number of training runs, {n_text(counted)}. {BAND}",
         counted,
     )
@@ -149,17 +163,16 @@ def _dmc(study: Study) -> str:
 def _some_tensors(study: Study, rows: Sequence[Row]) -> list[Figure]:
     shown: list[Figure] = []
     for experiment, what in WHERE.items():
-        selected = _of(rows, question="where", experiment=experiment)
-        drawn = [*selected, *_of(rows, question="where", experiment="all")]
-        named, columns, fields = shades(drawn, study.facts.targets)
-        name, rows_are, columns_are = f"where-{experiment}", "", what
-        if len(columns) > 12:  # turned: a row for each tensor
-            named, columns, fields = columns, named, {(b, a): shade for (a, b), shade in fields.items()}
-            rows_are, columns_are = "tensor", "property"
-        picture = figures.shade_figure(name, named, columns, fields, rows_are=rows_are, columns_are=columns_are)
+        selected = rows_of(rows, question="where", experiment=experiment)
+        drawn = [*selected, *rows_of(rows, question="where", experiment="all")]
+        name = f"where-{experiment}"
+        axes: dict[str, Any] = {"columns_are": what}
+        if len({r["x"] for r in drawn}) > 12:
+            axes = {"rows_are": "tensor", "by": figures.TURNED}
+        picture = figures.shade_figure(name, drawn, study.facts.targets, **axes) if selected else None
         shown += figure(
             name,
-            [picture if selected else None],
+            [picture],
             f"Trees that read the statistics of some tensors only, {what}, in each run's last snapshot; "
             f"{n_text(selected)}. {SHADES}",
             drawn,
@@ -172,35 +185,36 @@ def _places(study: Study) -> list[Figure]:
     """Accuracy by where slices begin: of each property from the longest that leave room to move."""
     layout = next((run.layout for run in study.zoo.select(status="complete")), ())
     borders = [(float(t.offset), t.name.rpartition("/")[0]) for t in layout if t.name.endswith("/kernel")]
-    panels: dict[str, Panel] = {}
+    drawn: dict[str, list[Row]] = {}
     data = []
     for one in study.planned:
         result = study.cells.get(one.cell) if one.experiment == "slices" and one.model == LOCAL else None
         places = (result or {}).get("places")
         if not result or not places or None in places["low"]:
             continue
-        score, columns = result["scores"][0], [places[name] for name in ("starts", "hits", "low", "high")]
-        # Later plans of a property overwrite earlier ones up to 1,000.
-        if one.target not in panels or int(one.series) <= 1000:
-            baseline = max(score["chance"], score["majority"])
-            panels[one.target] = Panel(one.target, [Line("", *columns)], baseline, borders)
         same = {"property": one.target, "model": one.model, "slice_length": one.series, "n_runs": places["n_runs"]}
-        names = ("start", "value", "low", "high")
-        data += [{**same, **dict(zip(names, values, strict=True))} for values in zip(*columns, strict=True)]
+        starts = zip(*(places[name] for name in ("starts", "hits", "low", "high")), strict=True)
+        found = [{**same, **dict(zip(("start", "value", "low", "high"), values, strict=True))} for values in starts]
+        # Later plans of a property overwrite earlier ones up to 1,000.
+        if one.target not in drawn or int(one.series) <= 1000:
+            without = {name: result["scores"][0][name] for name in ("chance", "majority")}
+            drawn[one.target] = [{**row, **without, "x_number": row["start"]} for row in found]
+        data += found
     caption = (
         f"Accuracy from one slice of the last snapshot by where it begins; upright lines: where layers begin. {BAND}"
     )
-    pictures = curve_figures("places", list(panels.values()), x="first weight of the slice")
+    points = [row for of_target in drawn.values() for row in of_target]
+    pictures = curve_figures("places", points, drawn, x="first weight of the slice", borders=borders)
     return figure("places", pictures, caption, data)
 
 
 def _when(study: Study, rows: Sequence[Row]) -> list[Figure]:
-    moments = _of(rows, experiment="moments")
+    moments = rows_of(rows, experiment="moments")
     diagonal = [r for r in moments if r["series"] == r["x"]]
     targets = (*study.facts.targets, *study.facts.numbers)
     shown = figure(
         "when",
-        curve_figures("when", panels_of(diagonal, targets), x="snapshot"),
+        curve_figures("when", diagonal, targets, x="snapshot"),
         f"layer_trees trained on one snapshot and tested on the same snapshot of other runs, {n_text(diagonal)}. "
         f"Snapshot 1 is before the first step. {BAND}",
         diagonal,
@@ -208,14 +222,14 @@ def _when(study: Study, rows: Sequence[Row]) -> list[Figure]:
     )
     pictures = []
     for i, target in enumerate(targets):
-        selected = [r for r in _of(moments, property=target) if r["value"] is not None]
-        names = sorted({r["x"] for r in selected}, key=int)
+        known = [r for r in rows_of(moments, property=target) if r["value"] is not None]
+        names = sorted({r["x"] for r in known}, key=int)
         pictures.append(
             figures.shade_figure(
                 f"moments-{i}",
+                known,
                 names,
-                names,
-                {(r["series"], r["x"]): shade_of(r) for r in selected},
+                by=("series", "x"),
                 title=target,
                 rows_are="trained on snapshot",
                 columns_are="tested on snapshot",
@@ -240,8 +254,8 @@ def _map(study: Study) -> list[Figure]:
 
 def _transfer(study: Study, rows: Sequence[Row]) -> list[Figure]:
     shown: list[Figure] = []
-    for across in in_order(r["experiment"] for r in _of(rows, question="transfer")):
-        selected = _of(rows, question="transfer", experiment=across)
+    for across in in_order(r["experiment"] for r in rows_of(rows, question="transfer")):
+        selected = rows_of(rows, question="transfer", experiment=across)
         columns_are = f"{words(across)} left out"
         caption = f"Trained on runs without one {words(across)} and tested on runs with it"
         if across == "zoo":
@@ -254,7 +268,7 @@ def _transfer(study: Study, rows: Sequence[Row]) -> list[Figure]:
         name = f"transfer-{across}"
         shown += figure(
             name,
-            [figures.shade_figure(name, *shades(selected, study.facts.targets), columns_are=columns_are)],
+            [figures.shade_figure(name, selected, study.facts.targets, columns_are=columns_are)],
             f"layer_trees. {caption}, {n_text(selected)}. {SHADES}",
             selected,
             finding=findings.transfer(rows, across),
@@ -263,13 +277,12 @@ def _transfer(study: Study, rows: Sequence[Row]) -> list[Figure]:
 
 
 def _controls(study: Study, rows: Sequence[Row]) -> list[Figure]:
-    selected = _of(rows, question="controls")
-    pictures = []
-    for model in in_order(r["model"] for r in selected):
-        named, columns, fields = shades(_of(selected, model=model), study.facts.targets)
-        turned = {(b, a): shade for (a, b), shade in fields.items()}
-        name = f"controls-{model}"
-        pictures.append(figures.shade_figure(name, columns, named, turned, title=model, columns_are="property"))
+    selected = rows_of(rows, question="controls")
+    order, by = study.facts.targets, figures.TURNED
+    pictures = [
+        figures.shade_figure(f"controls-{model}", rows_of(selected, model=model), order, title=model, by=by)
+        for model in in_order(r["model"] for r in selected)
+    ]
     return figure(
         "controls",
         pictures,
@@ -278,3 +291,88 @@ def _controls(study: Study, rows: Sequence[Row]) -> list[Figure]:
         selected,
         finding=findings.controls(rows),
     )
+
+
+def _attribution(study: Study, rows: Sequence[Row]) -> list[Figure]:
+    """Which layers and tensors a verdict rests on."""
+    selected = [r for r in rows_of(rows, experiment=attribution.KIND) if r["value"] is not None]
+    shares = rows_of(selected, measure=attribution.SHARE)
+    large = [r for r in shares if abs(r["value"]) >= LEAST]
+    told = {r["x"] for r in large}
+    picture = figures.shade_figure(
+        "attribution",
+        [{**r, "value": r["value"] if r in large else None} for r in shares if r["x"] in told],
+        study.facts.targets,
+        by=figures.TURNED,
+        title="share, %",
+        rows_are="layer and tensor",
+    )
+    caption = (
+        "Which layers and tensors a verdict of layer_trees rests on, in the last snapshot: the log odds of the right "
+        "class against the others, shared out among the columns that it reads by exact Shapley values (TreeSHAP) and "
+        "added up by the layer's role and the kind of tensor; in % of all parts' absolute sum, so that what speaks "
+        f"against the right class is negative. Means over {runs_text(r['n_runs'] for r in shares)} test networks that "
+        "were named right. Bold where the whole 95 % interval over networks lies above 0; below half a percent nothing "
+        "is written. Shares tell what this meta-classifier leans on: a tensor without a share may tell the same as "
+        "one that has it."
+    )
+    return figure("attribution", [picture], caption, selected, finding=findings.attribution(selected))
+
+
+def _embedding(study: Study) -> list[Figure]:
+    result = next((study.cells.get(one.cell) for one in study.planned if one.experiment == "embedding"), None)
+    if not result or not result.get("paths"):
+        return []
+    paths = [np.array(path) for path in result["paths"]]
+    path_map = PathMap(paths, result["properties"], "tsne", "a t-SNE plane", ("t-SNE 1", "t-SNE 2"))
+    each = span([len(path) for path in paths])
+    caption = (
+        f"Training paths of {len(paths)} runs with {each} snapshots each by t-SNE (perplexity "
+        f"{PERPLEXITY}, seed 0). Read were the statistics of all tensors, each as its rank among these snapshots, not "
+        "the raw weights. Only who lies beside whom means something: distances between clusters, their sizes and the "
+        "axes do not. Snapshots of one run lie together because they are alike, whatever the colour. scikit-learn's "
+        f"trustworthiness of the picture is {result['trustworthiness']:.2f} (1 where all that is near in it is near "
+        "in truth)."
+    )
+    data = [
+        {"run": run, "snapshot": number, "x": x, "y": y}
+        for run, numbers, path in zip(result["runs"], result["snapshots"], result["paths"], strict=True)
+        for number, (x, y) in zip(numbers, path, strict=True)
+    ]
+    return figure("tsne", figures.map_figures(path_map), caption, data)
+
+
+def _neighbours(study: Study, rows: Sequence[Row]) -> list[Figure]:
+    selected = [r for r in rows_of(rows, experiment="neighbours") if r["value"] is not None]
+    caption = (
+        f"Of each run's {NEAREST} nearest other runs at the same snapshot, the share with the same value, by the "
+        f"statistics of all tensors (each as its rank among the runs), n = {runs_text(r['n_runs'] for r in selected)} "
+        "runs. Nothing is fitted. The band is the 95 % interval over runs, each drawn with all pairs that it takes "
+        "part in, the dashed line the share among all other runs."
+    )
+    pictures = curve_figures("neighbours", selected, study.facts.targets, x="snapshot")
+    return figure("neighbours", pictures, caption, selected, finding=findings.neighbours(rows))
+
+
+def _run_accuracy(study: Study, rows: Sequence[Row]) -> list[Figure]:
+    data = rows_of(rows, experiment=run_accuracy.EXPERIMENT)
+    means = rows_of(data, series=run_accuracy.MEAN)
+    named = [r for r in rows_of(rows, experiment="moments", measure="accuracy") if r["series"] == r["x"]]
+    names = {run_accuracy.EXPERIMENT: "the runs' test accuracy", "moments": "runs named right"}
+    both = {r["property"] for r in named if r["low"] is not None} & {r["property"] for r in means}
+    points = [{**r, "what": names[r["experiment"]]} for r in (*named, *means) if r["property"] in both]
+    caption = (
+        "How often a choice is named right at a snapshot, beside the mean test accuracy that the same runs have "
+        f"reached by then, n = {runs_text(r['n_runs'] for r in means)} test runs. Bands are 95 % intervals over runs, "
+        "the dashed line the larger of chance and majority for naming. That both rise does not mean that one makes the "
+        "other rise."
+    )
+    later = rows_of(data, series=run_accuracy.HALVES[2], model="layer_trees")
+    if later:
+        told = "; ".join(f"{words(r['property'])} {findings.signed(r)}" for r in later)
+        caption += (
+            " In the later half, runs above the median test accuracy of their data set are named more often than those "
+            f"below by so many points, with 95 % intervals: {told}."
+        )
+    pictures = curve_figures("run-accuracy", points, study.facts.targets, x="snapshot", by="what")
+    return figure("run-accuracy", pictures, caption, data, finding=findings.run_accuracy(rows))

@@ -98,6 +98,11 @@ def percent(share: float | None) -> str:
     return UNKNOWN if share is None else f"{100 * share:.1f}"
 
 
+def whole_percent(share: float) -> str:
+    """A share of 1 in whole percent, with the sign."""
+    return f"{100 * share:.0f} %"
+
+
 def interval_text(low: float | None, high: float | None) -> str:
     """An interval of shares in percent, or nothing."""
     return "" if low is None or high is None else f"[{percent(low)}, {percent(high)}]"
@@ -191,9 +196,8 @@ def _difference(result: Result) -> dict[str, str]:
     if not pair:
         return {"minus the reference": UNKNOWN}
     values = (pair["difference"], *(pair["interval"] or (None, None)))
-    return {
-        "minus the reference": number_text(*values, digits=True) if pair["measure"] == "mae" else share_text(*values)
-    }
+    text = number_text(*values, digits=True) if pair["measure"] == "mae" else share_text(*values)
+    return {"minus the reference": text}
 
 
 def _settings(document: Mapping[str, Any]) -> dict[str, str]:
@@ -214,46 +218,42 @@ def accuracy_text(documents: Iterable[Mapping[str, Any]]) -> str:
     results, estimates = classifications(documents), regressions(documents)
     blocks, legend = [], []
     if results:
+        labels = in_order(result.label for result in results)
         rows = []
         for name in in_order(result.target for result in results):
             of_property = {result.label: result for result in results if result.target == name}
-            known = [result.document for result in of_property.values()]
-            shares = {
-                key: span([100 * d[key] for d in known if d.get(key) is not None], ".1f")
-                for key in ("chance", "majority")
-            }
-            scores = {label: accuracy_cell(of_property.get(label)) for label in in_order(r.label for r in results)}
             counts = runs_text(result.n_runs for result in of_property.values())
+            shares = {key: _percents(of_property.values(), key) for key in ("chance", "majority")}
+            scores = {label: accuracy_cell(of_property.get(label)) for label in labels}
             rows.append({"property": name, "runs": counts, **shares, **scores})
         blocks.append(Table.of(rows).text())
         legend.append(f"accuracy in % of test runs [95 % interval]; {ABOVE} all of it above chance and majority")
     if estimates:
-        rows = [
-            {
-                "property": result.target,
-                "runs": runs_text([result.n_runs]),
-                "model": result.label,
-                **{MEASURE_NAMES[name]: measure_cell(result, name) for name in MEASURES},
-            }
-            for result in estimates
-        ]
+        rows = []
+        for result in estimates:
+            scores = {MEASURE_NAMES[name]: measure_cell(result, name) for name in MEASURES}
+            names = {"property": result.target, "runs": runs_text([result.n_runs]), "model": result.label}
+            rows.append(names | scores)
         blocks.append(Table.of(rows).text())
         legend.append(f"R² [95 % interval], {ABOVE} all of it above 0; ties keep τ below its ceiling")
     if not blocks:
         return "no meta-classifier was evaluated"
-    return (
-        "\n\n".join(blocks) + "\n" + "; ".join([*legend, "no test run was trained on", *_capped(results + estimates)])
-    )
+    legend += ["no test run was trained on", *_capped(results + estimates)]
+    return "\n\n".join(blocks) + "\n" + "; ".join(legend)
+
+
+def _percents(results: Iterable[Result], key: str) -> str:
+    """The smallest and the largest of a share that documents state."""
+    known = [100 * r.document[key] for r in results if r.document.get(key) is not None]
+    return span(known, ".1f")
 
 
 def _capped(results: Iterable[Result]) -> list[str]:
     """Of each meta-classifier of slices whose fits were ended by a time limit: its label, slice length and limit."""
     limits = {
-        (result.label, result.document["slice_length"], result.document["max_seconds"])
+        (result.label, d["slice_length"], d["max_seconds"])
         for result in results
-        if result.document.get("capped")
-        and result.document.get("max_seconds")
-        and isinstance(result.document.get("slice_length"), int)
+        if (d := result.document).get("capped") and d.get("max_seconds") and isinstance(d.get("slice_length"), int)
     }
     return [f"{label}: slices of {size:,}, fits capped at {limit:g} s each" for label, size, limit in sorted(limits)]
 
