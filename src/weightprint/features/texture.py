@@ -181,10 +181,8 @@ def _stretches(x: npt.NDArray) -> dict[str, npt.NDArray]:
     inside = [row[s : s + n] for row, s, n in zip(x.astype(np.float64), start, count, strict=True)]
     features["positive.mean"] = np.array([np.log10(v.mean() + TINY) if len(v) else -12.0 for v in inside])
     features["positive.deviation"] = np.array([np.log10(v.std() + TINY) if len(v) else -12.0 for v in inside])
-    features["negative.longest"] = _longest(x < 0)[1]
-    features["zero.longest"] = _longest(x == 0)[1]
-    features["one.longest"] = _longest(np.abs(x - 1) < 0.2)[1]
-    features["small.longest"] = _longest(np.abs(x) < 1e-3)[1]
+    masks = {"negative": x < 0, "zero": x == 0, "one": np.abs(x - 1) < 0.2, "small": np.abs(x) < 1e-3}
+    features |= {f"{name}.longest": _longest(mask)[1] for name, mask in masks.items()}
     return {name: np.asarray(value, np.float64) for name, value in features.items()}
 
 
