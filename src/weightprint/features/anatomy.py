@@ -84,7 +84,9 @@ def layer_anatomy(read: Read, layout: Layout) -> list[tuple[Layer, Features]]:
         anatomies.append((layer, features))
         if kernel is None:
             continue
-        features |= _kernel(kernel, "window" if layer.is_conv else "places")
+        own = kernels.distribution(kernel) | kernels.units(kernel) | kernels.inputs(kernel)
+        own |= kernels.grid(kernel, "window" if layer.is_conv else "places")
+        features |= {f"kernel.{label}": value for label, value in own.items()}
         same_units = {kind: v for kind, v in others.items() if v.shape[1] == kernel.all_units}
         features |= vectors.relations(same_units, kernel)
         for name in layer.reads:
@@ -115,12 +117,6 @@ def _read_by(source: _Units, kernel: Kernel) -> None:
     others: Features = {kind: source.others[kind][:, shared] for kind in ("bias", "gamma") if kind in source.others}
     reading = np.sqrt(powers[:, theirs])
     source.features |= vectors.outgoing(reading, sums[:, theirs], source.norms[:, mine], others)
-
-
-def _kernel(kernel: Kernel, name: str) -> Features:
-    features = kernels.distribution(kernel) | kernels.units(kernel) | kernels.inputs(kernel)
-    features |= kernels.grid(kernel, name)
-    return {f"kernel.{label}": value for label, value in features.items()}
 
 
 def by_role(layers: Sequence[tuple[Layer, Features]]) -> Features:

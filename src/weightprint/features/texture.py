@@ -74,7 +74,9 @@ def _blocks(x: npt.NDArray) -> dict[str, npt.NDArray]:
     features["log_spread"] = np.log10(spread[:, 0])
     features["mean_by_spread"] = (mean / spread[:, 0]).clip(-1e6, 1e6)
     features["tails"] = np.log10(deviation / spread[:, 0] + TINY)
-    features["skewness"], features["kurtosis"] = _moments(clipped)
+    square = clipped * clipped
+    features["skewness"] = np.einsum("bl,bl->b", square, clipped) / x.shape[1]
+    features["kurtosis"] = np.einsum("bl,bl->b", square, square) / x.shape[1]
     features["beyond_2"], features["beyond_4"] = (np.abs(z) > 2).mean(axis=1), (np.abs(z) > 4).mean(axis=1)
     features["zeros"] = (x == 0).mean(axis=1)
     for level in LEVELS:
@@ -92,12 +94,6 @@ def _blocks(x: npt.NDArray) -> dict[str, npt.NDArray]:
             features |= _chunks(length, clipped, logs, z)
     features |= _stretches(x)
     return features
-
-
-def _moments(z: npt.NDArray[np.float32]) -> tuple[npt.NDArray, npt.NDArray]:
-    """Third and fourth moment of each row."""
-    square = z * z
-    return np.einsum("bl,bl->b", square, z) / z.shape[1], np.einsum("bl,bl->b", square, square) / z.shape[1]
 
 
 def _magnitudes(logs: npt.NDArray) -> dict[str, npt.NDArray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -124,17 +125,14 @@ def check_name(name: str, runs: Iterable[Readable]) -> bool:
 
     Raises MetaError with the nearest known name when it is neither.
     """
-    properties: dict[str, None] = {}
-    measurements: dict[str, None] = {}
+    properties: dict[str, Any] = {}
+    measurements: dict[str, Any] = {}
     for run in runs:
-        try:
+        with suppress(CorruptFile):  # reported where the runs are chosen
             if name in run.properties:
                 return False
-            properties.update(dict.fromkeys(run.properties))
-            for measurement in run.measurements[:1]:
-                measurements.update(dict.fromkeys(measurement))
-        except CorruptFile:
-            continue  # reported where the runs are chosen
+            properties.update(run.properties)
+            measurements.update(*run.measurements[:1])
     measurements.pop("snapshot", None)
     if name in measurements:
         return True

@@ -298,7 +298,7 @@ def _measures(
     if document["kind"] == REGRESSION:
         gaps = {"r2": pair.get("r2", {}), "mae": pair}
         for name in MEASURES:
-            yield name, *per_run[name].values(), gaps.get(name, {})
+            yield name, per_run[name]["value"], per_run[name]["interval"], gaps.get(name, {})
         return
     yield "accuracy", per_run["accuracy"], per_run["interval"], pair
     for unit in ("per_slice", "per_snapshot"):
