@@ -154,5 +154,4 @@ def _of_result(one: Planned, cells: Cells, children: Sequence[StudiedRun]) -> It
         steps = float(known[changed["run"][0]].measurements[moment - 1]["step"])
         for series, truth in ((CHILDS, "truth"), (PARENTS, "parent")):
             found = score(changed.with_columns(pl.col(truth).alias("truth")).drop("parent"))
-            shown = {"question": NAME, "series": series, "x": f"{steps:g}", "majority": None}
-            yield row(one, steps, found, **shown)
+            yield {**row(one, steps, found, series=series, majority=None), "x": f"{steps:g}"}
