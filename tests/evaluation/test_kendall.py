@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weightprint.evaluation import kendall
-from weightprint.evaluation.scores import regression_scores
+from weightprint.evaluation.answers import table
+from weightprint.evaluation.scores import value_scores
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=40), st.integers(0, 100))
@@ -58,7 +59,7 @@ def test_memory_does_not_grow_with_the_square_of_the_runs(monkeypatch):
     predicted = truth + generator.normal(size=7500)
     tracemalloc.start()
     try:
-        found = regression_scores(truth, predicted)
+        found = value_scores(table([f"run {i}" for i in range(7500)], truth, predicted))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

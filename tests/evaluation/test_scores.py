@@ -9,18 +9,15 @@ from weightprint.evaluation.intervals import wilson
 from weightprint.evaluation.kendall import ceiling
 from weightprint.evaluation.scores import (
     accuracy_interval,
-    classification_scores,
     length_note,
-    read_classes,
-    regression_scores,
     scores,
     share_interval,
 )
 
 
-def test_classification_scores_take_the_mean_probability_of_a_run():
-    hesitant = np.array([[[0.51, 0.49], [0.51, 0.49], [0.01, 0.99]]])  # two slices for class 0, the mean for class 1
-    found = classification_scores(np.array([1, 1]), [hesitant, hesitant], 2, local=True)
+def test_runs_and_their_readings_have_scores_of_their_own():
+    answers = {"answer": [1, 1], "hits": [1, 1], "readings": [3, 3]}  # two slices for class 0, the mean for class 1
+    found = scores(table(["x", "y"], [1, 1], classes=[0, 1], reads="slice", **answers))
     assert found["per_run"]["accuracy"] == 1
     assert found["per_slice"] == {
         "accuracy": pytest.approx(1 / 3),
@@ -29,6 +26,10 @@ def test_classification_scores_take_the_mean_probability_of_a_run():
     }
     assert found["confusion"] == [[0, 0], [0, 2]]
     assert (found["chance"], found["majority"]) == (0.5, 1)
+
+
+def regression_scores(truth, predicted):
+    return scores(table([f"run {i}" for i in range(len(truth))], truth, predicted))["per_run"]
 
 
 def test_regression_scores_agree_with_scikit_learn_and_scipy():
@@ -60,20 +61,6 @@ def test_differing_lengths_come_with_a_note():
     note = length_note([10, 25])
     assert note["lengths_differ"]
     assert "10 to 25 weights" in note["note"]
-
-
-def test_scores_of_a_table_are_those_of_what_it_was_made_of():
-    generator = np.random.default_rng(0)
-    truth = generator.integers(0, 3, 20)
-    outputs = [generator.dirichlet([1, 1, 1], size=(2, 5)) for _ in truth]
-    runs = [f"run {i}" for i in range(20)]
-    answers = table(runs, truth, classes="abc", reads="slice", **read_classes(truth, outputs))
-    found = scores(answers)
-    assert (found.pop("classes"), found.pop("class_counts")) == (["a", "b", "c"], np.bincount(truth).tolist())
-    assert found == classification_scores(truth, outputs, 3, local=True)
-    json.dumps(found, allow_nan=False)
-    values = generator.normal(size=(2, 20))
-    assert scores(table(runs, *values))["per_run"] == regression_scores(*values)
 
 
 def test_a_table_of_answers_alone_has_no_score_of_readings():

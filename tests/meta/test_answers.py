@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 
 from weightprint.evaluation.answers import from_json, to_json
-from weightprint.evaluation.pooling import pooled
 from weightprint.evaluation.scores import scores
 from weightprint.meta import build
 from weightprint.meta.answers import read_answers, view_text
 from weightprint.meta.view import View
+from weightprint.study.bench import pooled
 
 
 def svm(target):

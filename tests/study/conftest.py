@@ -1,5 +1,6 @@
 """A zoo on disk with planted signals: the optimizer grows into the second half of training, nothing tells the rest."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -38,6 +39,15 @@ def planted_run(number: int, layout: Layout) -> RunRecord:
         weights=weights,
         measurements=[{"snapshot": t + 1, "step": 10 * t, "test_accuracy": accuracy} for t in range(SNAPSHOTS)],
     )
+
+
+def changed(run, **attributes):
+    """A studied run with other attributes."""
+    own = vars(run)
+    shown = copy.copy(run)
+    shown.__class__ = type("Changed", (type(run),), {n: v for n, v in attributes.items() if n not in own})
+    vars(shown).update({n: v for n, v in attributes.items() if n in own})
+    return shown
 
 
 @pytest.fixture(scope="session")

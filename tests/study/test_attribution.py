@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.study.conftest import changed
 from weightprint.features.table import Table
 from weightprint.report import attribution as report
 from weightprint.report import findings
@@ -86,7 +87,7 @@ def test_equal_seeds_give_equal_shares(found, whole):
 def test_a_property_of_two_values_is_attributed_too(whole):
     two = {"adam": False, "momentum": True}
     runs = tuple(
-        dataclasses.replace(r, properties={**r.properties, "pair": two[r.properties["optimizer"]]})
+        changed(r, properties={**r.properties, "pair": two[r.properties["optimizer"]]})
         for r in whole.runs
         if r.properties["optimizer"] in two
     )

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.study.conftest import changed
 from weightprint.evaluation.answers import table as answers_table
 from weightprint.evaluation.answers import to_json
 from weightprint.report import findings
@@ -69,7 +70,7 @@ def test_neighbours_of_one_run_are_no_independent_evidence(table):
 
 
 def test_runs_that_lack_a_moment_have_no_place_in_it_and_are_counted(table):
-    runs = tuple(dataclasses.replace(r, snapshots=3 if i < 10 else 4) for i, r in enumerate(table.runs))
+    runs = tuple(changed(r, snapshots=3 if i < 10 else 4) for i, r in enumerate(table.runs))
     features = table.features.copy()
     features[:10, 3] = np.nan
     table = dataclasses.replace(table, runs=runs, features=features)

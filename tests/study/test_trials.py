@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.study.conftest import planted_run
+from tests.study.conftest import changed, planted_run
 from weightprint.evaluation.answers import from_json
 from weightprint.evaluation.answers import table as answers_table
 from weightprint.evaluation.scores import score as score_of
@@ -117,8 +117,8 @@ def test_layer_trees_find_the_same_footprint_and_statistics_left_out_are_not_rea
 
 def with_runs(table, **changes):
     """The table with other facts of its runs: field → a function of the run."""
-    changed = (dataclasses.replace(r, **{name: of(r) for name, of in changes.items()}) for r in table.runs)
-    return dataclasses.replace(table, runs=tuple(changed))
+    runs = tuple(changed(r, **{name: of(r) for name, of in changes.items()}) for r in table.runs)
+    return dataclasses.replace(table, runs=runs)
 
 
 @pytest.mark.parametrize("shares", [True, False])

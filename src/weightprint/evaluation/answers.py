@@ -74,34 +74,19 @@ def table(
     probabilities: [N, C]
     hits, readings: [N]
     """
-    n = len(runs)
     same = {"zoo": zoo, "split": split, "property": property, "model": model, "view": view, "reads": reads}
-    same["kind"] = CLASSIFICATION if len(classes) else REGRESSION
-
-    def column(values: npt.ArrayLike | None) -> list[Any]:
-        return [None] * n if values is None else np.asarray(values).tolist()
-
-    names = [json.dumps(name) for name in classes]
-    columns = {
-        **{name: [value] * n for name, value in same.items()},
-        "classes": [names] * n,
-        "run": list(runs),
-        "truth": np.asarray(truth, np.float64).tolist(),
-        "answer": np.asarray(answer, np.float64).tolist(),
-        "probabilities": column(probabilities),
-        "hits": column(hits),
-        "readings": column(readings),
-    }
-    return pl.DataFrame({name: columns[name] for name in SCHEMA}, schema=SCHEMA)
+    same |= {"kind": CLASSIFICATION if len(classes) else REGRESSION, "classes": [json.dumps(name) for name in classes]}
+    columns: dict[str, npt.ArrayLike | None]
+    columns = {"truth": np.asarray(truth, np.float64), "answer": np.asarray(answer, np.float64)}
+    columns |= {"probabilities": probabilities, "hits": hits, "readings": readings}
+    known = {name: np.asarray(values).tolist() for name, values in columns.items() if values is not None}
+    return from_json({"same": same, "columns": {"run": list(runs), **known}})
 
 
 def to_json(answers: pl.DataFrame) -> dict[str, Any]:
     """A table as small JSON: columns of one value once ("same"), the others as lists ("columns")."""
     alike = [name for name in answers.columns if name != "run" and answers[name].n_unique() == 1]
-    return {
-        "same": answers.select(alike).row(0, named=True),
-        "columns": answers.drop(alike).to_dict(as_series=False),
-    }
+    return {"same": answers.select(alike).row(0, named=True), "columns": answers.drop(alike).to_dict(as_series=False)}
 
 
 def from_json(kept: Mapping[str, Any]) -> pl.DataFrame:
@@ -133,25 +118,14 @@ def common_classes(answers: pl.DataFrame) -> tuple[list[Any], pl.DataFrame]:
     if len(lists) < 2:
         return classes, answers
     ordered = [json.dumps(label) for label in classes]
-    places = [[ordered.index(text) for text in names] for names in answers["classes"].to_list()]
-
-    def renumbered(column: str) -> list[int]:
-        return [place[int(number)] for place, number in zip(places, answers[column], strict=True)]
-
-    def widened(place: Sequence[int], probabilities: Sequence[float] | None) -> list[float] | None:
-        if probabilities is None:
-            return None
-        known = dict(zip(place, probabilities, strict=True))
-        return [known.get(number, 0.0) for number in range(len(ordered))]
-
-    rows = zip(places, answers["probabilities"].to_list(), strict=True)
-    columns: dict[str, list[Any]] = {
-        "truth": renumbered("truth"),
-        "answer": renumbered("answer"),
-        "probabilities": [widened(*row) for row in rows],
-        "classes": [ordered] * len(answers),
-    }
-    return classes, answers.with_columns(pl.Series(name, values, SCHEMA[name]) for name, values in columns.items())
+    rows = answers.to_dicts()
+    for row in rows:
+        place = [ordered.index(text) for text in row["classes"]]
+        row |= {"truth": place[int(row["truth"])], "answer": place[int(row["answer"])], "classes": ordered}
+        if row["probabilities"] is not None:
+            known = dict(zip(place, row["probabilities"], strict=True))
+            row["probabilities"] = [known.get(number, 0.0) for number in range(len(ordered))]
+    return classes, pl.DataFrame(rows, schema=answers.schema)
 
 
 def per_run(answers: pl.DataFrame) -> pl.DataFrame:

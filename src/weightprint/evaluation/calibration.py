@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from weightprint.evaluation.intervals import wilson
+from weightprint.evaluation.intervals import Floats, wilson
 from weightprint.seeds import seed_from_hash
 
 BINS = 10
@@ -25,7 +25,7 @@ TEMPERATURES = (0.05, 20.0)
 _TINY = 1e-12
 
 
-def temperature(probabilities: npt.NDArray[np.float64], truth: npt.NDArray[np.intp]) -> float:
+def temperature(probabilities: Floats, truth: npt.NDArray[np.intp]) -> float:
     """The temperature at which probabilities [N, C] make the truth [N] most likely, within TEMPERATURES.
 
     Source: Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017, section 4.2; the
@@ -40,25 +40,20 @@ def temperature(probabilities: npt.NDArray[np.float64], truth: npt.NDArray[np.in
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def tempered(probabilities: npt.NDArray[np.float64], temperature: float) -> npt.NDArray[np.float64]:
+def tempered(probabilities: Floats, temperature: float) -> Floats:
     """Probabilities [N, C] at another temperature: proportional to p^(1/temperature)."""
     from scipy.special import softmax
 
     return softmax(np.log(np.maximum(probabilities, _TINY)) / temperature, axis=1)
 
 
-def log_loss(probabilities: npt.NDArray[np.float64], truth: npt.NDArray[np.intp]) -> float:
+def log_loss(probabilities: Floats, truth: npt.NDArray[np.intp]) -> float:
     """Mean of −log p of the true class, natural logarithm."""
     return float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], _TINY)).mean())
 
 
 def calibration_scores(
-    probabilities: npt.NDArray[np.float64],
-    truth: npt.NDArray[np.intp],
-    *,
-    bins: int = BINS,
-    draws: int = DRAWS,
-    seed: int = 0,
+    probabilities: Floats, truth: npt.NDArray[np.intp], *, bins: int = BINS, draws: int = DRAWS, seed: int = 0
 ) -> dict[str, Any]:
     """Calibration of probabilities [N, C] for the class numbers [N]: a JSON-ready document.
 
@@ -103,9 +98,7 @@ def calibration_scores(
     }
 
 
-def _ece(
-    right: npt.NDArray[np.bool_], confidence: npt.NDArray[np.float64], bin_of: npt.NDArray[np.intp], bins: int
-) -> npt.NDArray[np.float64]:
+def _ece(right: npt.NDArray[np.bool_], confidence: Floats, bin_of: npt.NDArray[np.intp], bins: int) -> Floats:
     """Expected calibration error of each row of `right` [D, N]: Σ over bins of |right − confidence summed| / N."""
     member = np.arange(bins) == bin_of[:, None]  # [N, bins]
     return np.abs((right - confidence) @ member).sum(axis=1) / len(confidence)

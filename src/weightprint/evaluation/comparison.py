@@ -13,18 +13,17 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from weightprint.errors import MetaError
 from weightprint.evaluation.answers import CLASSIFICATION, one_kind, per_run
-from weightprint.evaluation.intervals import bootstrap, finite, listed
+from weightprint.evaluation.intervals import Floats, bootstrap, finite, listed
 from weightprint.evaluation.scores import r_squared, scores, value_scores
 
 TEST = ["split", "run"]
 """What a test is: models are compared on tests that all of them took."""
 
-Columns = Mapping[str, npt.NDArray[np.float64]]
+Columns = Mapping[str, Floats]
 """What one model got right: columns of `weightprint.evaluation.answers.per_run`, of all models in one order of runs."""
 
 
@@ -109,7 +108,7 @@ def _score(answers: pl.DataFrame, kind: str) -> dict[str, Any]:
 def _pair(a: Columns, b: Columns, kind: str) -> dict[str, Any]:
     gain = a["score"] - b["score"]
 
-    def gap(statistic: Callable[[Columns, npt.NDArray[np.float64]], npt.NDArray[np.float64]]) -> dict[str, Any]:
+    def gap(statistic: Callable[[Columns, Floats], Floats]) -> dict[str, Any]:
         """The difference of a statistic of the two, and its interval on the same resamples of runs."""
         once = np.ones((1, len(gain)))
         interval = bootstrap(lambda counts: statistic(a, counts) - statistic(b, counts), len(gain))
@@ -122,15 +121,12 @@ def _pair(a: Columns, b: Columns, kind: str) -> dict[str, Any]:
     }
     if kind != CLASSIFICATION:
         return {**shared, "r2": gap(lambda runs, counts: r_squared(runs["truth"], runs["square_error"], counts))}
-    if np.isnan([a["readings"], b["readings"]]).any():
-        return {**shared, "per_reading": None}
-    return {
-        **shared,
-        "per_reading": gap(lambda runs, counts: (counts @ runs["hits"]) / (counts @ runs["readings"])),
-    }
+    known = not np.isnan([a["readings"], b["readings"]]).any()
+    per_reading = gap(lambda runs, counts: (counts @ runs["hits"]) / (counts @ runs["readings"])) if known else None
+    return {**shared, "per_reading": per_reading}
 
 
-def _mcnemar(gains: npt.NDArray[np.float64]) -> dict[str, Any]:
+def _mcnemar(gains: Floats) -> dict[str, Any]:
     """The exact two-sided test of as many runs with a gain as with a loss.
 
     Source: Q. McNemar, Psychometrika 12 (1947), 153–157. With several splits, the sign of each run's mean.

@@ -15,9 +15,10 @@ RESAMPLES = 2000
 BLOCK = 2**21
 """Numbers of the bootstrap's draws that are held at once, at most (or one resample's): 16 MB."""
 
+Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 
-Statistic = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+Statistic = Callable[[Floats], Floats]
 """Takes how often each of n units was drawn, float64 [B, n], and gives a value per resample [B], NaN where it is not
 defined."""
 
@@ -59,7 +60,7 @@ def bootstrap_each(statistics: Mapping[str, Statistic], n: int, *, seed: int = 0
     """
     generator = np.random.default_rng(seed)
     rows = max(1, min(RESAMPLES, BLOCK // max(n, 1)))
-    values: dict[str, list[npt.NDArray[np.float64]]] = {name: [] for name in statistics}
+    values: dict[str, list[Floats]] = {name: [] for name in statistics}
     for first in range(0, RESAMPLES, rows):
         size = min(rows, RESAMPLES - first)
         counts = generator.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)
@@ -68,7 +69,7 @@ def bootstrap_each(statistics: Mapping[str, Statistic], n: int, *, seed: int = 0
     return {name: _percentiles(np.concatenate(found)) for name, found in values.items()}
 
 
-def _percentiles(values: npt.NDArray[np.float64]) -> Interval | None:
+def _percentiles(values: Floats) -> Interval | None:
     values = values[np.isfinite(values)]
     if not len(values):
         return None
@@ -82,7 +83,7 @@ def bootstrap_share(hits: npt.NDArray, totals: npt.NDArray) -> Interval | None:
 
 
 def bootstrap_pairs(
-    values: npt.NDArray[np.float64], left: Sequence[Hashable], right: Sequence[Hashable], *, seed: int = 0
+    values: Floats, left: Sequence[Hashable], right: Sequence[Hashable], *, seed: int = 0
 ) -> Interval | None:
     """The 95 % interval of the mean over pairs, where one unit takes part in several pairs.
 
@@ -99,7 +100,7 @@ def bootstrap_pairs(
     values = np.asarray(values, np.float64)
     i, j = (np.array([place[unit] for unit in side]) for side in (left, right))
 
-    def mean(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def mean(counts: Floats) -> Floats:
         weights = counts[:, i] * counts[:, j]
         total = weights.sum(axis=1)
         return np.where(total > 0, (weights @ values) / np.where(total > 0, total, 1), np.nan)

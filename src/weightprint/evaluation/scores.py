@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from weightprint.evaluation import kendall
-from weightprint.evaluation.answers import CLASSIFICATION, SLICE, SNAPSHOT, common_classes, one_kind, per_run, table
-from weightprint.evaluation.intervals import Interval, bootstrap_each, bootstrap_share, finite, listed, wilson
+from weightprint.evaluation.answers import CLASSIFICATION, common_classes, one_kind, per_run
+from weightprint.evaluation.intervals import Floats, Interval, bootstrap_each, bootstrap_share, finite, listed, wilson
 
 MEASURES = ("r2", "mae", "kendall_tau", "tau_ceiling")
 """Of a regression."""
@@ -55,47 +54,13 @@ def score(answers: pl.DataFrame) -> dict[str, Any]:
     return {"measure": measure, "value": value, "low": low, "high": high, "n_runs": per_run["n"], **known}
 
 
-def classification_scores(
-    truth: npt.NDArray[np.intp], outputs: Sequence[npt.NDArray[np.float64]], classes: int, *, local: bool
-) -> dict[str, Any]:
-    """`scores` of one fit, without the classes' names.
-
-    truth:   class number of each run [N]
-    outputs: per run the class probabilities of every snapshot and slice, [T, K, C]
-    """
-    columns = read_classes(truth, outputs)
-    names = [f"run {i}" for i in range(len(truth))]
-    reads = SLICE if local else SNAPSHOT
-    found = scores(table(names, truth, classes=range(classes), reads=reads, **columns))
-    return {name: value for name, value in found.items() if name not in ("classes", "class_counts")}
-
-
-def read_classes(truth: npt.NDArray[np.intp], outputs: Sequence[npt.NDArray[np.float64]]) -> dict[str, Any]:
-    """The columns of `weightprint.evaluation.answers` that class probabilities make, arguments as above."""
-    means = np.array([output.mean(axis=(0, 1)) for output in outputs])
-    return {
-        "answer": means.argmax(axis=1),
-        "probabilities": means,
-        "hits": [int((o.argmax(axis=2) == t).sum()) for o, t in zip(outputs, truth, strict=True)],
-        "readings": [o.shape[0] * o.shape[1] for o in outputs],
-    }
-
-
-def regression_scores(truth: npt.NDArray[np.float64], predicted: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """What `scores` says per run of one fit.
-
-    truth, predicted: one value per run [N]
-    """
-    return value_scores(table([f"run {i}" for i in range(len(truth))], truth, predicted))
-
-
-def accuracy_interval(scores: npt.NDArray[np.float64]) -> Interval:
+def accuracy_interval(scores: Floats) -> Interval:
     """Of the mean of runs' scores in [0, 1]: Wilson's where each is wholly right or wrong or nothing can vary, else the
     bootstrap's."""
     return share_interval(scores, np.ones(len(scores)))
 
 
-def share_interval(hits: npt.NDArray[np.float64], totals: npt.NDArray[np.float64]) -> Interval:
+def share_interval(hits: Floats, totals: Floats) -> Interval:
     """Of Σ hits / Σ totals over runs [N]: as `accuracy_interval`."""
     shares = hits / totals
     if not ((totals == 1).all() and np.isin(hits, (0, 1)).all()):
@@ -105,9 +70,7 @@ def share_interval(hits: npt.NDArray[np.float64], totals: npt.NDArray[np.float64
     return wilson(float(shares.sum()), len(shares))
 
 
-def r_squared(
-    truth: npt.NDArray[np.float64], square_error: npt.NDArray[np.float64], counts: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def r_squared(truth: Floats, square_error: Floats, counts: Floats) -> Floats:
     """R² of each resample [B]: one minus the mean squared error over the truth's variance; NaN where all truths drawn
     are equal.
 
@@ -182,11 +145,11 @@ def value_scores(answers: pl.DataFrame, wanted: Sequence[str] = MEASURES) -> dic
     ordered = [o for o in orders if np.ptp(o[1]) > 0 and np.ptp(o[2]) > 0]
     several = [o for o in orders if len(o[0]) > 1]
 
-    def tau(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def tau(counts: Floats) -> Floats:
         taus = [kendall.tau(t, p, counts[:, at]) for at, t, p in ordered]
         return np.mean(taus, axis=0) if taus else np.full(len(counts), np.nan)
 
-    def ceiling(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def ceiling(counts: Floats) -> Floats:
         ceilings = [kendall.ceiling(t, counts[:, at]) for at, t, _ in several]
         return np.mean(ceilings, axis=0) if ceilings else np.full(len(counts), np.nan)
 

@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from weightprint.features import kernels, vectors
 from weightprint.features.layers import Kernel, Layer, Read, chosen, kernel_of, layers_of
-from weightprint.features.numbers import Features
+from weightprint.features.numbers import Features, Floats
 from weightprint.zoo.layout import Layout
 
 NAME = "anatomy"
@@ -43,7 +43,7 @@ LARGEST = 1e9
 """Every feature lies between plus and minus this."""
 
 
-def anatomy(weights: npt.NDArray, layout: Layout) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
+def anatomy(weights: npt.NDArray, layout: Layout) -> tuple[Floats, tuple[str, ...]]:
     """The columns that this network has: weights [T, P] finite → (float64 [T, F] finite, F names).
 
     Networks of other architectures have other ones among the same names (`Table.aligned`).
@@ -51,14 +51,12 @@ def anatomy(weights: npt.NDArray, layout: Layout) -> tuple[npt.NDArray[np.float6
     return anatomy_of(lambda t: weights[:, t.offset : t.stop].reshape(len(weights), *t.shape), len(weights), layout)
 
 
-def anatomy_of(read: Read, steps: int, layout: Layout) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
+def anatomy_of(read: Read, steps: int, layout: Layout) -> tuple[Floats, tuple[str, ...]]:
     """The same for weights that are read tensor by tensor: `read` gives values [T, *shape] of one of the layout's."""
     return table(layer_anatomy(read, layout), layout, steps)
 
 
-def table(
-    layers: Sequence[tuple[Layer, Features]], layout: Layout, steps: int
-) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
+def table(layers: Sequence[tuple[Layer, Features]], layout: Layout, steps: int) -> tuple[Floats, tuple[str, ...]]:
     """What `anatomy` returns, of layers whose features are known already: their values [T = steps]."""
     columns = by_role(layers) | {f"shape/{name}": np.full(steps, value) for name, value in shapes(layout).items()}
     values = np.empty((len(columns), steps))
@@ -86,7 +84,9 @@ def layer_anatomy(read: Read, layout: Layout) -> list[tuple[Layer, Features]]:
         anatomies.append((layer, features))
         if kernel is None:
             continue
-        features |= _kernel(kernel, "window" if layer.is_conv else "places")
+        own = kernels.distribution(kernel) | kernels.units(kernel) | kernels.inputs(kernel)
+        own |= kernels.grid(kernel, "window" if layer.is_conv else "places")
+        features |= {f"kernel.{label}": value for label, value in own.items()}
         same_units = {kind: v for kind, v in others.items() if v.shape[1] == kernel.all_units}
         features |= vectors.relations(same_units, kernel)
         for name in layer.reads:
@@ -117,12 +117,6 @@ def _read_by(source: _Units, kernel: Kernel) -> None:
     others: Features = {kind: source.others[kind][:, shared] for kind in ("bias", "gamma") if kind in source.others}
     reading = np.sqrt(powers[:, theirs])
     source.features |= vectors.outgoing(reading, sums[:, theirs], source.norms[:, mine], others)
-
-
-def _kernel(kernel: Kernel, name: str) -> Features:
-    features = kernels.distribution(kernel) | kernels.units(kernel) | kernels.inputs(kernel)
-    features |= kernels.grid(kernel, name)
-    return {f"kernel.{label}": value for label, value in features.items()}
 
 
 def by_role(layers: Sequence[tuple[Layer, Features]]) -> Features:

@@ -74,7 +74,9 @@ def _blocks(x: npt.NDArray) -> dict[str, npt.NDArray]:
     features["log_spread"] = np.log10(spread[:, 0])
     features["mean_by_spread"] = (mean / spread[:, 0]).clip(-1e6, 1e6)
     features["tails"] = np.log10(deviation / spread[:, 0] + TINY)
-    features["skewness"], features["kurtosis"] = _moments(clipped)
+    square = clipped * clipped
+    features["skewness"] = np.einsum("bl,bl->b", square, clipped) / x.shape[1]
+    features["kurtosis"] = np.einsum("bl,bl->b", square, square) / x.shape[1]
     features["beyond_2"], features["beyond_4"] = (np.abs(z) > 2).mean(axis=1), (np.abs(z) > 4).mean(axis=1)
     features["zeros"] = (x == 0).mean(axis=1)
     for level in LEVELS:
@@ -92,12 +94,6 @@ def _blocks(x: npt.NDArray) -> dict[str, npt.NDArray]:
             features |= _chunks(length, clipped, logs, z)
     features |= _stretches(x)
     return features
-
-
-def _moments(z: npt.NDArray[np.float32]) -> tuple[npt.NDArray, npt.NDArray]:
-    """Third and fourth moment of each row."""
-    square = z * z
-    return np.einsum("bl,bl->b", square, z) / z.shape[1], np.einsum("bl,bl->b", square, square) / z.shape[1]
 
 
 def _magnitudes(logs: npt.NDArray) -> dict[str, npt.NDArray]:
@@ -181,10 +177,8 @@ def _stretches(x: npt.NDArray) -> dict[str, npt.NDArray]:
     inside = [row[s : s + n] for row, s, n in zip(x.astype(np.float64), start, count, strict=True)]
     features["positive.mean"] = np.array([np.log10(v.mean() + TINY) if len(v) else -12.0 for v in inside])
     features["positive.deviation"] = np.array([np.log10(v.std() + TINY) if len(v) else -12.0 for v in inside])
-    features["negative.longest"] = _longest(x < 0)[1]
-    features["zero.longest"] = _longest(x == 0)[1]
-    features["one.longest"] = _longest(np.abs(x - 1) < 0.2)[1]
-    features["small.longest"] = _longest(np.abs(x) < 1e-3)[1]
+    masks = {"negative": x < 0, "zero": x == 0, "one": np.abs(x - 1) < 0.2, "small": np.abs(x) < 1e-3}
+    features |= {f"{name}.longest": _longest(mask)[1] for name, mask in masks.items()}
     return {name: np.asarray(value, np.float64) for name, value in features.items()}
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from weightprint.features.kernels import FEW_CHANNELS, UNIT_LEVELS
 from weightprint.features.layers import Kernel
-from weightprint.features.numbers import TINY, Features, correlation, log10, quantiles, rms, signed_log
+from weightprint.features.numbers import TINY, Features, Floats, correlation, log10, quantiles, rms, signed_log
 
 _GRID = np.linspace(0, 1, 33)[1:-1]
 
 
-def vectors(others: dict[str, npt.NDArray[np.float64]], fan_in: int | None) -> Features:
+def vectors(others: dict[str, Floats], fan_in: int | None) -> Features:
     """Each of a layer's vectors by itself: bias, scale, shift or moving statistic, one value per unit [T, o].
 
     fan_in: inputs of the layer's kernel; PyTorch draws a bias between ±1/√fan_in, as it does the kernel
@@ -29,7 +28,7 @@ def vectors(others: dict[str, npt.NDArray[np.float64]], fan_in: int | None) -> F
     return features
 
 
-def _statistics(x: npt.NDArray[np.float64]) -> Features:
+def _statistics(x: Floats) -> Features:
     """Scale and shape of rows [R, o]; what is said of all vectors of a layer at once costs as much as of one."""
     ordered = np.sort(x, axis=1)
     sizes = np.sort(log10(x), axis=1)
@@ -56,7 +55,7 @@ def _statistics(x: npt.NDArray[np.float64]) -> Features:
     }
 
 
-def _against_default(bias: npt.NDArray[np.float64], fan_in: int) -> Features:
+def _against_default(bias: Floats, fan_in: int) -> Features:
     """A bias [T, o] in units of the bound between which PyTorch draws it."""
     ordered = np.sort(bias, axis=1) * np.sqrt(fan_in)
     levels = quantiles(ordered, _GRID)
@@ -70,7 +69,7 @@ def _against_default(bias: npt.NDArray[np.float64], fan_in: int) -> Features:
     }
 
 
-def relations(others: dict[str, npt.NDArray[np.float64]], kernel: Kernel) -> Features:
+def relations(others: dict[str, Floats], kernel: Kernel) -> Features:
     """How a layer's vectors [T, o] and its kernel go together, unit by unit."""
     features: Features = {}
     sums, power = kernel.unit_sums, kernel.unit_powers
@@ -94,13 +93,7 @@ def relations(others: dict[str, npt.NDArray[np.float64]], kernel: Kernel) -> Fea
     return features
 
 
-def _moving(
-    others: dict[str, npt.NDArray[np.float64]],
-    variance: npt.NDArray[np.float64],
-    sums: npt.NDArray[np.float64],
-    power: npt.NDArray[np.float64],
-    kernel: Kernel,
-) -> Features:
+def _moving(others: dict[str, Floats], variance: Floats, sums: Floats, power: Floats, kernel: Kernel) -> Features:
     """What moving statistics tell of a layer's inputs; variance [T, o] in units of the kernel's mean square."""
     ratio = log10((variance + TINY) / (power + TINY))
     # Inputs that go up and down together pass on the sum of the weights; independent ones their power.
@@ -129,9 +122,7 @@ def _moving(
     return features
 
 
-def _input_moments(
-    variance: npt.NDArray[np.float64], sums: npt.NDArray[np.float64], power: npt.NDArray[np.float64]
-) -> Features:
+def _input_moments(variance: Floats, sums: Floats, power: Floats) -> Features:
     """Variance of a unit's sum ≈ a · (sum of weights)² + b · power, by least squares over units [T, o]: a and b."""
     weight = 1 / (power + TINY)  # in proportion: large units do not rule
     design = np.stack([sums, power], axis=2) * weight[..., None]  # [T, o, 2]
@@ -142,7 +133,7 @@ def _input_moments(
     return {"variance.common": signed_log(solution[:, 0]), "variance.own": signed_log(solution[:, 1])}
 
 
-def _channel_means(mean: npt.NDArray[np.float64], sums: npt.NDArray[np.float64]) -> Features:
+def _channel_means(mean: Floats, sums: Floats) -> Features:
     """Mean of a unit's sum ≈ Σ channels (mean of the channel) · (sum of its weights), by ridge: [T, o], [T, o, i]."""
     left = sums.transpose(0, 2, 1) @ sums
     scale = np.trace(left, axis1=1, axis2=2)[:, None, None] / left.shape[1]
@@ -151,12 +142,7 @@ def _channel_means(mean: npt.NDArray[np.float64], sums: npt.NDArray[np.float64])
     return {"channels.mean": means.mean(axis=1), "channels.deviation": means.std(axis=1)}
 
 
-def outgoing(
-    reading: npt.NDArray[np.float64],
-    summed: npt.NDArray[np.float64],
-    norms: npt.NDArray[np.float64],
-    others: dict[str, npt.NDArray[np.float64]],
-) -> Features:
+def outgoing(reading: Floats, summed: Floats, norms: Floats, others: dict[str, Floats]) -> Features:
     """How strongly the next layer reads each unit, and what that has to do with the unit's own weights.
 
     reading: size of the next layer's weights for each unit [T, o], any scale

@@ -15,7 +15,6 @@ import polars as pl
 
 from weightprint.errors import CorruptFile
 from weightprint.evaluation.answers import SLICE, SNAPSHOT, table
-from weightprint.evaluation.scores import read_classes
 from weightprint.features.table import Table
 from weightprint.meta.learners.base import Fitted
 from weightprint.meta.targets import CLASSIFICATION, Target
@@ -133,14 +132,24 @@ def answers_of(meta: MetaClassifier, readings: Sequence[Reading], *, split: int 
     """The answers in readings at hand, which are of one target, as `MetaClassifier.read_unseen` gives them."""
     target = readings[0].target
     runs = [reading.run.identity for reading in readings]
-    reads = SLICE if meta.local else SNAPSHOT
-    known = {"property": target.name, "model": meta.model, "view": view_text(meta.view), "reads": reads}
+    known: dict[str, Any] = {"property": target.name, "model": meta.model, "view": view_text(meta.view)}
+    known |= {"reads": SLICE if meta.local else SNAPSHOT, "split": split, "zoo": zoo}
     if target.kind != CLASSIFICATION:
         truth = [float(np.mean(reading.labels)) for reading in readings]
-        return table(runs, truth, [reading.mean[0] for reading in readings], split=split, zoo=zoo, **known)
+        return table(runs, truth, [reading.mean[0] for reading in readings], **known)
     numbers = class_numbers(readings)
-    columns = read_classes(numbers, [reading.outputs for reading in readings])
-    return table(runs, numbers, classes=target.classes, split=split, zoo=zoo, **known, **columns)
+    means = np.array([reading.mean for reading in readings])
+    named = [reading.outputs.argmax(axis=2) for reading in readings]  # each [T, K]
+    return table(
+        runs,
+        numbers,
+        means.argmax(axis=1),
+        classes=target.classes,
+        probabilities=means,
+        hits=[int((classes == number).sum()) for classes, number in zip(named, numbers, strict=True)],
+        readings=[classes.size for classes in named],
+        **known,
+    )
 
 
 def class_numbers(readings: Iterable[Reading]) -> np.ndarray:

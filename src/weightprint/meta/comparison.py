@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from weightprint.meta.estimator import MetaClassifier
 from weightprint.meta.learners.base import deal_folds
 from weightprint.meta.targets import MOST_CLASSES, labels_of
 from weightprint.seeds import seed_from_hash
+from weightprint.zoo import Zoo
 from weightprint.zoo.readable import Readable, families
 
 SPLITS = range(5)
@@ -30,14 +31,6 @@ SPLITS = range(5)
 
 Fit = Callable[[list[Readable]], MetaClassifier]
 """From training runs to a fitted meta-classifier."""
-
-
-class Splittable(Protocol):
-    """Runs that can be divided, such as a zoo."""
-
-    def split(self, *, split_seed: int) -> tuple[Iterable[Readable], Iterable[Readable]]:
-        """(training runs, test runs)."""
-        ...
 
 
 def compare(
@@ -68,7 +61,7 @@ def compare(
 
 def compare_splits(
     models: Mapping[str, MetaClassifier | Fit] | Sequence[MetaClassifier],
-    zoo: Splittable,
+    zoo: Zoo,
     *,
     split_seeds: Iterable[int] = SPLITS,
     slices: int = 10,
@@ -84,22 +77,35 @@ def compare_splits(
     it takes to have every run tested.
     """
     began = time.monotonic()
-    named = _named(models)
-    answers: dict[str, list[pl.DataFrame]] = {name: [] for name in named}
-    excluded: dict[str, Counter[str]] = {name: Counter() for name in named}
+    both = {seed: zoo.split(split_seed=seed) for seed in split_seeds}
+    parts = [(seed, list(train), list(test)) for seed, (train, test) in both.items()]
+    answers: dict[str, pl.DataFrame] = {}
+    excluded: dict[str, Counter[str]] = {}
+    for name, model in _named(models).items():
+        answers[name], excluded[name] = _refitted(model, parts, slices)
     splits = []
-    for seed in split_seeds:
-        train, test = (list(part) for part in zoo.split(split_seed=seed))
-        for name, model in named.items():
-            meta = clone(model).fit(train) if isinstance(model, MetaClassifier) else model(train)
-            of_split, left_out = read_answers(meta, test, slices=slices, split=seed)
-            answers[name].append(of_split)
-            excluded[name] |= Counter(left_out)  # of each reason the most
-        compared = compare_answers({name: of_model[-1] for name, of_model in answers.items()})
+    for seed in both:
+        compared = compare_answers({name: a.filter(pl.col("split") == seed) for name, a in answers.items()})
         values = {model["name"]: model["value"] for model in compared["models"]}
         splits.append({"split_seed": seed, "n_runs": compared["n_runs"], "values": values})
-    document = compare_answers({name: pl.concat(of_model) for name, of_model in answers.items()})
+    document = compare_answers(answers)
     return {**_with_excluded(document, excluded), "splits": splits, "seconds": time.monotonic() - began}
+
+
+def _refitted(
+    model: MetaClassifier | Fit, parts: Iterable[tuple[int, Sequence[Readable], Sequence[Readable]]], slices: int
+) -> tuple[pl.DataFrame, Counter[str]]:
+    """The answers of a model that is fitted anew in each split, and of each reason the most runs left out.
+
+    parts: of each split its number, the runs to fit on and those to judge by
+    """
+    tables, excluded = [], Counter[str]()
+    for split, train, test in parts:
+        meta = clone(model).fit(train) if isinstance(model, MetaClassifier) else model(list(train))
+        answers, left_out = read_answers(meta, test, slices=slices, split=split)
+        tables.append(answers)
+        excluded |= Counter(left_out)
+    return pl.concat(tables), excluded
 
 
 def _named(models: Mapping[str, Any] | Sequence[MetaClassifier]) -> dict[str, Any]:
@@ -228,11 +234,10 @@ def pick(
     if count < 2:
         raise MetaError(f"a choice takes at least 2 folds of the training runs, not {count}")
     fold = folds(runs, target, count, seed=seed)
+    parts = [(k, _part(runs, fold != k), _part(runs, fold == k)) for k in range(count)]
     answers: dict[str, pl.DataFrame] = {}
     for name, meta in candidates.items():
-        fitted = [clone(meta).fit(_part(runs, fold != k)) for k in range(count)]
-        tables = [read_answers(m, _part(runs, fold == k), slices=slices, split=k)[0] for k, m in enumerate(fitted)]
-        answers[name] = pl.concat(tables)
+        answers[name], _ = _refitted(meta, parts, slices)
         if say is not None:
             say(f"{name}: {per_run(answers[name])['score'].to_numpy().mean():.3f}")
     document = compare(answers)

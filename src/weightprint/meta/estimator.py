@@ -6,12 +6,13 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 
 from weightprint.errors import CorruptFile, MetaError, did_you_mean
 from weightprint.evaluation import scores as evaluation
@@ -205,13 +206,13 @@ class MetaClassifier(BaseEstimator):
         self._read_all(members, excluded, purpose, count)
 
     def _read_all(
-        self, members: Sequence[Member], excluded: Counter[str], purpose: str, count: int, *, spread: bool = False
+        self, members: Sequence[Member], excluded: Counter[str], purpose: str | None, count: int
     ) -> tuple[list[Member], list[Table], list[npt.NDArray[np.int64] | None]]:
         """The runs that can be read, the table of each, and where its slices begin."""
         reads, without, length = features_named(self.features), self.view.without, self.view.length
 
         def read(member: Member) -> tuple[Table, npt.NDArray[np.int64] | None]:
-            starts = member.spread_starts(count) if spread else member.random_starts(purpose, count, self.seed)
+            starts = member.starts(purpose, count, self.seed)
             table = store.read(member.run, reads, member.snapshots, without=without, starts=starts, length=length)
             return table, starts
 
@@ -251,7 +252,7 @@ class MetaClassifier(BaseEstimator):
         together = 1 if self.learner.redraws else len(members) or 1  # tables of raw weights are too large to be held
         for first in range(0, len(members), together):
             part = members[first : first + together]
-            part, tables, starts = self._read_all(part, excluded, "slices", slices, spread=spread)
+            part, tables, starts = self._read_all(part, excluded, None if spread else "slices", slices)
             for member, places, outputs_of in zip(part, starts, _outputs(head, tables), strict=True):
                 shape = (len(member.snapshots), 1) if places is None else places.shape
                 # One answer for all snapshots, of features that are read once per run.
@@ -305,8 +306,7 @@ class MetaClassifier(BaseEstimator):
         if self.target_.kind != CLASSIFICATION:
             return means[:, 0]
         labels = np.empty(len(means), object)
-        for i, mean in enumerate(means):
-            labels[i] = None if np.isnan(mean).any() else self.classes_[int(mean.argmax())]
+        labels[:] = [None if np.isnan(mean).any() else self.classes_[mean.argmax()] for mean in means]
         return labels
 
     def score(self, runs: Iterable[Readable], y: None = None) -> float:
@@ -342,7 +342,6 @@ class MetaClassifier(BaseEstimator):
         name = target or self.target
         head = self.heads_[name]
         facts = head.fitted.facts
-        snapshots = self.view.snapshots
         document: dict[str, Any] = {
             "property": name,
             "model": self.model,
@@ -350,11 +349,7 @@ class MetaClassifier(BaseEstimator):
             "n_runs": len(readings),
             "n_train_runs": len(head.train_runs),
             "slices": slices if self.local else None,
-            "snapshots": snapshots if isinstance(snapshots, str) else list(snapshots),
-            "part": self.view.part,
-            "slice_length": self.view.slice_length,
-            "without": list(self.view.without),
-            "converged": self.view.converged,
+            **{name: value for name, value in self.view.to_json().items() if name != "draws"},
             "seed": self.seed,
             "fit_seconds": self.seconds_,
             "max_seconds": getattr(self.learner, "max_seconds", None),
@@ -389,10 +384,8 @@ class MetaClassifier(BaseEstimator):
         self.check_fitted()
         if target not in self.heads_:
             raise MetaError(f"nothing was learnt for {target!r}", hint=did_you_mean(target, self.heads_))
-        meta = clone(self).set_params(target=target, together=())
+        meta = copy(self).set_params(target=target, together=())
         meta.heads_ = {target: self.heads_[target]}
-        for name in ("train_kin_", "excluded_", "lengths_", "seconds_"):
-            setattr(meta, name, getattr(self, name))
         return meta
 
     def save(self, path: Any) -> None:

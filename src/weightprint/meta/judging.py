@@ -7,6 +7,7 @@ does not have.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,14 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from weightprint.errors import MetaError
-from weightprint.evaluation.averaging import averaged_classes, averaged_values
 from weightprint.evaluation.calibration import DRAWS, calibration_scores, temperature, tempered
-from weightprint.evaluation.conformal import set_scores
-from weightprint.meta.answers import Reading, class_numbers
+from weightprint.evaluation.intervals import bootstrap, bootstrap_share, clopper_pearson, listed
+from weightprint.evaluation.scores import scores
+from weightprint.meta.answers import Reading, answers_of, class_numbers
 from weightprint.meta.comparison import folds
 from weightprint.meta.estimator import MetaClassifier
-from weightprint.meta.targets import CLASSIFICATION, Target, check_name
-from weightprint.meta.view import Member, Trained, choose, describe
+from weightprint.meta.targets import CLASSIFICATION, Target
+from weightprint.meta.view import Member, Trained, choose, choose_labelled, describe
 from weightprint.seeds import seed_from_hash
 from weightprint.zoo.readable import Readable, families
 
@@ -33,23 +34,15 @@ def by_slices(meta: MetaClassifier, runs: Iterable[Readable], *, counts: Sequenc
     """How well a fitted model does when 1, 2, 5, … slices of each snapshot are averaged, on runs it was not fitted on.
 
     Returns a JSON-ready document whose "results" have for each count of slices (None for a model of whole vectors)
-    what `weightprint.evaluation.averaging` says of them. The slices of a smaller count are among those of a larger
-    one. Raises MetaError as `evaluate` does.
+    the scores "per_run", of "one_snapshot" and of the "last_snapshot". The slices of a smaller count are among those
+    of a larger one. Raises MetaError as `evaluate` does.
     """
     counts = sorted(set(counts)) if meta.local else [1]
     if not counts or counts[0] < 1:
         raise MetaError(f"counts of slices must be from 1 up, not {list(counts)}")
     readings, excluded = meta.read_unseen(runs, slices=counts[-1])
     target = meta.target_
-    outputs = [reading.outputs for reading in readings]
-    results = []
-    for count in counts:
-        if target.kind == CLASSIFICATION:
-            result = averaged_classes(class_numbers(readings), outputs, len(target.classes), count)
-        else:
-            labels = [np.array(reading.labels, float) for reading in readings]
-            result = averaged_values(labels, outputs, count, log=target.log)
-        results.append({"slices": count if meta.local else None, **result})
+    results = [{"slices": count if meta.local else None, **_averaged(meta, readings, count)} for count in counts]
     return {
         "property": meta.target,
         "model": meta.model,
@@ -60,6 +53,24 @@ def by_slices(meta: MetaClassifier, runs: Iterable[Readable], *, counts: Sequenc
         "excluded": excluded,
         "results": results,
     }
+
+
+def _averaged(meta: MetaClassifier, readings: Sequence[Reading], count: int) -> dict[str, Any]:
+    """Scores when the first `count` slices of each snapshot are averaged, and all snapshots ("per_run"), none (
+    "one_snapshot", counted over all of them; bootstrap over runs; of values the mean absolute error alone), or the last
+    one is read alone ("last_snapshot")."""
+    target = meta.target_
+    means = [replace(r, outputs=target.mean(r.outputs[:, :count], axis=1)[:, None]) for r in readings]  # each [T, 1, C]
+    last = [replace(r, outputs=r.outputs[-1:], labels=r.labels[-1:]) for r in means]
+    whole, at_the_end = (scores(answers_of(meta, some)) for some in (means, last))
+    if target.kind == CLASSIFICATION:
+        one = whole["per_slice" if meta.local else "per_snapshot"]
+    else:
+        errors = np.array([np.abs(r.outputs[:, 0, 0] - np.array(r.labels, float)).sum() for r in means])
+        totals = np.array([len(r.labels) for r in means], float)
+        mae = {"value": float(errors.sum() / totals.sum()), "interval": listed(bootstrap_share(errors, totals))}
+        one = {"mae": mae, "n_runs": len(readings)}
+    return {"per_run": whole["per_run"], "one_snapshot": one, "last_snapshot": at_the_end["per_run"]}
 
 
 def calibrate(
@@ -214,15 +225,34 @@ def conformal_sets(
     }
 
 
+def set_scores(sets: npt.NDArray[np.bool_], truth: npt.NDArray[np.intp]) -> dict[str, Any]:
+    """Coverage and size of sets [N, C] for the class numbers [N]."""
+    n, classes = sets.shape
+    covered = sets[np.arange(n), truth]
+    sizes = sets.sum(axis=1)
+    wrong = int(((sizes == 1) & ~covered).sum())
+    return {
+        "n": n,
+        "covered": int(covered.sum()),
+        "coverage": float(covered.mean()),
+        "interval": list(clopper_pearson(int(covered.sum()), n)),
+        "mean_size": float(sizes.mean()),
+        "mean_size_interval": listed(bootstrap(lambda counts: counts @ sizes / n, n)),
+        "sizes": np.bincount(sizes, minlength=classes + 1).tolist(),
+        "confident_errors": {"n": wrong, "share": wrong / n, "interval": list(clopper_pearson(wrong, n))},
+        "per_class": [
+            {"covered": int(covered[truth == c].sum()), "n": int((truth == c).sum())} for c in range(classes)
+        ],
+    }
+
+
 def _members(
     meta: MetaClassifier, train: Iterable[Readable], test: Iterable[Readable]
 ) -> tuple[Target, list[Member], list[Member], dict[str, int]]:
     """The target, the runs to learn from and those to judge by, and the test runs left out, by reason."""
     meta.check()
     train = sorted(train, key=lambda run: str(run.identity))
-    measured = check_name(meta.target, train)
-    learn, _ = choose(train, meta.view, [meta.target])
-    target = Target.of(meta.target, [m.labels[meta.target] for m in learn], measured=measured)
+    learn, target = choose_labelled(train, meta.view, meta.target)
     if target.kind != CLASSIFICATION:
         raise MetaError(f"{meta.target} is a number: conformal sets are of classes")
     shared = {name for member in learn for name in member.run.kin}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from weightprint.errors import CorruptFile, MetaError, did_you_mean
 from weightprint.evaluation.answers import CLASSIFICATION, REGRESSION
 from weightprint.setups import EverydaySetup, Setup
+from weightprint.zoo.readable import Readable
 from weightprint.zoo.zoo import KIN
 
 MOST_CLASSES = 10
@@ -30,15 +32,6 @@ def are_one_kind(values: Iterable[Any]) -> bool:
 
 PROVENANCE = frozenset({KIN, "file", "run", "published_list"})
 """Properties that say where a run is from, not how it was trained: predicted by those alone who ask for them."""
-
-
-class Labelled(Protocol):
-    """What labels come from: properties by name, and one row of measurements per snapshot."""
-
-    @property
-    def properties(self) -> Mapping[str, Any]: ...
-    @property
-    def measurements(self) -> Sequence[Mapping[str, Any]]: ...
 
 
 @dataclass(frozen=True)
@@ -112,6 +105,13 @@ def _is_spread_over_decades(values: Sequence[float]) -> bool:
     return bool(abs(skew(np.log(x))) < abs(skew(x)))
 
 
+def common_values(runs: Sequence[Readable]) -> dict[str, list[Any]]:
+    """The properties that at least half of the runs have, in values of one kind, but PROVENANCE; with these values."""
+    names = dict.fromkeys(name for run in runs for name in run.properties if name not in PROVENANCE)
+    values = {name: [v for run in runs if (v := run.properties.get(name)) is not None] for name in names}
+    return {name: known for name, known in values.items() if 2 * len(known) >= len(runs) and are_one_kind(known)}
+
+
 def property_order(properties: Iterable[Mapping[str, Any]]) -> list[str]:
     """The names of several runs' properties: those of our own set-ups in the order in which a set-up states them, then
     any others by name."""
@@ -120,29 +120,26 @@ def property_order(properties: Iterable[Mapping[str, Any]]) -> list[str]:
     return sorted(names, key=lambda name: (known.get(name, len(known)), name))
 
 
-def check_name(name: str, runs: Iterable[Labelled]) -> bool:
+def check_name(name: str, runs: Iterable[Readable]) -> bool:
     """Whether `name` is measured at the snapshots (True) or a property of the runs (False).
 
     Raises MetaError with the nearest known name when it is neither.
     """
-    properties: dict[str, None] = {}
-    measurements: dict[str, None] = {}
+    properties: dict[str, Any] = {}
+    measurements: dict[str, Any] = {}
     for run in runs:
-        try:
+        with suppress(CorruptFile):  # reported where the runs are chosen
             if name in run.properties:
                 return False
-            properties.update(dict.fromkeys(run.properties))
-            for measurement in run.measurements[:1]:
-                measurements.update(dict.fromkeys(measurement))
-        except CorruptFile:
-            continue  # reported where the runs are chosen
+            properties.update(run.properties)
+            measurements.update(*run.measurements[:1])
     measurements.pop("snapshot", None)
     if name in measurements:
         return True
     raise MetaError(f"no property {name!r} in this zoo", hint=did_you_mean(name, [*properties, *measurements]))
 
 
-def labels_of(run: Labelled, name: str, snapshots: Sequence[int]) -> tuple[Any, ...]:
+def labels_of(run: Readable, name: str, snapshots: Sequence[int]) -> tuple[Any, ...]:
     """A run's label at each of its snapshots (numbered from 1); empty when one is missing or NaN."""
     if name in run.properties:
         labels = [run.properties[name]] * len(snapshots)

@@ -125,24 +125,19 @@ class Member:
         """The snapshots' weights from the disk, without the tensors left out: float32 [T, P]. Raises CorruptFile."""
         return weights_of(self.run, self.snapshots, self.view.without)
 
-    def random_starts(self, purpose: str, count: int, seed: int) -> npt.NDArray[np.int64] | None:
+    def starts(self, purpose: str | None, count: int, seed: int) -> npt.NDArray[np.int64] | None:
         """Where `count` slices of each snapshot begin: int64 [T, count]; None for whole vectors.
 
-        They depend on the purpose, the seed and the run alone, whatever else is read.
+        purpose: of random places, which depend on it, the seed and the run alone, whatever else is read; None spreads
+                 them evenly over the part, equal in every snapshot
         """
         if self.view.length is None:
             return None
+        shape, room = (len(self.snapshots), count), (self.layout, self.view.part, self.view.length)
+        if purpose is None:
+            return np.broadcast_to(spread_starts(*room, count), shape)
         generator = np.random.default_rng(seed_from_hash("meta", purpose, int(seed), self.run.identity))
-        shape = len(self.snapshots), count
-        starts = draw_starts(self.layout, self.view.part, self.view.length, math.prod(shape), generator=generator)
-        return starts.reshape(shape)
-
-    def spread_starts(self, count: int) -> npt.NDArray[np.int64] | None:
-        """The same, spread evenly over the part and equal in every snapshot."""
-        if self.view.length is None:
-            return None
-        starts = spread_starts(self.layout, self.view.part, self.view.length, count)
-        return np.broadcast_to(starts, (len(self.snapshots), count))
+        return draw_starts(*room, math.prod(shape), generator=generator).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -204,6 +199,13 @@ def choose(
     if filtered:
         _refuse_impossible(view, members, excluded, most_snapshots, longest)
     return members, excluded
+
+
+def choose_labelled(runs: Sequence[Readable], view: View, name: str) -> tuple[list[Member], targets.Target]:
+    """The runs that a fit of one target takes, and this target. Raises MetaError where it cannot be learnt."""
+    measured = targets.check_name(name, runs)
+    members, _ = choose(runs, view, [name])
+    return members, targets.Target.of(name, [member.labels[name] for member in members], measured=measured)
 
 
 def _refuse_impossible(

@@ -15,7 +15,6 @@ the training runs, and have to agree.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -35,7 +34,7 @@ from weightprint.meta.targets import CLASSIFICATION
 from weightprint.meta.view import LAST, LATER_HALF, Snapshots, choose
 from weightprint.seeds import seed_from_hash
 from weightprint.study.budgets import Budget
-from weightprint.study.cells import Cell
+from weightprint.study.cells import Cell, explained
 from weightprint.study.plans import CURVE_ITERATIONS, Facts, Planned, versions_of
 from weightprint.study.table import FeatureTable, StudiedRun
 from weightprint.study.trial import Trial
@@ -97,6 +96,7 @@ def group_of(column: str) -> str:
     return f"{'all layers' if role in OVER_LAYERS else role}: {TENSORS.get(first, first)}"
 
 
+@explained
 def run_attribution(table: FeatureTable, settings: Attribution) -> dict[str, Any]:
     """{"scores", "xs": what each of them is about, "networks", "seconds"}, JSON-ready; {"reason": text} when it cannot
     be done.
@@ -110,15 +110,6 @@ def run_attribution(table: FeatureTable, settings: Attribution) -> dict[str, Any
               "parts" of the log odds in the order of the groups, "agreement": None where one half of the training
               runs lacks the class}; parts and base sum up to the log odds
     """
-    began = time.monotonic()
-    try:
-        found = _attribute(table, settings)
-    except MetaError as error:
-        found = {"reason": error.message}
-    return {**found, "seconds": time.monotonic() - began}
-
-
-def _attribute(table: FeatureTable, settings: Attribution) -> dict[str, Any]:
     trial = Trial(
         settings.target,
         settings.snapshots,
@@ -162,14 +153,9 @@ def _attribute(table: FeatureTable, settings: Attribution) -> dict[str, Any]:
         halves.append(_grouped(odds, number, len(groups)))
     agreements = [_correlation(one, other) if both else None for one, other, both in zip(*halves, known, strict=True)]
     falls = _falls(meta, table, training, rows, truth, values, settings)
-    fall = {"measure": "fall of probability"}
     scores = [{**_mean(column), "measure": SHARE} for column in shares.T]
-    scores += [
-        {**_mean(np.array([a for a in agreements if a is not None])), "measure": "correlation"},
-        {**_mean(falls[:, 0]), **fall},
-        {**_mean(falls[:, 1]), **fall},
-        {**_mean(falls[:, 0] - falls[:, 1]), **fall},
-    ]
+    scores.append({**_mean(np.array([a for a in agreements if a is not None])), "measure": "correlation"})
+    scores += [{**_mean(column), "measure": "fall of probability"} for column in falls.T]
     return {
         "xs": [*groups, *CHECKS],
         "scores": [{**score, "n_train_runs": len(training)} for score in scores],
@@ -254,7 +240,8 @@ def _falls(
     lots = [
         chance(np.array([generator.choice(used, count, replace=False) for _ in rows])) for _ in range(RANDOM_DELETIONS)
     ]
-    return np.column_stack([before - most, before - np.mean(lots, axis=0)])
+    random = np.mean(lots, axis=0)
+    return np.column_stack([before - most, before - random, random - most])
 
 
 def _correlation(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:

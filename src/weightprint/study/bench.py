@@ -9,21 +9,25 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import polars as pl
 
 from weightprint.errors import CorruptFile, MetaError, did_you_mean
+from weightprint.evaluation.answers import REGRESSION
 from weightprint.evaluation.comparison import difference
-from weightprint.evaluation.pooling import pooled
+from weightprint.evaluation.scores import MEASURES, scores, scores_of_logarithms
 from weightprint.features.table import features_named
 from weightprint.meta.models import MODELS
-from weightprint.meta.targets import MOST_CLASSES, PROVENANCE, are_one_kind, check_name
+from weightprint.meta.targets import MOST_CLASSES, check_name, common_values
 from weightprint.meta.view import LATER_HALF, WHOLE, Snapshots
 from weightprint.study.bench_fits import Progress, Row, compute_rows, made_with
 from weightprint.study.cells import Cells
+from weightprint.study.plans import ACCURACY
 from weightprint.study.table import fingerprint
 from weightprint.study.trial import OWN_FEATURES, Trial
 from weightprint.zoo import Zoo
@@ -55,6 +59,9 @@ COLUMNS = {
     "reason": "why the model could not be fitted or tested; null if it could",
 }
 """The columns of `results.parquet`: a row per property, model, slice length and measure."""
+
+OF_ONE_SPLIT = ("per_class", "train_per_class")
+"""Parts of an evaluation document that are not pooled."""
 
 Model = str | tuple[str, Any]
 
@@ -151,37 +158,21 @@ def _models(models: Sequence[Model] | None) -> dict[str, Any]:
 def _properties(zoo: Zoo, names: Sequence[str] | None) -> list[str]:
     """The properties to predict; by default those that at least half of the complete runs have, with two values or
     more."""
-    runs = list(zoo)
     if names is not None:
         for name in names:
-            check_name(name, runs)
+            check_name(name, zoo)
         return list(dict.fromkeys(names))
-    values: dict[str, list[Any]] = {}
-    measured: set[str] = set()
-    complete = 0
-    for run in runs:
-        try:
-            if run.status != "complete":
-                continue
-            complete += 1
-            for name, value in run.properties.items():
-                if value is not None:
-                    values.setdefault(name, []).append(value)
-            measured.update(*run.measurements[:1])
-        except CorruptFile:
-            continue  # reported where the runs are chosen
-    names_found = [
-        name
-        for name, of_property in values.items()
-        if name not in PROVENANCE and 2 * len(of_property) >= complete and _varies(of_property)
-    ]
-    return names_found + ["test_accuracy"] * ("test_accuracy" in measured and "test_accuracy" not in names_found)
+    known = []
+    for run in zoo.select(status="complete"):
+        with suppress(CorruptFile):  # reported where the runs are chosen
+            known += [run] if run.properties else []
+    found = [name for name, values in common_values(known).items() if _varies(values)]
+    measured = any(ACCURACY in row for run in known for row in run.measurements[:1])
+    return found + [ACCURACY] * (measured and ACCURACY not in found)
 
 
 def _varies(values: Sequence[Any]) -> bool:
     """Whether there is something to tell apart, and not a text for nearly each run, such as its name."""
-    if not are_one_kind(values):
-        return False
     distinct = set(values)
     return len(distinct) > 1 and (len(distinct) <= MOST_CLASSES or not isinstance(values[0], str))
 
@@ -247,6 +238,41 @@ def _documents(rows: Sequence[Row], reference: str) -> list[dict[str, Any]]:
     return documents
 
 
+def pooled(documents: Sequence[Mapping[str, Any]], answers: pl.DataFrame) -> dict[str, Any]:
+    """One evaluation document for all splits of one model.
+
+    documents: of each split, as `weightprint.meta.MetaClassifier.evaluate` makes them
+    answers:   of all splits, which come in the documents' order
+
+    With one split it is that split's, with "n_splits" and "split_seeds" added. With several, scores are those of
+    `weightprint.evaluation.scores.scores`, in which each run counts once, and "splits" has those of each split.
+    """
+    seeds = answers["split"].unique(maintain_order=True).to_list()
+    first = dict(documents[0])
+    shared: dict[str, Any] = {"n_splits": len(documents), "split_seeds": seeds}
+    if len(documents) == 1:
+        return {**first, **shared}
+    reasons = sorted({reason for document in documents for reason in document["excluded"]})
+    document = {name: value for name, value in first.items() if name not in OF_ONE_SPLIT}
+    document |= {
+        **shared,
+        "n_runs": answers["run"].n_unique(),
+        "n_train_runs": min(d["n_train_runs"] for d in documents),
+        "fit_seconds": fmean(d["fit_seconds"] for d in documents),
+        "seconds": sum(d["seconds"] for d in documents),
+        "capped": any(d["capped"] for d in documents),
+        "excluded": {reason: max(d["excluded"].get(reason, 0) for d in documents) for reason in reasons},
+        "splits": [
+            {"split_seed": seed, "n_runs": d["n_runs"], "per_run": d["per_run"]}
+            for seed, d in zip(seeds, documents, strict=True)
+        ],
+    }
+    document |= scores(answers)
+    if "per_run_log10" in first:
+        document["per_run_log10"] = scores_of_logarithms(answers)
+    return document
+
+
 def table(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of `results.parquet` from what `bench` returns."""
     rows = []
@@ -254,36 +280,27 @@ def table(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         pair = document["difference"] or {}
         shared = {name: document.get(name) for name in COLUMNS}
         shared |= {"reference": pair.get("reference"), "difference": None}
-        for measure, names_found, gap in _measures(document, pair):
-            low, high = names_found["interval"] or (None, None)
+        for measure, value, interval, gap in _measures(document, pair):
+            low, high = interval or (None, None)
             gap_low, gap_high = gap.get("interval") or (None, None)
-            rows.append(
-                {
-                    **shared,
-                    "measure": measure,
-                    "value": names_found["value"],
-                    "low": low,
-                    "high": high,
-                    "difference": gap.get("difference"),
-                    "difference_low": gap_low,
-                    "difference_high": gap_high,
-                }
-            )
+            ends = {"low": low, "high": high, "difference_low": gap_low, "difference_high": gap_high}
+            known = {"measure": measure, "value": value, "difference": gap.get("difference")}
+            rows.append({**shared, **known, **ends})
     rows += [{**dict.fromkeys(COLUMNS), **left_out} for left_out in result["left_out"]]
     return [{**row, "slice_length": str(row["slice_length"])} for row in rows]
 
 
-def _measures(document: Mapping[str, Any], pair: Mapping[str, Any]) -> Iterable[tuple[str, Any, Mapping[str, Any]]]:
-    """Each measure of a document: name, value with interval, and its difference to the reference."""
+def _measures(
+    document: Mapping[str, Any], pair: Mapping[str, Any]
+) -> Iterable[tuple[str, float | None, Sequence[float] | None, Mapping[str, Any]]]:
+    """Each measure of a document: its name, value and interval, and its difference to the reference."""
     per_run = document["per_run"]
-    if document["kind"] == "regression":
-        yield "r2", per_run["r2"], pair.get("r2", {})
-        yield "mae", per_run["mae"], pair
-        yield "kendall_tau", per_run["kendall_tau"], {}
-        yield "tau_ceiling", per_run["tau_ceiling"], {}
+    if document["kind"] == REGRESSION:
+        gaps = {"r2": pair.get("r2", {}), "mae": pair}
+        for name in MEASURES:
+            yield name, per_run[name]["value"], per_run[name]["interval"], gaps.get(name, {})
         return
-    yield "accuracy", {"value": per_run["accuracy"], **per_run}, pair
+    yield "accuracy", per_run["accuracy"], per_run["interval"], pair
     for unit in ("per_slice", "per_snapshot"):
         if unit in document:
-            names_found = document[unit]
-            yield f"accuracy_{unit}", {"value": names_found["accuracy"], **names_found}, {}
+            yield f"accuracy_{unit}", document[unit]["accuracy"], document[unit]["interval"], {}

@@ -38,34 +38,18 @@ class Budget:
     left_out: int
 
 
+PAPER_LENGTHS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 40_000)
+FIVE, TEN = tuple(range(5)), tuple(range(10))
+
 BUDGETS = {
-    "quick": Budget("quick", (0, 1, 2, 3, 4), (0,), 5, (0.5,), (500, 5000), 10.0, None, False, 8, 1),
-    "standard": Budget(
-        "standard",
-        (0, 1, 2, 3, 4),
-        (0, 1),
-        20,
-        (0.1, 0.25, 0.5),
-        (50, 200, 1000, 5000, 20_000),
-        30.0,
-        120.0,
-        True,
-        16,
-        16,
-    ),
-    "paper": Budget(
-        "paper",
-        tuple(range(10)),
-        tuple(range(5)),
-        20,
-        (0.05, 0.1, 0.25, 0.5, 0.75),
-        (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 40_000),
-        300.0,
-        1200.0,
-        True,
-        32,
-        32,
-    ),
+    budget.name: budget
+    for budget in (
+        Budget("quick", FIVE, (0,), 5, (0.5,), (500, 5000), 10.0, None, False, 8, 1),
+        Budget(
+            "standard", FIVE, (0, 1), 20, (0.1, 0.25, 0.5), (50, 200, 1000, 5000, 20_000), 30.0, 120.0, True, 16, 16
+        ),
+        Budget("paper", TEN, FIVE, 20, (0.05, 0.1, 0.25, 0.5, 0.75), PAPER_LENGTHS, 300.0, 1200.0, True, 32, 32),
+    )
 }
 """Budgets by name. A step of the DMC takes about 1.4e11 operations (protocol: section 4), too many for a quick look."""
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+from weightprint.errors import MetaError
 from weightprint.files import canonical_json, sha256_hex, write_atomic
-from weightprint.study.workers import side_by_side
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Result = dict[str, Any]
 
 VERSION = 3
 """Raised when a result of the same settings would mean something else: older files are then computed anew."""
@@ -24,12 +30,16 @@ class Cell:
     settings: what it depends on besides the zoo, JSON-ready
     versions: of the code that it stands on, by name: a result of older code is not found
     cost:     about how long it takes, in any unit; for the time left
+    given:    what it is computed from besides, which JSON cannot hold; the settings say all that the result depends on
+    alone:    whether it has threads of its own, or may have: it is computed when the others are done
     """
 
     kind: str
     settings: Mapping[str, Any]
     cost: float = 1.0
     versions: Mapping[str, int] = field(default_factory=dict)
+    given: Any = field(default=None, compare=False)
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class Cells:
         key = {"versions": versions, "zoo": self.zoo, "kind": cell.kind, "settings": cell.settings}
         return self.folder / f"{sha256_hex(canonical_json(key).encode())[:32]}.json"
 
-    def get(self, cell: Cell) -> dict[str, Any] | None:
+    def get(self, cell: Cell) -> Result | None:
         """A result that is there; None when it is not, or its file is damaged."""
         try:
             found = json.loads(self.path(cell).read_text(encoding="utf-8"))
@@ -69,7 +79,7 @@ class Cells:
 def compute(
     cells: Cells,
     wanted: Sequence[Cell],
-    work: Callable[[Cell], dict[str, Any]],
+    work: Callable[[Cell], Result],
     *,
     workers: int,
     progress: Callable[[float, float], None] | None = None,
@@ -83,8 +93,7 @@ def compute(
     """
     missing = cells.missing(wanted)
     total, done = sum(cell.cost for cell in missing), 0.0
-    for i, result in side_by_side(partial(_worked, work), list(enumerate(missing)), workers):
-        cell = missing[i]
+    for cell, result in results(missing, work, workers):
         cells.put(cell, result)
         done += cell.cost
         if progress is not None:
@@ -92,5 +101,41 @@ def compute(
     return len(missing)
 
 
-def _worked(work: Callable[[Cell], dict[str, Any]], i: int, cell: Cell) -> tuple[int, dict[str, Any]]:
-    return i, work(cell)
+def results(wanted: Sequence[Cell], work: Callable[[Cell], Result], workers: int) -> Iterator[tuple[Cell, Result]]:
+    """Each cell and its result, as they are done; those that are to be computed alone last, and in this process."""
+    yield from side_by_side(work, [cell for cell in wanted if not cell.alone], workers)
+    yield from ((cell, work(cell)) for cell in wanted if cell.alone)
+
+
+def side_by_side(work: Callable[[T], Any], things: Sequence[T], workers: int) -> Iterator[tuple[T, Any]]:
+    """Each of the things and what `work` makes of it, as they are done; here and in order with one worker or one thing
+    to do. work: can be pickled"""
+    if workers <= 1 or len(things) <= 1:
+        yield from ((thing, work(thing)) for thing in things)
+        return
+    from joblib import Parallel, delayed
+
+    # A worker whose memory has grown ends between two jobs, and another takes its place.
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")
+    parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+    for i, made in parallel(delayed(_numbered)(work, i, thing) for i, thing in enumerate(things)):
+        yield things[i], made
+
+
+def _numbered(work: Callable[[T], Any], i: int, thing: T) -> tuple[int, Any]:
+    return i, work(thing)
+
+
+def explained(run: Callable[P, Result]) -> Callable[P, Result]:
+    """The function, whose result then has its "seconds", and is the "reason" where it raises MetaError."""
+
+    @wraps(run)
+    def timed(*args: P.args, **kwargs: P.kwargs) -> Result:
+        began = time.monotonic()
+        try:
+            found = run(*args, **kwargs)
+        except MetaError as error:
+            found = {"reason": error.message}
+        return {**found, "seconds": time.monotonic() - began}
+
+    return timed

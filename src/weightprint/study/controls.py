@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from weightprint.study.budgets import Budget
 from weightprint.study.plans import Facts, Planned, planned_trial
 from weightprint.study.trial import Trial
@@ -24,32 +26,23 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
     # Convolutions are normalised before the activation: nothing but rounding moves their biases.
     normalised = {name.rpartition("/")[0] for name in moving if facts.tensors[name]["part"] == "conv"}
     biases = tuple(f"{layer}/bias" for layer in normalised if f"{layer}/bias" in facts.tensors)
-    every = tuple(facts.tensors)
 
-    def without(*left_out: str) -> tuple[str, ...]:
-        return tuple(name for name in every if name not in left_out)
+    def but(left_out: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name in facts.tensors if name not in left_out)
 
-    planned = []
-    for target in facts.targets:
-
-        def headline(name: str, **changes: object) -> None:
-            settings = {"split_seeds": budget.curve_seeds[:1], **changes}
-            trial = Trial(target, **settings)  # type: ignore[arg-type]  # noqa: B023
-            planned.append(planned_trial("controls", "controls", trial, xs=(name,)))
-
-        headline(AS_IS)
-        if budget.name != "quick":
-            headline(AS_IS, model="layer_trees")
-            for name, left_out in WITHOUT.items() if moving else ():
-                headline(name, model="layer_trees", without=left_out)
-        if moving:
-            headline(MOVING_OUT, tensors=without(*moving))
-        if biases:
-            headline(BIASES_OUT, tensors=without(*biases))
-            headline(BOTH_OUT, tensors=without(*moving, *biases))
-        headline("runs that did not learn included", converged=False)
-        others = tuple(v for v in facts.values.get("initialization", ()) if v != "constant")
-        if 1 < len(others) < len(facts.values["initialization"]):
-            where = (("initialization", others),)
-            headline("without constant initialization", train_where=where, test_where=where)
-    return planned
+    arms: list[tuple[str, dict[str, Any]]] = [(AS_IS, {})]
+    if budget.name != "quick":
+        arms.append((AS_IS, {"model": "layer_trees"}))
+        arms += [(name, {"model": "layer_trees", "without": kinds}) for name, kinds in WITHOUT.items() if moving]
+    arms += [(MOVING_OUT, {"tensors": but(moving)})] if moving else []
+    arms += [(BIASES_OUT, {"tensors": but(biases)}), (BOTH_OUT, {"tensors": but(moving + biases)})] if biases else []
+    arms.append(("runs that did not learn included", {"converged": False}))
+    others = tuple(v for v in facts.values.get("initialization", ()) if v != "constant")
+    if 1 < len(others) < len(facts.values["initialization"]):
+        where = (("initialization", others),)
+        arms.append(("without constant initialization", {"train_where": where, "test_where": where}))
+    return [
+        planned_trial("controls", "controls", Trial(target, split_seeds=budget.curve_seeds[:1], **changes), xs=(name,))
+        for target in facts.targets
+        for name, changes in arms
+    ]

@@ -39,8 +39,7 @@ def fold_batch_norm(weights: Weights, layout: Layout) -> Edited:
     whose norm comes after the activation, into the kernel and bias of the next layer.
     """
     values = _tensors_of(weights, layout)
-    layers = _plain_layers(layout)
-    for layer, following in _with_following(layers):
+    for layer, following in _plain_layers(layout):
         if "gamma" not in layer.others:
             continue
         beta, gamma, mean, variance = (values[layer.others[kind].name] for kind in NORM_KINDS)
@@ -69,10 +68,10 @@ def rescale_before_norm(weights: Weights, layout: Layout, *, generator: np.rando
     the norm's γ and β, and the next layer's weights are divided.
     """
     values = _tensors_of(weights, layout)
-    for layer, following in _with_following(_plain_layers(layout)):
+    for layer, following in _plain_layers(layout):
         if "gamma" not in layer.others:
             continue
-        factors = LARGEST_FACTOR ** generator.random(_units(layer))
+        factors = LARGEST_FACTOR ** generator.random(layer.others["bias"].size)
         if layer.is_conv:
             _multiply(values, layer, ("kernel", "bias"), factors)
             _follow_in_statistics(values, layer, factors)
@@ -90,11 +89,11 @@ def rescale_relu(weights: Weights, layout: Layout, *, generator: np.random.Gener
     LARGEST_FACTOR, and the norm takes it off. The function is kept where the activation is ReLU.
     """
     values = _tensors_of(weights, layout)
-    for layer, following in _with_following(_plain_layers(layout)):
+    for layer, following in _plain_layers(layout):
         if following is None:
             continue
         normed = "gamma" in layer.others
-        exponents = generator.random(_units(layer))
+        exponents = generator.random(layer.others["bias"].size)
         if normed and not layer.is_conv:
             factors = LARGEST_FACTOR**exponents
             _multiply(values, layer, ("kernel", "bias"), factors)
@@ -104,11 +103,6 @@ def rescale_relu(weights: Weights, layout: Layout, *, generator: np.random.Gener
         _multiply(values, layer, ("gamma", "beta") if normed else ("kernel", "bias"), factors)
         _divide_inputs(values, following, factors)
     return _joined(values, layout), layout
-
-
-def permute(weights: Weights, layout: Layout, *, generator: np.random.Generator) -> Edited:
-    """The units of every hidden layer in a random order; see `weightprint.features.permutation`."""
-    return permute_units(weights, layout, generator=generator), layout
 
 
 def to_float16(weights: Weights, layout: Layout) -> Edited:
@@ -187,7 +181,7 @@ class Edit:
 EDITS: Mapping[str, Edit] = {
     edit.name: edit
     for edit in (
-        Edit("permuted", lambda w, layout, g: permute(w, layout, generator=g), keeps=True),
+        Edit("permuted", lambda w, layout, g: (permute_units(w, layout, generator=g), layout), keeps=True),
         Edit("rescaled before norm", lambda w, layout, g: rescale_before_norm(w, layout, generator=g), keeps=True),
         Edit("ReLU rescaled", lambda w, layout, g: rescale_relu(w, layout, generator=g), True, ("relu",)),
         Edit("batch norm folded", lambda w, layout, _: fold_batch_norm(w, layout), keeps=True),
@@ -214,8 +208,8 @@ def _joined(values: Values, layout: Layout) -> Weights:
     return np.concatenate([values[t.name].reshape(len(values[t.name]), -1) for t in layout], axis=1, dtype=np.float32)
 
 
-def _plain_layers(layout: Layout) -> tuple[Layer, ...]:
-    """The layers, of which each reads the one before. Raises MetaError for a layout of other networks than Setup's."""
+def _plain_layers(layout: Layout) -> list[tuple[Layer, Layer | None]]:
+    """Each layer and the one that reads it. Raises MetaError for a layout of other networks than Setup's."""
     layers = layers_of(layout)
     names = [f"conv{i + 1}" for i in range(sum(layer.is_conv for layer in layers))]
     names += [f"fc{i + 1}" for i in range(len(layers) - len(names) - 1)]
@@ -225,16 +219,7 @@ def _plain_layers(layout: Layout) -> tuple[Layer, ...]:
             "this edit knows the networks of the spaces main, fixed, wild and demo alone, and this layout is another's",
             hint="for other networks: float16, int8, int4, pruned, noise",
         )
-    return layers
-
-
-def _with_following(layers: tuple[Layer, ...]) -> Iterable[tuple[Layer, Layer | None]]:
-    return zip(layers, (*layers[1:], None), strict=True)
-
-
-def _units(layer: Layer) -> int:
-    assert layer.kernel is not None  # `_plain_layers` refuses others
-    return layer.kernel.shape[0]
+    return list(zip(layers, (*layers[1:], None), strict=True))
 
 
 def _multiply(values: Values, layer: Layer, kinds: tuple[str, ...], factors: npt.NDArray[np.float64]) -> None:

@@ -17,18 +17,12 @@ import numpy.typing as npt
 import polars as pl
 
 from weightprint.evaluation.answers import CLASSIFICATION, one_kind, per_run
-from weightprint.evaluation.comparison import difference
-from weightprint.evaluation.intervals import bootstrap
+from weightprint.evaluation.intervals import Statistic, bootstrap
 from weightprint.evaluation.scores import r_squared
-from weightprint.meta.models import model_named
-from weightprint.meta.view import WHOLE
-from weightprint.study import plans
 from weightprint.study.budgets import Budget
 from weightprint.study.cells import Cells
-from weightprint.study.paired import Row, answers_in, compared
-from weightprint.study.plans import CURVE_ITERATIONS, Facts, Planned, planned_trial
+from weightprint.study.plans import Facts, Planned, Row, answers_in, as_it_comes, planned_trial, rows_against
 from weightprint.study.table import StudiedRun
-from weightprint.study.trial import Trial
 
 NAME = "few-runs"
 MODELS = ("svm", "layer_trees", "slice_trees")
@@ -50,15 +44,8 @@ def plan(facts: Facts, budget: Budget, _: Mapping[str, Sequence[StudiedRun]]) ->
     for target in (*facts.targets, *facts.numbers):
         for model in MODELS if target in facts.targets else ("layer_trees",):
             for share in SHARES:
-                trial = Trial(
-                    target,
-                    model=model,
-                    slice_length=model_named(model).defaults.get("slice_length", WHOLE),
-                    split_seeds=budget.split_seeds[:DRAWS],
-                    train_share=share,
-                    iterations=CURVE_ITERATIONS if model.endswith("trees") else None,
-                    max_seconds=budget.slice_seconds,
-                )
+                settings = {"split_seeds": budget.split_seeds[:DRAWS], "train_share": share}
+                trial = as_it_comes(target, model, budget.slice_seconds, **settings)
                 planned.append(planned_trial(NAME, "curve", trial, xs=(share,)))
     return planned
 
@@ -71,18 +58,16 @@ def rows(planned: Sequence[Planned], cells: Cells, _: Mapping[str, Sequence[Stud
     """
     found: list[Row] = []
     for _key, several in groupby(planned, key=lambda one: (one.target, one.model)):
-        curve = list(several)
-        points = [row for one in curve for row in plans.rows([one], cells)]
+        curve, beyond = list(several), []
+        points = rows_against(curve, cells, curve[-1], "all runs")
         tables = [answers_in(cells, one) for one in curve]
-        full = tables[-1]
-        for row, table in zip(points, tables, strict=True):
-            runs = row["n_train_runs"]
-            document = difference(table, full) if table is not None and full is not None and table is not full else None
-            number = None if runs is None else float(runs)
-            found.append({**row, "x": str(runs or row["x"]), "x_number": number, **compared(document, "all runs")})
-        if full is not None:
+        if tables[-1] is not None:
             known = [(float(p["n_train_runs"]), t) for p, t in zip(points, tables, strict=True) if t is not None]
-            found += _extrapolated(points[-1], known)
+            beyond = _extrapolated(points[-1], known)
+        for point in points:
+            runs = point["n_train_runs"]
+            point |= {"x": str(runs or point["x"]), "x_number": None if runs is None else float(runs)}
+        found += [*points, *beyond]
     return found
 
 
@@ -96,17 +81,11 @@ def _extrapolated(last: Row, known: Sequence[tuple[float, pl.DataFrame]]) -> lis
     shared = known[0][1].select("run").unique()
     for _, table in known:
         shared = shared.join(table.select("run").unique(), on="run")
-    errors = [_errors(table.join(shared, on="run", how="semi")) for _, table in known]
-    n = errors[0].n
+    errors = [_error_of(table.join(shared, on="run", how="semi")) for _, table in known]
+    n = len(shared)
 
     def measured(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return np.stack([of_point(counts) for of_point in errors], axis=1)  # [B, points]
-
-    def beyond(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return 1 - predict(sizes, measured(counts), MANY)
-
-    def check(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return 1 - predict(sizes[:-1], measured(counts)[:, :-1], sizes[-1])
 
     once = np.ones((1, n))
     fall = bootstrap(lambda counts: measured(counts)[:, 0] - measured(counts)[:, -1], n)
@@ -116,9 +95,13 @@ def _extrapolated(last: Row, known: Sequence[tuple[float, pl.DataFrame]]) -> lis
     elif fall is None or fall[0] <= 0:
         reason = "the error does not surely fall from the fewest runs to all: there is no curve to go on"
     found = []
-    for experiment, runs, at in (("extrapolated", float(MANY), beyond), ("check", sizes[-1], check)):
-        if experiment == "check" and len(known) <= LEAST_POINTS:
+    for experiment, runs, points in (("extrapolated", float(MANY), len(known)), ("check", sizes[-1], len(known) - 1)):
+        if points < min(LEAST_POINTS, len(known)):
             continue
+
+        def at(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            return 1 - predict(sizes[:points], measured(counts)[:, :points], runs)  # noqa: B023
+
         low, high = (None, None) if reason else bootstrap(at, n) or (None, None)
         value = None if reason else float(at(once)[0])
         row = {**last, "experiment": experiment, "x": f"{runs:.0f}", "x_number": runs, "n_runs": n, "seconds": None}
@@ -126,21 +109,14 @@ def _extrapolated(last: Row, known: Sequence[tuple[float, pl.DataFrame]]) -> lis
     return found
 
 
-class _errors:
+def _error_of(answers: pl.DataFrame) -> Statistic:
     """The error of one point of a curve for resamples of its runs, which are in the order of their names: the share
-    named wrong, or 1 − R² of a number. n: runs"""
-
-    def __init__(self, answers: pl.DataFrame) -> None:
-        runs = per_run(answers).sort("run")
-        self.n = len(runs)
-        self._classes = one_kind(answers) == CLASSIFICATION
-        self._truth, self._score, self._square = (runs[c].to_numpy() for c in ("truth", "score", "square_error"))
-
-    def __call__(self, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """counts: how often each run is drawn [B, N]; the errors [B]"""
-        if self._classes:
-            return 1 - counts @ self._score / counts.sum(axis=1)
-        return 1 - r_squared(self._truth, self._square, counts)
+    named wrong, or 1 − R² of a number."""
+    runs = per_run(answers).sort("run")
+    truth, score, square = (runs[c].to_numpy() for c in ("truth", "score", "square_error"))
+    if one_kind(answers) == CLASSIFICATION:
+        return lambda counts: 1 - counts @ score / counts.sum(axis=1)
+    return lambda counts: 1 - r_squared(truth, square, counts)
 
 
 def predict(sizes: npt.NDArray[np.float64], errors: npt.NDArray[np.float64], size: float) -> npt.NDArray[np.float64]:

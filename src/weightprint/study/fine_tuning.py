@@ -20,14 +20,11 @@ import polars as pl
 from weightprint.errors import MetaError, ZooError
 from weightprint.evaluation.scores import score
 from weightprint.images import epoch_indices, load, prepare
-from weightprint.meta.view import LATER_HALF
 from weightprint.setups import Setup
 from weightprint.study.budgets import Budget
 from weightprint.study.cells import Cells
-from weightprint.study.paired import Row, answers_in
-from weightprint.study.plans import CURVE_ITERATIONS, Facts, Planned, planned_trial
+from weightprint.study.plans import Facts, Planned, Row, answers_in, curve, planned_trial, row
 from weightprint.study.table import StudiedRun
-from weightprint.study.trial import Trial
 from weightprint.zoo import Zoo, write_run
 from weightprint.zoo.layout import Layout
 from weightprint.zoo.runfile import RunRecord
@@ -126,16 +123,8 @@ def plan(facts: Facts, budget: Budget, runs: Mapping[str, Sequence[StudiedRun]])
         for target in facts.targets:
             if all(run.properties.get(PARENT + target) in (None, run.properties.get(target)) for run in children):
                 continue
-            trial = Trial(
-                target,
-                LATER_HALF,
-                tuple((m, m) for m in moments),
-                model="layer_trees",
-                split_seeds=budget.split_seeds,
-                iterations=CURVE_ITERATIONS,
-                test_zoo=other.key,
-            )
-            planned.append(planned_trial(NAME, other.name, trial, xs=tuple(moments)))
+            at = {"test_snapshots": tuple((m, m) for m in moments), "split_seeds": budget.split_seeds}
+            planned.append(planned_trial(NAME, other.name, curve(target, budget, test_zoo=other.key, **at), xs=moments))
     if not planned:
         raise MetaError("fine-tuning needs a zoo of children", hint="weightprint.study.fine_tuning.fine_tune makes one")
     return planned
@@ -165,13 +154,4 @@ def _of_result(one: Planned, cells: Cells, children: Sequence[StudiedRun]) -> It
         steps = float(known[changed["run"][0]].measurements[moment - 1]["step"])
         for series, truth in ((CHILDS, "truth"), (PARENTS, "parent")):
             found = score(changed.with_columns(pl.col(truth).alias("truth")).drop("parent"))
-            yield {
-                "question": NAME,
-                "experiment": one.experiment,
-                "property": one.target,
-                "model": one.model,
-                "series": series,
-                "x": f"{steps:g}",
-                "x_number": steps,
-                **{name: found[name] for name in ("measure", "value", "low", "high", "chance", "n_runs")},
-            }
+            yield {**row(one, steps, found, series=series, majority=None), "x": f"{steps:g}"}

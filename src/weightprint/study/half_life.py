@@ -8,8 +8,8 @@ clock is the one that takes the other's coefficient away.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,8 @@ from weightprint.evaluation.scores import accuracy_interval
 from weightprint.study import plans
 from weightprint.study.budgets import Budget
 from weightprint.study.cells import Cells
-from weightprint.study.paired import Row, answers_in
-from weightprint.study.plans import CURVE_ITERATIONS, Facts, Planned, planned_trial
+from weightprint.study.plans import Facts, Planned, Row, answers_in, curve, moments_of, planned_trial
 from weightprint.study.table import StudiedRun
-from weightprint.study.trial import Trial
 
 NAME = "half-life"
 CLOCKS = ("epoch", "step")
@@ -34,30 +32,17 @@ BY_BATCH, SLOPE, LAST_READABLE = "by batch size", "slope", "last readable"
 THIS = "this zoo"
 
 
-def moments(runs: Sequence[StudiedRun], most: int) -> tuple[int, ...]:
-    """At most so many numbers of snapshots, evenly spread."""
-    last = max(len(run.measurements) for run in runs)
-    return tuple(int(m) for m in np.unique(np.linspace(1, last, min(most, last)).round()))
-
-
 def plan(facts: Facts, budget: Budget, runs: Mapping[str, Sequence[StudiedRun]]) -> list[Planned]:
     """One result for each zoo, property and moment."""
-    planned = []
     names = {"": THIS, **{other.key: other.name for other in facts.others}}
+    last = {key: max(len(run.measurements) for run in runs[key]) for key in names}
+    planned = []
     for target in facts.targets:
         for key, name in names.items():
-            for moment in moments(runs[key], budget.snapshots):
-                trial = Trial(
-                    target,
-                    (moment, moment),
-                    ((moment, moment),),
-                    model="layer_trees",
-                    split_seeds=budget.curve_seeds,
-                    iterations=CURVE_ITERATIONS,
-                    train_zoo=key,
-                    test_zoo=key,
-                )
-                planned.append(planned_trial(NAME, "moments", trial, series=name, xs=(moment,)))
+            for moment in moments_of(last[key], budget.snapshots):
+                at = {"train_snapshots": (moment, moment), "test_snapshots": ((moment, moment),)}
+                trial = curve(target, budget, **at, train_zoo=key, test_zoo=key)
+                planned.append(planned_trial(NAME, "moments", trial, name, (moment,)))
     return planned
 
 
@@ -69,13 +54,10 @@ def rows(planned: Sequence[Planned], cells: Cells, runs: Mapping[str, Sequence[S
     LAST_READABLE: a row per clock: where the whole interval lies above chance and majority for the last time
     """
     found: list[Row] = []
-    groups: dict[tuple[str, str], list[Planned]] = defaultdict(list)
-    for one in planned:
-        groups[one.target, one.series].append(one)
-    for (_, series), several in groups.items():
-        key = several[0].cell.settings["train_zoo"]
-        known = {run.identity: run for run in runs[key]}
-        of_moments = [row for one in several for row in plans.rows([one], cells)]
+    for (_, series), moments in groupby(planned, key=lambda one: (one.target, one.series)):
+        several = list(moments)
+        known = {run.identity: run for run in runs[several[0].cell.settings["train_zoo"]]}
+        of_moments = plans.rows(several, cells)
         found += of_moments
         tested = list(_tested(several, cells, known))
         if not tested:

@@ -31,19 +31,12 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
             for model in WHOLE:
                 part = Trial(target, split_seeds=budget.curve_seeds, train_share=share, model=model)
                 planned.append(planned_trial("how_much", "training_runs", part, xs=(share,)))
-    rivals: list[tuple[str, int, float]] = []
-    if budget.dmc_seconds is not None and facts.length >= PAPER_LENGTH:
-        rivals = [("svm", PAPER_LENGTH, budget.slice_seconds), ("dmc", PAPER_LENGTH, budget.dmc_seconds)]
     local = [(LOCAL, length, budget.slice_seconds) for length in budget.lengths if length <= facts.length]
+    if budget.dmc_seconds is not None and facts.length >= PAPER_LENGTH:
+        local += [("svm", PAPER_LENGTH, budget.slice_seconds), ("dmc", PAPER_LENGTH, budget.dmc_seconds)]
     for target in facts.targets:
-        for model, length, seconds in [*local, *rivals]:
-            trial = Trial(
-                target,
-                model=model,
-                slice_length=length,
-                averaged=AVERAGED,
-                places=model == LOCAL,
-                max_seconds=seconds,
-            )
-            planned.append(planned_trial("how_much", "slices", trial, series=f"{length}", xs=AVERAGED))
+        for model, length, seconds in local:
+            settings = {"slice_length": length, "averaged": AVERAGED, "places": model == LOCAL, "max_seconds": seconds}
+            trial = Trial(target, model=model, **settings)  # type: ignore[arg-type]
+            planned.append(planned_trial("how_much", "slices", trial, length, AVERAGED))
     return planned

@@ -9,15 +9,12 @@ statistics, which describe the images' moments outright.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 
 from weightprint.errors import MetaError
 from weightprint.study.budgets import Budget
 from weightprint.study.cells import Cells
-from weightprint.study.paired import Row, rows_against
-from weightprint.study.plans import CURVE_ITERATIONS, Facts, Planned, planned_trial
+from weightprint.study.plans import Facts, Planned, Row, as_many, curve, planned_trial, rows_of_arms
 from weightprint.study.table import StudiedRun
-from weightprint.study.trial import SHARES, Trial
 
 NAME = "identity"
 TARGET = "dataset"
@@ -37,32 +34,22 @@ def plan(facts: Facts, budget: Budget, runs: Mapping[str, Sequence[StudiedRun]])
         )
     planned = []
     names = {"": "this zoo", **{other.key: other.name for other in facts.others}}
+    runs_in = {key: sum(run.converged is not False for run in runs[key]) for key in names}
     for other in facts.others:
-        counts = {key: sum(run.converged is not False for run in runs[key]) for key in ("", other.key)}
         for train, test in (("", other.key), (other.key, "")):
             for kept, without in LEFT_OUT.items():
                 for series, zoo in ((WITHIN, test), (ACROSS, train)):
-                    share = min(counts.values()) / max(counts[zoo], 1)
-                    trial = Trial(
-                        TARGET,
-                        model="layer_trees",
-                        without=without,
-                        split_seeds=budget.split_seeds,
-                        iterations=CURVE_ITERATIONS,
-                        train_share=max(1, round(SHARES * share)) / SHARES,
-                        train_zoo=zoo,
-                        test_zoo=test,
-                    )
-                    x = f"{names[train]} → {names[test]}"
-                    planned.append(planned_trial(NAME, kept, trial, series=series, xs=(x,)))
+                    settings = {
+                        "without": without,
+                        "split_seeds": budget.split_seeds,
+                        "train_share": as_many(min(runs_in[train], runs_in[test]), runs_in[zoo]),
+                    }
+                    trial = curve(TARGET, budget, train_zoo=zoo, test_zoo=test, **settings)
+                    planned.append(planned_trial(NAME, kept, trial, series, (f"{names[train]} → {names[test]}",)))
     return planned
 
 
 def rows(planned: Sequence[Planned], cells: Cells, _: Mapping[str, Sequence[StudiedRun]]) -> list[Row]:
     """One row per result; "experiment" is what was read, "x" which zoo is trained on and which tested, "series"
     whether the tested zoo itself was trained on instead."""
-    found: list[Row] = []
-    for _key, arms in groupby(planned, key=lambda one: (one.experiment, one.xs)):
-        several = list(arms)
-        found += rows_against(several, cells, several[0], WITHIN)
-    return found
+    return rows_of_arms(planned, cells, WITHIN)

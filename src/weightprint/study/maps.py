@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,41 +24,14 @@ PER_TENSOR = 300
 
 
 @dataclass(frozen=True)
-class WeightMap:
-    """Training paths in two principal components.
+class PathMap:
+    """Training paths in a plane.
 
     paths:      per run its snapshots [T, 2], first to last
     properties: per run what is known of it
-    shares:     of the variance, by each of the two axes
-    same:       runs that have this architecture
-    complete:   runs to choose from
-    size:       P, weights of a snapshot
-    used:       weights of a snapshot that were read
-    """
-
-    paths: list[npt.NDArray[np.float64]]
-    properties: list[dict[str, Any]]
-    shares: tuple[float, float]
-    same: int
-    complete: int
-    size: int
-    used: int
-    name = "map"
-    plane = "two principal components"
-
-    @property
-    def axes(self) -> tuple[str, str]:
-        first, second = (100 * share for share in self.shares)
-        return f"first component ({first:.0f} % of variance)", f"second component ({second:.0f} %)"
-
-
-@dataclass(frozen=True)
-class PathMap:
-    """Training paths in any plane; the fields that a `WeightMap` has, for a figure.
-
-    name:  of the figure
-    plane: what the plane is, in words
-    axes:  its axes' names
+    name:       of the figure
+    plane:      what the plane is, in words
+    axes:       its axes' names
     """
 
     paths: list[npt.NDArray[np.float64]]
@@ -65,6 +39,24 @@ class PathMap:
     name: str
     plane: str
     axes: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class WeightMap(PathMap):
+    """Training paths in two principal components.
+
+    shares:   of the variance, by each of the two axes
+    same:     runs that have this architecture
+    complete: runs to choose from
+    size:     P, weights of a snapshot
+    used:     weights of a snapshot that were read
+    """
+
+    shares: tuple[float, float]
+    same: int
+    complete: int
+    size: int
+    used: int
 
 
 def spread(items: Sequence[Any], most: int) -> list[Any]:
@@ -79,6 +71,8 @@ def weight_map(zoo: Zoo, *, most_runs: int = MOST_RUNS) -> WeightMap | None:
 
     Returns None when fewer than three snapshots can be read or they do not differ. The same zoo gives the same map.
     """
+    from sklearn.decomposition import PCA
+
     runs, complete = _runs_of_one_layout(zoo)
     if not runs:
         return None
@@ -99,17 +93,13 @@ def weight_map(zoo: Zoo, *, most_runs: int = MOST_RUNS) -> WeightMap | None:
     matrix = standardised(np.concatenate(taken), [len(c) for c in columns])
     if matrix.shape[1] < 2 or not np.ptp(matrix, axis=0).any():
         return None
-    points, shares = _two_components(matrix)
+    pca = PCA(n_components=2, svd_solver="randomized", random_state=0)
+    points = pca.fit_transform(matrix)
     ends = np.cumsum([len(rows) for rows in taken])[:-1]
-    return WeightMap(
-        paths=np.split(points, ends),
-        properties=properties,
-        shares=shares,
-        same=len(runs),
-        complete=complete,
-        size=layout.size,
-        used=sum(map(len, columns)),
-    )
+    first, second = map(float, pca.explained_variance_ratio_)
+    axes = f"first component ({100 * first:.0f} % of variance)", f"second component ({100 * second:.0f} %)"
+    plane = np.split(points, ends), properties, "map", "two principal components", axes
+    return WeightMap(*plane, (first, second), len(runs), complete, layout.size, sum(map(len, columns)))
 
 
 def _runs_of_one_layout(zoo: Zoo) -> tuple[list[Run], int]:
@@ -117,10 +107,8 @@ def _runs_of_one_layout(zoo: Zoo) -> tuple[list[Run], int]:
     complete = zoo.select(status="complete")
     layouts: dict[int, Layout] = {}
     for run in complete:
-        try:
+        with suppress(ZooError):
             layouts[run.number] = run.layout
-        except ZooError:
-            continue
     if not layouts:
         return [], len(complete)
     frequent = Counter(layouts.values()).most_common(1)[0][0]
@@ -160,12 +148,3 @@ def standardised(weights: npt.NDArray[np.float32], widths: list[int]) -> npt.NDA
         if total > 1e-9:
             blocks.append(ranks / total)
     return np.concatenate(blocks, axis=1) if blocks else np.zeros((len(weights), 0))
-
-
-def _two_components(matrix: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], tuple[float, float]]:
-    from sklearn.decomposition import PCA
-
-    pca = PCA(n_components=2, svd_solver="randomized", random_state=0)
-    points = pca.fit_transform(matrix)
-    first, second = (float(share) for share in pca.explained_variance_ratio_)
-    return points, (first, second)

@@ -7,7 +7,6 @@ open, without a meta-classifier that was shown labels.
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,11 +16,10 @@ import numpy.typing as npt
 from weightprint.errors import MetaError
 from weightprint.evaluation.intervals import bootstrap_pairs
 from weightprint.study.budgets import Budget
-from weightprint.study.cells import Cell
+from weightprint.study.cells import Cell, explained
 from weightprint.study.maps import spread
-from weightprint.study.plans import Facts, Planned, versions_of_reads
+from weightprint.study.plans import Facts, Planned, moments_of, versions_of_reads
 from weightprint.study.table import FeatureTable, Read
-from weightprint.study.when import moments
 
 STATISTICS: Read = ("statistics", ())
 """What is compared."""
@@ -69,17 +67,16 @@ class Embedding:
 
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
     """Neighbours of every property over the training, and one picture."""
+    versions, moments = versions_of_reads(STATISTICS), moments_of(facts.snapshots, budget.snapshots)
     planned = []
-    versions = versions_of_reads(STATISTICS)
     for target in facts.targets:
-        settings = Neighbours(target, moments(facts, budget))
-        cell = Cell("neighbours", asdict(settings), 1.0, versions)
-        planned.append(Planned("when", "neighbours", target, "nearest neighbours", "", settings.moments, cell))
+        cell = Cell("neighbours", asdict(Neighbours(target, moments)), 1.0, versions)
+        planned.append(Planned("when", "neighbours", target, "nearest neighbours", "", moments, cell))
     cell = Cell("embedding", asdict(Embedding()), 10.0, versions)
-    planned.append(Planned("when", "embedding", "", "t-SNE", "", ("",), cell))
-    return planned
+    return [*planned, Planned("when", "embedding", "", "t-SNE", "", ("",), cell)]
 
 
+@explained
 def run_neighbours(table: FeatureTable, settings: Neighbours) -> dict[str, Any]:
     """{"scores": one per moment, "seconds"}, JSON-ready; {"reason": text} when it cannot be done.
 
@@ -87,36 +84,33 @@ def run_neighbours(table: FeatureTable, settings: Neighbours) -> dict[str, Any]:
     snapshot; its chance is the share among all other runs. A run takes part in many pairs of neighbours, its own and
     others': the interval draws runs, and with them their pairs. "left_out" counts the runs without the snapshot.
     """
-    began = time.monotonic()
     scores: list[dict[str, Any]] = []
-    try:
-        for moment in settings.moments:
-            labelled = [i for i, run in enumerate(table.runs) if run.properties.get(settings.target) is not None]
-            kept = [i for i in labelled if table.runs[i].snapshots >= moment]
-            if len(kept) <= settings.nearest:
-                scores.append({"reason": f"too few runs for {settings.nearest} neighbours: {len(kept)}"})
-                continue
-            values = [table.runs[i].properties[settings.target] for i in kept]
-            same = np.array([[a == b for b in values] for a in values], np.float64)
-            np.fill_diagonal(same, 0)
-            near = _nearest(ranked(table.features[kept, moment - 1]), settings.nearest)
-            hits = np.take_along_axis(same, near, axis=1).ravel()
-            of = np.repeat(np.arange(len(kept)), settings.nearest)
-            low, high = bootstrap_pairs(hits, of.tolist(), near.ravel().tolist()) or (None, None)
-            score = {
-                "measure": "accuracy",
-                "value": float(hits.mean()),
-                "low": low,
-                "high": high,
-                "chance": float(same.sum() / (len(kept) * (len(kept) - 1))),
-                "n_runs": len(kept),
-            }
-            scores.append({**score, "left_out": {"no_such_snapshot": len(labelled) - len(kept)}})
-    except MetaError as error:
-        return {"reason": error.message, "seconds": time.monotonic() - began}
-    return {"scores": scores, "seconds": time.monotonic() - began}
+    for moment in settings.moments:
+        labelled = [i for i, run in enumerate(table.runs) if run.properties.get(settings.target) is not None]
+        kept = [i for i in labelled if table.runs[i].snapshots >= moment]
+        if len(kept) <= settings.nearest:
+            scores.append({"reason": f"too few runs for {settings.nearest} neighbours: {len(kept)}"})
+            continue
+        values = [table.runs[i].properties[settings.target] for i in kept]
+        same = np.array([[a == b for b in values] for a in values], np.float64)
+        np.fill_diagonal(same, 0)
+        near = _nearest(ranked(table.features[kept, moment - 1]), settings.nearest)
+        hits = np.take_along_axis(same, near, axis=1).ravel()
+        of = np.repeat(np.arange(len(kept)), settings.nearest)
+        low, high = bootstrap_pairs(hits, of.tolist(), near.ravel().tolist()) or (None, None)
+        score = {
+            "measure": "accuracy",
+            "value": float(hits.mean()),
+            "low": low,
+            "high": high,
+            "chance": float(same.sum() / (len(kept) * (len(kept) - 1))),
+            "n_runs": len(kept),
+        }
+        scores.append({**score, "left_out": {"no_such_snapshot": len(labelled) - len(kept)}})
+    return {"scores": scores}
 
 
+@explained
 def run_embedding(table: FeatureTable, settings: Embedding) -> dict[str, Any]:
     """{"scores": [one], "runs": numbers, "properties", "snapshots": of each run, "paths": their places [T, 2],
     "trustworthiness", "seconds"}, JSON-ready; {"reason": text} when it cannot be done.
@@ -126,15 +120,11 @@ def run_embedding(table: FeatureTable, settings: Embedding) -> dict[str, Any]:
     """
     from sklearn.manifold import TSNE, trustworthiness
 
-    began = time.monotonic()
     kept = spread(range(len(table.runs)), settings.runs)
     steps = [spread(range(table.runs[i].snapshots), settings.snapshots) for i in kept]
-    try:
-        rows = ranked(np.concatenate([table.features[i, of_run] for i, of_run in zip(kept, steps, strict=True)]))
-        if len(rows) <= 3 * settings.perplexity:
-            raise MetaError(f"too few snapshots for t-SNE: {len(rows)}")
-    except MetaError as error:
-        return {"reason": error.message, "seconds": time.monotonic() - began}
+    rows = ranked(np.concatenate([table.features[i, of_run] for i, of_run in zip(kept, steps, strict=True)]))
+    if len(rows) <= 3 * settings.perplexity:
+        raise MetaError(f"too few snapshots for t-SNE: {len(rows)}")
     tsne = TSNE(2, perplexity=settings.perplexity, init="pca", random_state=settings.seed, n_jobs=1)
     points = tsne.fit_transform(rows.astype(np.float32))
     trust = float(trustworthiness(rows, points, n_neighbors=settings.nearest))
@@ -146,7 +136,6 @@ def run_embedding(table: FeatureTable, settings: Embedding) -> dict[str, Any]:
         "properties": [dict(table.runs[i].properties) for i in kept],
         "snapshots": [[i + 1 for i in of_run] for of_run in steps],
         "paths": [path.tolist() for path in paths],
-        "seconds": time.monotonic() - began,
     }
 
 

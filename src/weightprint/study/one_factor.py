@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 from weightprint.study.budgets import Budget
 from weightprint.study.cells import Cells
-from weightprint.study.paired import Row, rows_against
-from weightprint.study.plans import CURVE_ITERATIONS, Facts, Planned, planned_trial
+from weightprint.study.plans import Facts, Planned, Row, as_many, curve, planned_trial, rows_of_arms
 from weightprint.study.table import StudiedRun
-from weightprint.study.trial import SHARES, Trial
 
 NAME = "everyday"
 FACTORS = ("architecture", "norm", "batch_norm", "steps", "image_form")
@@ -33,11 +30,10 @@ def levels(runs: Sequence[StudiedRun], factor: str) -> Iterator[tuple[str, tuple
 
     A number is halved at its median; anything else has a level for each of its values.
     """
-    kept = [run.properties[factor] for run in runs if factor in run.properties and run.converged is not False]
-    counts = Counter(kept)
-    if len(counts) > len(kept) / 10:
-        ordered = sorted(kept)
-        middle = ordered[len(ordered) // 2]
+    counts = _counts(runs, factor)
+    total = counts.total()
+    if len(counts) > total / 10:
+        middle = sorted(counts.elements())[total // 2]
         parts = {
             f"below {middle:,}": tuple(sorted(v for v in counts if v < middle)),
             f"{middle:,} and more": tuple(sorted(v for v in counts if v >= middle)),
@@ -46,8 +42,13 @@ def levels(runs: Sequence[StudiedRun], factor: str) -> Iterator[tuple[str, tuple
         parts = {str(value): (value,) for value in sorted(counts)}
     for name, values in parts.items():
         inside = sum(counts[v] for v in values)
-        if min(inside, len(kept) - inside) >= LEAST_RUNS:
+        if min(inside, total - inside) >= LEAST_RUNS:
             yield name, values
+
+
+def _counts(runs: Sequence[StudiedRun], factor: str) -> Counter[Any]:
+    """Of each value the runs that may be trained on."""
+    return Counter(run.properties[factor] for run in runs if factor in run.properties and run.converged is not False)
 
 
 def plan(facts: Facts, budget: Budget, zoos: Mapping[str, Sequence[StudiedRun]]) -> list[Planned]:
@@ -55,37 +56,24 @@ def plan(facts: Facts, budget: Budget, zoos: Mapping[str, Sequence[StudiedRun]])
     with."""
     planned, runs = [], zoos[""]
     for factor in FACTORS:
+        counts = _counts(runs, factor)
+        every = {run.properties[factor] for run in runs if factor in run.properties}
         for name, values in levels(runs, factor):
-            every = {run.properties[factor] for run in runs if factor in run.properties}
             others = tuple(sorted(every - set(values)))
-            inside = sum(run.properties.get(factor) in values and run.converged is not False for run in runs)
-            outside = sum(run.properties.get(factor) in others and run.converged is not False for run in runs)
+            inside = sum(counts[v] for v in values)
+            outside = counts.total() - inside
             arms = {
-                WITHIN: (((factor, values),), min(1.0, outside / inside)),
-                ACROSS: (((factor, others),), min(1.0, inside / outside)),
+                WITHIN: (((factor, values),), as_many(outside, inside)),
+                ACROSS: (((factor, others),), as_many(inside, outside)),
                 ALL: ((), 1.0),
             }
             for target in facts.targets:
-                if target == factor:
-                    continue
-                for arm, (where, share) in arms.items():
-                    trial = Trial(
-                        target,
-                        split_seeds=budget.curve_seeds,
-                        iterations=CURVE_ITERATIONS,
-                        model="layer_trees",
-                        train_where=where,
-                        test_where=((factor, values),),
-                        train_share=max(1, round(SHARES * share)) / SHARES,
-                    )
-                    planned.append(planned_trial(NAME, factor, trial, series=arm, xs=(name,)))
+                for arm, (where, share) in arms.items() if target != factor else ():
+                    settings = {"train_where": where, "test_where": ((factor, values),), "train_share": share}
+                    planned.append(planned_trial(NAME, factor, curve(target, budget, **settings), arm, (name,)))
     return planned
 
 
 def rows(planned: Sequence[Planned], cells: Cells, _: Mapping[str, Sequence[StudiedRun]]) -> list[Row]:
     """One row per result; "experiment" is the factor, "x" its level among the test runs, "series" what was fitted."""
-    found: list[Row] = []
-    for _key, arms in groupby(planned, key=lambda one: (one.experiment, one.xs, one.target)):
-        several = list(arms)
-        found += rows_against(several, cells, several[0], WITHIN)
-    return found
+    return rows_of_arms(planned, cells, WITHIN)

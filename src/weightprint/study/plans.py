@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any
 
+import numpy as np
+import polars as pl
+
+from weightprint.evaluation.answers import from_json
+from weightprint.evaluation.comparison import difference
 from weightprint.features.table import features_named
 from weightprint.meta.models import learner_class, model_named
-from weightprint.meta.targets import PROVENANCE, are_one_kind, property_order
+from weightprint.meta.targets import MOST_CLASSES, common_values, property_order
+from weightprint.meta.view import WHOLE
+from weightprint.study.budgets import Budget
 from weightprint.study.cells import Cell, Cells
 from weightprint.study.table import FeatureTable, Read
-from weightprint.study.trial import Trial
+from weightprint.study.trial import SHARES, Trial
 
-MOST_CLASSES = 10
-"""A property with more values is a number to be estimated, if it is one."""
 ACCURACY = "test_accuracy"
 """What is measured in networks and estimated like a property."""
 
@@ -45,6 +51,19 @@ COLUMNS = {
     "left_out": "runs that could not take part, by reason: 3 kin, 2 no_such_snapshot; null where there is none",
 }
 """The columns of results.parquet and what they hold."""
+
+COMPARED = {
+    "reference": "what it is compared with; null for nothing",
+    "difference": "its accuracy (of a number, its mean absolute error) minus that, on the same runs",
+    "difference_low": "lower end of its paired 95 % interval",
+    "difference_high": "upper end",
+    "n_compared": "runs that both were tested on",
+    "p_value": "of McNemar's exact test",
+}
+"""Further columns of results that are compared with another one."""
+
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -82,11 +101,7 @@ class Facts:
     @classmethod
     def of(cls, table: FeatureTable, most: int, others: tuple[Other, ...] = ()) -> Facts:
         """The facts of a table, with at most `most` properties."""
-        values: dict[str, tuple[Any, ...]] = {}
-        for name in {name for run in table.runs for name in run.properties} - PROVENANCE:
-            known = [run.properties[name] for run in table.runs if run.properties.get(name) is not None]
-            if len(known) >= len(table.runs) / 2 and are_one_kind(known):
-                values[name] = tuple(sorted(set(known)))
+        values = {name: tuple(sorted(set(known))) for name, known in common_values(table.runs).items()}
         ordered = property_order([values])
         targets = [name for name in ordered if 2 <= len(values[name]) <= MOST_CLASSES]
         numbers = [n for n in ordered if len(values[n]) > MOST_CLASSES and isinstance(values[n][0], (int, float))]
@@ -102,23 +117,6 @@ class Facts:
             lengths_differ=len({run.length for run in table.runs}) > 1,
             runs=len(table.runs),
             others=others,
-        )
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Layers in forward order: the part of a tensor's name before the last slash."""
-        return tuple(dict.fromkeys(name.rpartition("/")[0] or name for name in self.tensors))
-
-    def tensors_of(
-        self, *, layer: str | None = None, kind: str | None = None, part: str | None = None
-    ) -> tuple[str, ...]:
-        """The tensors of a layer, a kind or a part."""
-        return tuple(
-            name
-            for name, tensor in self.tensors.items()
-            if (layer is None or (name.rpartition("/")[0] or name) == layer)
-            and (kind is None or tensor["kind"] == kind)
-            and (part is None or tensor["part"] == part)
         )
 
 
@@ -142,7 +140,7 @@ def versions_of_reads(*reads: Read) -> dict[str, int]:
 class Planned:
     """One result that a study wants, and where it stands in the table of results.
 
-    xs: one for each score of the result; those of the result itself ("xs") where it brings them
+    xs: one for each score of the result; those of the result itself ("xs", and "series") where it brings them
     """
 
     question: str
@@ -154,12 +152,34 @@ class Planned:
     cell: Cell
 
 
-def planned_trial(
-    question: str, experiment: str, trial: Trial, *, series: str = "", xs: Sequence[Any] = ("",)
-) -> Planned:
+def planned_trial(question: str, experiment: str, trial: Trial, series: Any = "", xs: Sequence[Any] = ("",)) -> Planned:
     """A result that one trial gives."""
     cell = Cell(TRIAL, asdict(trial), trial.cost, versions_of(trial.model))
-    return Planned(question, experiment, trial.target, trial.model, series, tuple(xs), cell)
+    return Planned(question, experiment, trial.target, trial.model, str(series), tuple(xs), cell)
+
+
+def curve(target: str, budget: Budget, **changes: Any) -> Trial:
+    """A trial of an experiment with many: trees on what layers look like, in the splits of curves."""
+    usual = {"model": "layer_trees", "split_seeds": budget.curve_seeds, "iterations": CURVE_ITERATIONS}
+    return Trial(target, **{**usual, **changes})
+
+
+def as_it_comes(target: str, model: str, budget_seconds: float | None, **changes: Any) -> Trial:
+    """A trial of a model that reads what it reads by default, in so many seconds for each fit."""
+    length = model_named(model).defaults.get("slice_length", WHOLE)
+    iterations = CURVE_ITERATIONS if model.endswith("trees") else None
+    limits = {"iterations": iterations, "max_seconds": budget_seconds}
+    return Trial(target, model=model, slice_length=length, **limits, **changes)  # type: ignore[arg-type]
+
+
+def as_many(wanted: int, runs: int) -> float:
+    """The share of so many runs that is about as many as wanted, in the parts into which a trial deals them."""
+    return max(1, round(SHARES * min(1.0, wanted / max(runs, 1)))) / SHARES
+
+
+def moments_of(last: int, most: int) -> tuple[int, ...]:
+    """At most so many numbers of snapshots, evenly spread from the first to the last."""
+    return tuple(int(number) for number in np.unique(np.linspace(1, last, min(most, last)).round()))
 
 
 def rows(planned: Sequence[Planned], cells: Cells) -> list[dict[str, Any]]:
@@ -169,11 +189,14 @@ def rows(planned: Sequence[Planned], cells: Cells) -> list[dict[str, Any]]:
         result = cells.get(one.cell)
         if result is None:
             continue
-        scores = result.get("scores") or [{}] * len(result.get("xs", one.xs))
-        for x, score in zip(result.get("xs", one.xs), scores, strict=True):
+        xs = result.get("xs", one.xs)
+        series = result.get("series", [one.series] * len(xs))
+        for x, name, score in zip(xs, series, result.get("scores") or [{}] * len(xs), strict=True):
             reason = score.get("reason") or result.get("reason")
             left_out = describe(score.get("left_out") or {})
-            table_rows.append(row(one, x, score, seconds=result.get("seconds"), reason=reason, left_out=left_out))
+            table_rows.append(
+                row(one, x, score, series=name, seconds=result.get("seconds"), reason=reason, left_out=left_out)
+            )
     return table_rows
 
 
@@ -195,3 +218,39 @@ def row(one: Planned, x: Any, score: Mapping[str, Any], **columns: Any) -> dict[
 def describe(left_out: Mapping[str, int]) -> str | None:
     """Counts by reason as one phrase; None for none."""
     return ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()) if count) or None
+
+
+def compared(document: Mapping[str, Any] | None, reference: str) -> Row:
+    """The columns COMPARED of what `weightprint.evaluation.comparison.difference` found; nulls for nothing."""
+    if not document:
+        return dict.fromkeys(COMPARED)
+    low, high = document["interval"] or (None, None)
+    values = (reference, document["difference"], low, high, document["n_runs"], document["mcnemar"]["p_value"])
+    return dict(zip(COMPARED, values, strict=True))
+
+
+def answers_in(cells: Cells, one: Planned, score: int = 0) -> pl.DataFrame | None:
+    """The table of answers of one of a result's scores, without probabilities; None where it is not there."""
+    kept = (cells.get(one.cell) or {}).get("answers") or []
+    return from_json(kept[score]) if len(kept) > score and kept[score] is not None else None
+
+
+def rows_against(planned: Sequence[Planned], cells: Cells, reference: Planned, name: str) -> list[Row]:
+    """The rows of results of one score each, compared with another result that is called `name`."""
+    found = []
+    known = answers_in(cells, reference)
+    for one in planned:
+        answers = answers_in(cells, one)
+        several = answers is not None and known is not None and one is not reference
+        document = difference(answers, known) if several else None  # type: ignore[arg-type]
+        found += [{**row, **compared(document, name)} for row in rows([one], cells)]
+    return found
+
+
+def rows_of_arms(planned: Sequence[Planned], cells: Cells, name: str) -> list[Row]:
+    """One row per result, compared with the first one of its experiment, place and property, which is called `name`."""
+    found: list[Row] = []
+    for _, arms in groupby(planned, key=lambda one: (one.experiment, one.xs, one.target)):
+        first, *others = arms
+        found += rows_against([first, *others], cells, first, name)
+    return found

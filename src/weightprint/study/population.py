@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -169,14 +170,10 @@ def _axes(run: Run) -> tuple[str, str] | None:
 
 def training_lengths(zoo: Zoo) -> dict[str, list[float]]:
     """Last epoch and last step of complete runs, where both are known: {"epoch": […], "step": […]}."""
-    lengths: dict[str, list[float]] = {"epoch": [], "step": []}
+    last: list[Mapping[str, Any]] = []
     for number in spread(zoo.select(status="complete").numbers, MOST_METADATA):
-        try:
-            measurements = zoo[number].measurements
-        except ZooError:
-            continue
-        last: Mapping[str, Any] = measurements[-1] if measurements else {}
-        if all(isinstance(last.get(name), (int, float)) for name in lengths):
-            for name, values in lengths.items():
-                values.append(float(last[name]))
-    return lengths
+        with suppress(ZooError):
+            last += zoo[number].measurements[-1:]
+    names = ("epoch", "step")
+    known = [row for row in last if all(isinstance(row.get(name), (int, float)) for name in names)]
+    return {name: [float(row[name]) for row in known] for name in names}

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from weightprint.errors import MetaError, did_you_mean
-from weightprint.study import few_runs, fine_tuning, half_life, identity, one_factor, paired, plans, robustness
+from weightprint.study import few_runs, fine_tuning, half_life, identity, one_factor, plans, robustness
 from weightprint.study.budgets import Budget, budget
 from weightprint.study.cells import Cells
 from weightprint.study.plans import Facts, Other, Planned
@@ -29,7 +29,7 @@ QUESTIONS: dict[str, ModuleType] = {
 }
 """Name → the module that plans its results and makes rows of them."""
 
-COLUMNS = {**plans.COLUMNS, "question": f"which question: {', '.join(QUESTIONS)}", **paired.COLUMNS}
+COLUMNS = {**plans.COLUMNS, "question": f"which question: {', '.join(QUESTIONS)}", **plans.COMPARED}
 """The columns of the table of results and what they hold."""
 
 

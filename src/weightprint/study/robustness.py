@@ -8,35 +8,30 @@ one's answers for the same runs unedited.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from weightprint.errors import MetaError
-from weightprint.evaluation.answers import to_json
 from weightprint.evaluation.comparison import difference
 from weightprint.evaluation.scores import score
 from weightprint.files import sha256_hex
 from weightprint.meta.answers import answers_of
-from weightprint.meta.models import model_named
-from weightprint.meta.view import LAST, WHOLE
+from weightprint.meta.view import LAST
 from weightprint.seeds import seed_from_hash
 from weightprint.study import plans
 from weightprint.study.budgets import Budget
-from weightprint.study.cells import Cell, Cells
+from weightprint.study.cells import Cell, Cells, explained
 from weightprint.study.edits import EDITS, VERSION, Edit, Weights
-from weightprint.study.paired import Row, compared
-from weightprint.study.plans import CURVE_ITERATIONS, Facts, Planned, versions_of
+from weightprint.study.plans import Facts, Planned, Row, as_it_comes, compared, versions_of
 from weightprint.study.table import StudiedRun
-from weightprint.study.trial import Trial
+from weightprint.study.trial import Trial, kept
+from weightprint.zoo import Run
 from weightprint.zoo.layout import Layout
-from weightprint.zoo.readable import Readable
 
 KIND = "robustness"
 MODELS = ("svm", "layer_trees", "slice_trees")
@@ -64,13 +59,7 @@ class Robustness:
     @property
     def trial(self) -> Trial:
         """The fit on unedited runs."""
-        return Trial(
-            self.target,
-            model=self.model,
-            slice_length=model_named(self.model).defaults.get("slice_length", WHOLE),
-            iterations=CURVE_ITERATIONS if self.model.endswith("trees") else None,
-            max_seconds=self.max_seconds,
-        )
+        return as_it_comes(self.target, self.model, self.max_seconds)
 
 
 def plan(facts: Facts, budget: Budget, _: Mapping[str, Sequence[StudiedRun]]) -> list[Planned]:
@@ -80,29 +69,23 @@ def plan(facts: Facts, budget: Budget, _: Mapping[str, Sequence[StudiedRun]]) ->
         for model in MODELS:
             settings = Robustness(target, model, split_seeds=budget.curve_seeds, max_seconds=budget.slice_seconds)
             cell = Cell(KIND, asdict(settings), 30.0, {**versions_of(model), "edits": VERSION})
-            planned.append(Planned(KIND, "edits", target, model, "", (), cell))
+            planned.append(Planned(KIND, "edits", target, model, "", ("",), cell))
     return planned
 
 
-class EditedRun:
+class EditedRun(Run):
     """A run whose weights are edited when they are read; otherwise the run.
 
     last: whether its last snapshot stands for it; an edit that reads the one before still does
     """
 
-    def __init__(self, run: Readable, edit: Edit, *, last: bool) -> None:
+    def __init__(self, run: Run, edit: Edit, *, last: bool) -> None:
+        vars(self).update(vars(run), kin=run.kin)
         self._run, self._edit, self._last = run, edit, last
-        self.name, self.identity, self.kin = run.name, run.identity, run.kin
-        self.status, self.converged = run.status, run.converged
-        self.cache: Path | None = run.cache
         self.checksum = run.checksum and sha256_hex(f"{run.checksum} {edit.name} {VERSION} {last}".encode())
 
     @property
-    def properties(self) -> Mapping[str, Any]:
-        return self._run.properties
-
-    @property
-    def measurements(self) -> Sequence[Mapping[str, Any]]:
+    def measurements(self) -> list[dict[str, Any]]:
         return self._run.measurements[-1:] if self._last else self._run.measurements
 
     @property
@@ -123,7 +106,7 @@ def _layout_after(edit: str, layout: Layout) -> Layout:
     return EDITS[edit].change(np.zeros((1, layout.size), np.float32), layout, np.random.default_rng(0))[1]
 
 
-def suits(edit: Edit, run: Readable) -> bool:
+def suits(edit: Edit, run: Run) -> bool:
     """Whether a run can be edited so, and its function kept where the edit says so."""
     try:
         _layout_after(edit.name, run.layout)
@@ -132,7 +115,7 @@ def suits(edit: Edit, run: Readable) -> bool:
     return edit.suits(run.properties)
 
 
-def edited_or_not(run: Readable, edits: Sequence[str]) -> Readable:
+def edited_or_not(run: Run, edits: Sequence[str]) -> Run:
     """A training run put through one of the edits, or none, each as likely; drawn by its identity alone."""
     drawn = seed_from_hash("training edit", run.identity) % (len(edits) + 1)
     if drawn == len(edits) or not suits(EDITS[edits[drawn]], run):
@@ -140,7 +123,8 @@ def edited_or_not(run: Readable, edits: Sequence[str]) -> Readable:
     return EditedRun(run, EDITS[edits[drawn]], last=False)
 
 
-def run_robustness(runs: Sequence[Readable], settings: Robustness) -> dict[str, Any]:
+@explained
+def run_robustness(runs: Sequence[Run], settings: Robustness) -> dict[str, Any]:
     """{"xs", "series", "scores", "answers", "seconds"}, JSON-ready; {"reason": text} when it cannot be done.
 
     runs: of one zoo, complete
@@ -149,54 +133,41 @@ def run_robustness(runs: Sequence[Readable], settings: Robustness) -> dict[str, 
     `weightprint.evaluation.scores.score` with "n_train_runs", "left_out" and "difference", the paired comparison with
     the first entry (`weightprint.evaluation.comparison.difference`); "answers" the tables of answers behind them.
     """
-    began = time.monotonic()
-    trial = settings.trial
-    entries = [(series, name) for series in FITTED_ON for name in (AS_IS, *settings.edits)]
-    answers: dict[tuple[str, str], list[pl.DataFrame]] = {entry: [] for entry in entries}
-    left_out: dict[tuple[str, str], int] = dict.fromkeys(entries, 0)
-    fewest = 0
-    try:
-        for seed in settings.split_seeds:
-            train, test = trial.split(runs, seed)
-            for series, fitted_on in zip(
-                FITTED_ON, (train, [edited_or_not(run, settings.edits) for run in train]), strict=True
-            ):
-                meta = trial.build().fit(fitted_on)
-                fewest = min(fewest or len(meta.train_runs_), len(meta.train_runs_))
-                for name in (AS_IS, *settings.edits):
-                    suited = test if name == AS_IS else [run for run in test if suits(EDITS[name], run)]
-                    left_out[series, name] = max(left_out[series, name], len(test) - len(suited))
-                    shown = suited if name == AS_IS else [EditedRun(run, EDITS[name], last=True) for run in suited]
-                    if any(run.converged is not False for run in shown):
-                        readings, _ = meta.read_unseen(shown, snapshots=LAST)
-                        answers[series, name].append(answers_of(meta, readings, split=seed))
-    except MetaError as error:
-        return {"reason": error.message, "seconds": time.monotonic() - began}
-    tables = {entry: pl.concat(parts) if parts else None for entry, parts in answers.items()}
-    reference = tables[entries[0]]
+    trial, names = settings.trial, (AS_IS, *settings.edits)
+    answers: dict[tuple[str, str], list[pl.DataFrame]] = {(fit, name): [] for fit in FITTED_ON for name in names}
+    left_out: dict[str, int] = dict.fromkeys(names, 0)
+    sizes = []
+    for seed in settings.split_seeds:
+        train, test = trial.split(runs, seed)
+        shown: dict[str, Sequence[Run]] = {AS_IS: test}
+        for name in settings.edits:
+            shown[name] = [EditedRun(run, EDITS[name], last=True) for run in test if suits(EDITS[name], run)]
+            left_out[name] = max(left_out[name], len(test) - len(shown[name]))
+        for fit, fitted_on in zip(FITTED_ON, (train, [edited_or_not(r, settings.edits) for r in train]), strict=True):
+            meta = trial.build().fit(fitted_on)
+            sizes.append(len(meta.train_runs_))
+            for name in names:
+                if any(run.converged is not False for run in shown[name]):
+                    readings, _ = meta.read_unseen(shown[name], snapshots=LAST)
+                    answers[fit, name].append(answers_of(meta, readings, split=seed))
+    tables = [pl.concat(parts) if parts else None for parts in answers.values()]
     scores: list[dict[str, Any]] = []
-    for entry, table in tables.items():
-        if table is None or reference is None:
+    for (_, name), table in zip(answers, tables, strict=True):
+        if table is None or tables[0] is None:
             scores.append({"reason": "no test run suits the edit"})
             continue
-        known = {"n_train_runs": fewest, "left_out": {"not_suited": left_out[entry]}}
-        against = difference(table, reference) if entry != entries[0] else None
+        known = {"n_train_runs": min(sizes), "left_out": {"not_suited": left_out[name]}}
+        against = None if table is tables[0] else difference(table, tables[0])
         scores.append({**score(table), **known, "difference": against})
-    return {
-        "xs": [name for _, name in entries],
-        "series": [series for series, _ in entries],
-        "scores": scores,
-        "answers": [None if table is None else to_json(table.drop("probabilities")) for table in tables.values()],
-        "seconds": time.monotonic() - began,
-    }
+    series, xs = zip(*answers, strict=True)
+    return {"xs": list(xs), "series": list(series), "scores": scores, "answers": kept(tables)}
 
 
 def rows(planned: Sequence[Planned], cells: Cells, _: Mapping[str, Sequence[StudiedRun]]) -> list[Row]:
     """One row per score; "series" is how the meta-classifier was fitted, "x" the edit."""
     found = []
     for one in planned:
-        result = cells.get(one.cell) or {}
-        several = zip(result.get("series", [""]), result.get("scores", [{}]), strict=True)
-        for row, (series, score_of) in zip(plans.rows([one], cells), several, strict=True):
-            found.append({**row, "series": series, **compared(score_of.get("difference"), f"{FITTED_ON[0]}, {AS_IS}")})
+        scores = (cells.get(one.cell) or {}).get("scores", [{}])
+        for row, score_of in zip(plans.rows([one], cells), scores, strict=False):
+            found.append({**row, **compared(score_of.get("difference"), f"{FITTED_ON[0]}, {AS_IS}")})
     return found

@@ -70,13 +70,11 @@ def _halves(
         return []
     high, low = ((float(s.mean()), *accuracy_interval(s)) for s in shares)
     difference, *ends = independent_difference(high, low)
-    return [
-        *(
-            _row(one, name, "", "share named right", value, (below, over), len(s))
-            for name, (value, below, over), s in zip(HALVES, (high, low), shares, strict=False)
-        ),
-        _row(one, HALVES[2], "", "difference", difference, (ends[0], ends[1]), sum(map(len, shares))),
+    rows = [
+        _row(one, name, "", "share named right", value, (below, over), len(s))
+        for name, (value, below, over), s in zip(HALVES, (high, low), shares, strict=False)
     ]
+    return [*rows, _row(one, HALVES[2], "", "difference", difference, (ends[0], ends[1]), sum(map(len, shares)))]
 
 
 def _row(

@@ -6,11 +6,10 @@ The numbers come from the features' store; nothing is kept here but in memory.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,35 +20,35 @@ from weightprint.features.statistics import FEATURES
 from weightprint.features.table import Table, features_named
 from weightprint.files import canonical_json, sha256_hex
 from weightprint.meta.view import Snapshots, View
-from weightprint.study.workers import side_by_side
+from weightprint.study.cells import side_by_side
 from weightprint.zoo import Run, Zoo
-from weightprint.zoo.layout import Layout
 
 Read = tuple[str, tuple[str, ...]]
 """A name of `weightprint.features.table.FEATURES`, and the kinds of tensors that are left out of the reading."""
 
 
-@dataclass(frozen=True)
-class StudiedRun:
-    """A run of a table, as meta-classifiers read it (`weightprint.zoo.readable.Readable`), without its weights.
+Place = tuple[str, tuple[int, ...], str]
+"""Where the runs of a zoo lie: its path, their numbers, and its fingerprint."""
+
+
+class StudiedRun(Run):
+    """A run whose weights are not at hand, but what was read in them.
 
     snapshots: how many it has
     table:     what is read in them, a row for each; None before the table is asked for its runs
     """
 
-    number: int
-    name: str
-    identity: str
-    kin: frozenset[str]
-    properties: Mapping[str, Any]
-    measurements: Sequence[Mapping[str, Any]]
-    converged: bool | None
-    snapshots: int
-    layout: Layout
     table: Table | None = None
-    status: str = "complete"
-    checksum: str | None = None
-    cache: Path | None = None
+
+    def __init__(self, run: Run, snapshots: int) -> None:
+        vars(self).update(vars(run), kin=run.kin, checksum=None)
+        self.snapshots = snapshots
+
+    def showing(self, table: Table) -> StudiedRun:
+        """The run with this table."""
+        shown = copy(self)
+        shown.table = table
+        return shown
 
     @property
     def length(self) -> int:
@@ -99,7 +98,7 @@ class FeatureTable:
         if tensors:
             kept = self.columns(tensors)
             features, names = features[:, :, kept], tuple(np.array(names)[kept].tolist())
-        return [replace(run, table=Table(rows, names)) for run, rows in zip(self.runs, features, strict=True)]
+        return [run.showing(Table(rows, names)) for run, rows in zip(self.runs, features, strict=True)]
 
     def columns(self, tensors: tuple[str, ...]) -> npt.NDArray[np.bool_]:
         """Which columns are statistics of these tensors: bool [F]."""
@@ -126,7 +125,7 @@ def fill(
     workers:  processes
     progress: called with the runs done and the runs there are
     """
-    runs = [(run,) for run in zoo.select(status="complete")]
+    runs = list(zoo.select(status="complete"))
     work = partial(_fill_run, tuple(dict.fromkeys(reads)))
     for count, _ in enumerate(side_by_side(work, runs, workers), start=1):
         if progress is not None:
@@ -154,16 +153,30 @@ def read_table(zoo: Zoo, features: str = "statistics", *, without: tuple[str, ..
 
     Runs that cannot be read are left out with a warning. Raises MetaError when no run is left.
     """
-    return _table(str(zoo.path), tuple(zoo.numbers), fingerprint(zoo), features, without)
+    return table_at(place_of(zoo), features, without)
+
+
+def place_of(zoo: Zoo) -> Place:
+    """Where its runs lie."""
+    return str(zoo.path), tuple(zoo.numbers), fingerprint(zoo)
 
 
 @lru_cache(maxsize=8)
-def _table(path: str, numbers: tuple[int, ...], _: str, features: str, without: tuple[str, ...]) -> FeatureTable:
-    zoo = Zoo(path).select(numbers=numbers, status="complete")
+def runs_at(place: Place) -> list[Run]:
+    """The runs of a zoo; kept, so that a process reads what is known of a run once."""
+    path, numbers, _ = place
+    return list(Zoo(path).select(numbers=numbers))
+
+
+@lru_cache(maxsize=8)
+def table_at(place: Place, features: str, without: tuple[str, ...]) -> FeatureTable:
+    """`read_table` of the runs that lie there."""
     tables: list[Table] = []
     runs: list[StudiedRun] = []
     tensors: dict[str, dict[str, str]] = {}
-    for run in zoo:
+    for run in runs_at(place):
+        if run.status != "complete":
+            continue
         try:
             table, layout = _tables_of(run, features, without), run.layout
         except CorruptFile as error:
@@ -171,19 +184,7 @@ def _table(path: str, numbers: tuple[int, ...], _: str, features: str, without: 
             continue
         tables.append(table)
         tensors.update({t.name: {"kind": t.kind, "part": t.part} for t in layout if t.size})
-        runs.append(
-            StudiedRun(
-                number=run.number,
-                name=run.name,
-                identity=run.identity,
-                kin=run.kin,
-                properties=run.properties,
-                measurements=run.measurements,
-                converged=run.converged,
-                snapshots=len(table.rows),
-                layout=layout,
-            )
-        )
+        runs.append(StudiedRun(run, len(table.rows)))
     if not runs:
         raise MetaError("the zoo has no complete run to study")
     names = tuple(dict.fromkeys(name for table in tables for name in table.names))

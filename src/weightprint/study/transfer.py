@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from weightprint.study.budgets import Budget
-from weightprint.study.plans import CURVE_ITERATIONS, Facts, Other, Planned, planned_trial
+from weightprint.study.plans import Facts, Other, Planned, curve, planned_trial
 from weightprint.study.trial import Trial
 
 THIS = "this zoo"
@@ -12,40 +14,26 @@ THIS = "this zoo"
 
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
     """Trained with all values of a property but one, tested on that one; trained on one zoo, tested on others."""
-    planned = []
     several = [name for name in facts.targets if len(facts.values[name]) > 2]
-    for across in several[: budget.left_out]:
-        values = facts.values[across]
-        for target in facts.targets:
-            if target == across:
-                continue
-            for value in values:
-                others = tuple(v for v in values if v != value)
-                trial = Trial(
-                    target,
-                    train_where=((across, others),),
-                    test_where=((across, (value,)),),
-                    iterations=CURVE_ITERATIONS,
-                    model="layer_trees",
-                )
-                planned.append(planned_trial("transfer", across, trial, xs=(value,)))
-    return planned + _zoos(facts, budget)
+    planned = [
+        planned_trial("transfer", across, _left_out(target, across, value, facts, budget), xs=(value,))
+        for across in several[: budget.left_out]
+        for target in facts.targets
+        if target != across
+        for value in facts.values[across]
+    ]
+    zoos = [Other("", THIS), *facts.others] if facts.others else []
+    return planned + [
+        planned_trial(
+            "transfer", "zoo", curve(target, budget, train_zoo=train.key, test_zoo=test.key), train.name, (test.name,)
+        )
+        for target in facts.targets
+        for train in zoos
+        for test in zoos
+    ]
 
 
-def _zoos(facts: Facts, budget: Budget) -> list[Planned]:
-    """Every zoo as training and as test, itself included."""
-    zoos = [Other("", THIS), *facts.others]
-    planned = []
-    for target in facts.targets if facts.others else ():
-        for train in zoos:
-            for test in zoos:
-                trial = Trial(
-                    target,
-                    split_seeds=budget.curve_seeds,
-                    iterations=CURVE_ITERATIONS,
-                    model="layer_trees",
-                    train_zoo=train.key,
-                    test_zoo=test.key,
-                )
-                planned.append(planned_trial("transfer", "zoo", trial, series=train.name, xs=(test.name,)))
-    return planned
+def _left_out(target: str, across: str, value: Any, facts: Facts, budget: Budget) -> Trial:
+    others = tuple(v for v in facts.values[across] if v != value)
+    where = {"train_where": ((across, others),), "test_where": ((across, (value,)),)}
+    return curve(target, budget, split_seeds=(0,), **where)

@@ -6,9 +6,8 @@ answers (`weightprint.evaluation.answers`) for each choice of test snapshots or 
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -24,9 +23,9 @@ from weightprint.meta.answers import Reading, answers_of, class_numbers
 from weightprint.meta.estimator import MetaClassifier
 from weightprint.meta.learners.base import deal_folds
 from weightprint.meta.models import build_own, model_named
-from weightprint.meta.targets import Target, check_name
-from weightprint.meta.view import LAST, LATER_HALF, WHOLE, Snapshots, choose
+from weightprint.meta.view import LAST, LATER_HALF, WHOLE, Snapshots, choose_labelled
 from weightprint.seeds import seed_from_hash
+from weightprint.study.cells import explained
 from weightprint.zoo import in_test_part
 from weightprint.zoo.readable import Readable
 
@@ -148,15 +147,14 @@ class Trial:
         """The first `train_share` of the runs in an order in which classes take turns; a larger share holds the
         smaller ones."""
         ordered = sorted(train, key=lambda run: run.identity)
-        members, _ = choose(ordered, self.build().view, [self.target])
-        labels = [member.labels[self.target] for member in members]
-        target = Target.of(self.target, labels, measured=check_name(self.target, ordered))
-        strata = [of_run[0] if target.kind == CLASSIFICATION else 0 for of_run in labels]
+        members, target = choose_labelled(ordered, self.build().view, self.target)
+        strata = [member.labels[self.target][0] if target.kind == CLASSIFICATION else 0 for member in members]
         part = deal_folds(strata, SHARES, np.random.default_rng(seed_from_hash("study share", self.target, split_seed)))
         kept = {m.run.identity for m, p in zip(members, part, strict=True) if p < round(SHARES * self.train_share)}
         return [run for run in ordered if run.identity in kept]
 
 
+@explained
 def run_trial(runs: Sequence[Readable], trial: Trial, others: Sequence[Readable] | None = None) -> dict[str, Any]:
     """Fit and test in every split: {"scores", "answers", "places", "fit_seconds", "capped", "seconds"}, JSON-ready;
     {"reason": text} when it cannot be done.
@@ -171,37 +169,39 @@ def run_trial(runs: Sequence[Readable], trial: Trial, others: Sequence[Readable]
     places:  {"starts", "hits", "low", "high", "n_runs"}: the share of runs named right from one slice at each of
              PLACES starts; None for networks of several lengths
     """
-    began = time.monotonic()
     count = len(trial.averaged) or len(trial.test_snapshots)
     answers: list[list[pl.DataFrame]] = [[] for _ in range(count)]
     left_out: list[dict[str, int]] = [defaultdict(int) for _ in range(count)]
-    document: dict[str, Any] = {"capped": False, "fit_seconds": 0.0, "places": None}
-    fewest = 0
-    try:
-        for seed in trial.split_seeds:
-            train, test = trial.split(runs, seed, others)
-            meta = trial.build().fit(train)
-            fewest = min(fewest or len(meta.train_runs_), len(meta.train_runs_))
-            document["capped"] |= bool(meta.facts_.get("capped", False))
-            document["fit_seconds"] += meta.seconds_
-            for i, (readings, excluded) in enumerate(_readings(meta, trial, test)):
-                answers[i] += [answers_of(meta, readings, split=seed)] if readings else []
-                for reason, n in [*excluded.items(), *((f"train_{r}", n) for r, n in meta.excluded_.items())]:
-                    left_out[i][reason] = max(n, left_out[i][reason])
-            if trial.places:
-                document["places"] = _places(meta, test)
-    except MetaError as error:
-        return {"reason": error.message, "seconds": time.monotonic() - began}
+    places, fits = None, []
+    for seed in trial.split_seeds:
+        train, test = trial.split(runs, seed, others)
+        meta = trial.build().fit(train)
+        fits.append((len(meta.train_runs_), meta.seconds_, bool(meta.facts_.get("capped", False))))
+        for i, (readings, excluded) in enumerate(_readings(meta, trial, test)):
+            answers[i] += [answers_of(meta, readings, split=seed)] if readings else []
+            for reason, n in [*excluded.items(), *((f"train_{r}", n) for r, n in meta.excluded_.items())]:
+                left_out[i][reason] = max(n, left_out[i][reason])
+        if trial.places:
+            places = _places(meta, test)
     if not any(answers):
-        return {"reason": "no test run is left", "seconds": time.monotonic() - began}
+        raise MetaError("no test run is left")
+    sizes, seconds, capped = zip(*fits, strict=True)
     tables = [pl.concat(of_score) if of_score else None for of_score in answers]
     scores = [{"reason": "no test run is left"} if table is None else score(table) for table in tables]
     return {
-        **document,
-        "scores": [{**s, "n_train_runs": fewest, "left_out": dict(n)} for s, n in zip(scores, left_out, strict=True)],
-        "answers": [None if table is None else to_json(table.drop("probabilities")) for table in tables],
-        "seconds": time.monotonic() - began,
+        "scores": [
+            {**s, "n_train_runs": min(sizes), "left_out": dict(n)} for s, n in zip(scores, left_out, strict=True)
+        ],
+        "answers": kept(tables),
+        "places": places,
+        "fit_seconds": sum(seconds),
+        "capped": any(capped),
     }
+
+
+def kept(tables: Iterable[pl.DataFrame | None]) -> list[dict[str, Any] | None]:
+    """Tables of answers as JSON, without their probabilities."""
+    return [None if table is None else to_json(table.drop("probabilities")) for table in tables]
 
 
 def _meets(run: Readable, where: Values) -> bool:

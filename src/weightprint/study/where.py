@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from weightprint.meta.view import LAST
 from weightprint.study.budgets import Budget
-from weightprint.study.plans import CURVE_ITERATIONS, Facts, Planned, planned_trial
-from weightprint.study.trial import Trial
+from weightprint.study.plans import Facts, Planned, curve, planned_trial
 
 
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
@@ -13,27 +12,19 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
 
     Along the vector: `how_much`'s slices, which are tested at places spread evenly over it.
     """
-    kinds = tuple(dict.fromkeys(tensor["kind"] for tensor in facts.tensors.values()))
-    parts = tuple(dict.fromkeys(tensor["part"] for tensor in facts.tensors.values()))
-    groups = [("part", part, facts.tensors_of(part=part)) for part in parts]
-    groups += [("kind", kind, facts.tensors_of(kind=kind)) for kind in kinds]
-    groups += [("layer", layer, facts.tensors_of(layer=layer)) for layer in facts.layers]
+    every = tuple(facts.tensors)
+    groups: dict[tuple[str, str], tuple[str, ...]] = {}
+    for experiment in ("part", "kind", "layer"):
+        for name, tensor in facts.tensors.items():
+            place = experiment, name.rpartition("/")[0] or name if experiment == "layer" else tensor[experiment]
+            groups[place] = (*groups.get(place, ()), name)
     if budget.per_tensor:
-        every = tuple(facts.tensors)
-        groups += [("only", name, (name,)) for name in every]
-        groups += [("without", name, tuple(n for n in every if n != name)) for name in every]
-    planned = []
-    for target in (*facts.targets, *facts.numbers):
-        for experiment, name, tensors in groups:
-            trial = Trial(
-                target,
-                LAST,
-                (LAST,),
-                tensors=tensors,
-                split_seeds=budget.curve_seeds,
-                iterations=CURVE_ITERATIONS,
-            )
-            planned.append(planned_trial("where", experiment, trial, xs=(name,)))
-        trial = Trial(target, LAST, (LAST,), split_seeds=budget.curve_seeds, iterations=CURVE_ITERATIONS)
-        planned.append(planned_trial("where", "all", trial, xs=("all",)))
-    return planned
+        groups |= {("only", name): (name,) for name in every}
+        groups |= {("without", name): tuple(n for n in every if n != name) for name in every}
+    groups["all", "all"] = ()
+    at_the_end = {"train_snapshots": LAST, "test_snapshots": (LAST,), "model": "trees"}
+    return [
+        planned_trial("where", experiment, curve(target, budget, tensors=tensors, **at_the_end), xs=(name,))
+        for target in (*facts.targets, *facts.numbers)
+        for (experiment, name), tensors in groups.items()
+    ]

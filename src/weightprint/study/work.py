@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from weightprint.meta.models import model_named
 from weightprint.study import attribution, neighbours, robustness
 from weightprint.study.cells import Cell, Cells, compute
 from weightprint.study.plans import TRIAL, Planned
-from weightprint.study.table import Read, fill, read_table
+from weightprint.study.table import Place, Read, fill, place_of, runs_at, table_at
 from weightprint.study.trial import Trial, run_trial
 from weightprint.zoo import Run, Zoo
 
@@ -67,7 +67,7 @@ def compute_planned(
     for key, several in needed.items():
         labelled = progress and partial(progress, f"reading {zoos[key].path.name}")
         fill(zoos[key], several, workers=workers, progress=labelled)
-    places = {key: (str(zoo.path), tuple(zoo.numbers)) for key, zoo in zoos.items()}
+    places = {key: place_of(zoo) for key, zoo in zoos.items()}
     labelled = progress and partial(progress, what)
     return compute(cells, missing, partial(_work, places), workers=workers, progress=labelled)
 
@@ -83,30 +83,21 @@ def _reads(cell: Cell) -> tuple[tuple[str, Read], ...]:
     return ((trial.train_zoo, needed), (trial.test_zoo, needed)) if trial.reads_tables else ()
 
 
-def _work(places: Mapping[str, tuple[str, tuple[int, ...]]], cell: Cell) -> dict[str, Any]:
-    """Compute one cell; runs in a worker process. places: by fingerprint, a zoo's path and the numbers of its runs"""
-    tables = [read_table(_zoo(*places[key]), features, without=without) for key, (features, without) in _reads(cell)]
+def _work(places: Mapping[str, Place], cell: Cell) -> dict[str, Any]:
+    """Compute one cell; runs in a worker process. places: by fingerprint"""
+    tables = [table_at(places[key], *reads) for key, reads in _reads(cell)]
+
+    def runs(key: str) -> Sequence[Run]:
+        return [run for run in runs_at(places[key]) if run.status == "complete"]
+
     if cell.kind != TRIAL:
         kind = KINDS[cell.kind]
-        return kind.run(tables[0] if tables else _runs(*places[""]), kind.settings(**cell.settings))
+        return kind.run(tables[0] if tables else runs(""), kind.settings(**cell.settings))
     trial = Trial(**cell.settings)
-    if tables:
-        train, test = tables
-        return run_trial(train.readable(trial.tensors), trial, None if test is train else test.readable(trial.tensors))
     if trial.model == "dmc":
         import torch
 
         torch.set_num_threads(1)  # one process per core
-    train_runs, test_runs = _runs(*places[trial.train_zoo]), _runs(*places[trial.test_zoo])
-    return run_trial(train_runs, trial, None if test_runs is train_runs else test_runs)
-
-
-@lru_cache(maxsize=8)
-def _zoo(path: str, numbers: tuple[int, ...]) -> Zoo:
-    return Zoo(path).select(numbers=numbers)
-
-
-@lru_cache(maxsize=8)
-def _runs(path: str, numbers: tuple[int, ...]) -> list[Run]:
-    """The complete runs of a zoo; kept, so that a process reads what is known of a run once."""
-    return list(_zoo(path, numbers).select(status="complete"))
+    both: list[Sequence[Run]] = [table.readable(trial.tensors) for table in tables]
+    train, test = both or (runs(trial.train_zoo), runs(trial.test_zoo))
+    return run_trial(train, trial, None if trial.test_zoo == trial.train_zoo else test)

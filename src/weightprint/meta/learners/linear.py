@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy.special import expit, logit, ndtri
 
 from weightprint.errors import MetaError
+from weightprint.features.numbers import Floats
 from weightprint.features.table import Table
 from weightprint.meta.learners.base import Clock, Examples, check_limit, deal_folds
 from weightprint.seeds import seed_from_hash
@@ -93,7 +94,7 @@ class FittedLinear:
         self._names = tuple(facts["columns"])
         self._scaler = RankScaler(**{name: arrays[name] for name in RankScaler.NAMES})
 
-    def outputs(self, rows: npt.NDArray[np.float32], names: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    def outputs(self, rows: npt.NDArray[np.float32], names: tuple[str, ...]) -> Floats:
         read = Table(rows, names).aligned(self._names).astype(np.float64)
         margins = self._scaler.transform(read) @ self._arrays["coefficients"].T + self._arrays["intercepts"]
         sigmoids = self._arrays["sigmoids"]
@@ -128,7 +129,7 @@ class RankScaler:
         self._normal = ndtri(shares)
 
     @classmethod
-    def fit(cls, features: npt.NDArray[np.float64]) -> RankScaler:
+    def fit(cls, features: Floats) -> RankScaler:
         """From training rows [n, F]; every column has at least one number."""
         levels = np.linspace(0, 1, min(LANDMARKS, max(2, len(features))))
         missing = np.isnan(features)
@@ -143,14 +144,14 @@ class RankScaler:
         scaler.scale = np.where(deviation > 1e-9, deviation, 1.0)
         return scaler
 
-    def transform(self, features: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def transform(self, features: Floats) -> Floats:
         """[n, F] → [n, F + M]."""
         return np.nan_to_num((self._ranks(features) - self.centre) / self.scale, nan=0.0)
 
     def arrays(self) -> dict[str, npt.NDArray]:
         return {name: getattr(self, name) for name in self.NAMES}
 
-    def _ranks(self, features: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def _ranks(self, features: Floats) -> Floats:
         ranks = np.empty((len(features), features.shape[1] + len(self.groups)))
         for i, column in enumerate(features.T):
             marks = self.landmarks[:, i]
@@ -163,11 +164,7 @@ class RankScaler:
 
 
 def fit_sigmoid(
-    margins: npt.NDArray[np.float64],
-    positive: npt.NDArray[np.bool_],
-    weights: npt.NDArray,
-    runs: float,
-    all_runs: float,
+    margins: Floats, positive: npt.NDArray[np.bool_], weights: npt.NDArray, runs: float, all_runs: float
 ) -> tuple[float, float]:
     """Slope and offset (a, b) of the probability 1 / (1 + exp(-(a·margin + b))).
 
@@ -195,7 +192,7 @@ def fit_sigmoid(
     return float(a / size), float(b)
 
 
-def _probabilities(margins: npt.NDArray[np.float64], sigmoids: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _probabilities(margins: Floats, sigmoids: Floats) -> Floats:
     """Margins [n, C] (one column for two classes) → probabilities that add up to 1 [n, C]."""
     chances = expit(margins * sigmoids[:, 0] + sigmoids[:, 1])
     if chances.shape[1] == 1:
@@ -209,7 +206,7 @@ def _is_class(examples: Examples) -> npt.NDArray[np.bool_]:
     return examples.goals[:, None] == np.arange(examples.classes)[1 if examples.classes == 2 else 0 :]
 
 
-def _judge_classes(margins: npt.NDArray[np.float64], examples: Examples) -> tuple[float, npt.NDArray[np.float64]]:
+def _judge_classes(margins: Floats, examples: Examples) -> tuple[float, Floats]:
     """The loss of margins out of fold, and the sigmoids [C, 2] that make them probabilities."""
     # As the weights make classes equally frequent, so are the runs that stand behind them: counts of their own
     # would tilt probabilities that rest on nothing towards the class with more training runs.
@@ -220,7 +217,7 @@ def _judge_classes(margins: npt.NDArray[np.float64], examples: Examples) -> tupl
     return float(-(weights * np.log(np.maximum(chances, 1e-12))).mean()), sigmoids
 
 
-def _judge_values(values: npt.NDArray[np.float64], examples: Examples) -> tuple[float, npt.NDArray[np.float64]]:
+def _judge_values(values: Floats, examples: Examples) -> tuple[float, Floats]:
     """The distance of values out of fold from the truth; a regression has no sigmoids."""
     return float(np.abs(values[:, 0] - examples.goals).mean()), np.zeros((0, 2))
 

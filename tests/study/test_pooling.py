@@ -3,8 +3,8 @@ import polars as pl
 import pytest
 
 from weightprint.evaluation.answers import table
-from weightprint.evaluation.pooling import pooled
 from weightprint.evaluation.scores import scores
+from weightprint.study.bench import pooled
 
 
 def document(answers, **facts):

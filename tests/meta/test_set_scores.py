@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from weightprint.evaluation.conformal import set_scores
 from weightprint.evaluation.intervals import clopper_pearson
+from weightprint.meta.judging import set_scores
 
 
 def test_set_scores_count_coverage_sizes_and_confident_errors():
