@@ -10,7 +10,17 @@ from tests.meta.conftest import SMALL
 from tests.study.conftest import planted_run
 from weightprint.evaluation.answers import from_json
 from weightprint.study.edits import EDITS
-from weightprint.study.robustness import AS_IS, FITTED_ON, EditedRun, Robustness, edited_or_not, run_robustness, suits
+from weightprint.study.re_estimation import ReEstimatedRun
+from weightprint.study.robustness import (
+    AS_IS,
+    FITTED_ON,
+    RE_ESTIMATED,
+    EditedRun,
+    Robustness,
+    edited_or_not,
+    run_robustness,
+    suits,
+)
 from weightprint.zoo import Zoo, write_run
 from weightprint.zoo.layout import Layout
 
@@ -23,6 +33,9 @@ def runs(tmp_path_factory):
     layout = Layout.of(SMALL)
     for number in range(72):
         record = planted_run(number, layout)
+        activation = ("relu", "elu")[number // 3 % 2]
+        properties = {**SMALL.to_dict(), **record.properties, "dataset": "digits", "activation": activation}
+        record = dataclasses.replace(record, properties=properties)
         for tensor in layout:
             if tensor.kind == "moving_variance":
                 record.weights[:, tensor.offset : tensor.stop] = 1.0
@@ -80,6 +93,19 @@ def test_training_runs_are_dealt_to_the_edits_by_their_identity_and_only_relu_ne
     assert len({type(d) is EditedRun and d.layout.size for d in dealt}) > 2
     for run in runs:
         assert suits(EDITS["ReLU rescaled"], run) == (run.properties.get("activation") == "relu")
+
+
+def test_batch_norms_are_re_estimated_on_the_images_of_each_runs_data_set(runs, tmp_path):
+    found = run_robustness(runs, Robustness("optimizer", "layer_trees", ("float16",), data=str(tmp_path)))
+    assert found["xs"] == [AS_IS, "float16", RE_ESTIMATED] * 2
+    assert found["scores"][2]["difference"]["n_runs"] == found["scores"][0]["n_runs"]
+    run = runs[0]
+    edited = ReEstimatedRun(run, str(tmp_path))
+    assert edited.checksum != run.checksum
+    changed = (edited.weights[0] != run.weights[-1]).nonzero()[0]
+    moving = [t for t in run.layout if t.kind.startswith("moving")]
+    assert len(changed)
+    assert all(any(t.offset <= place < t.stop for t in moving) for place in changed)
 
 
 def test_an_edit_that_no_test_run_suits_has_a_reason(runs):

@@ -18,6 +18,7 @@ def study(
     workers: int | None = None,
     against: str | None = None,
     questions: str | None = None,
+    data: Path | None = None,
     json: Json = False,
 ) -> None:
     """How much of the set-up is written into the weights, where, and when: experiments and a report.
@@ -41,11 +42,13 @@ def study(
         (edited weights), few-runs (learning curves), everyday (one factor at a time), identity (--against zoos of
         variants of the data sets, see data vary), half-life (epochs or steps; --against a zoo of longer training),
         fine-tuning (--against a zoo of children).
+    data
+        Folder of the images, as for sample: robustness then also measures batch norm's statistics anew on them.
     """
     from weightprint.report.study_page import run_questions, run_study
 
     with Bar("study") as bar:
-        run = run_study if questions is None else partial(run_questions, names=questions.split(","))
+        run = run_study if questions is None else partial(run_questions, names=questions.split(","), data=data)
         document = run(
             zoo,
             report,

@@ -86,6 +86,7 @@ class Facts:
     lengths_differ: whether others are longer
     runs:      how many
     others:    zoos that are compared with this one
+    data:      folder of the images that the runs were trained on, where it is given
     """
 
     targets: tuple[str, ...]
@@ -97,6 +98,7 @@ class Facts:
     lengths_differ: bool
     runs: int
     others: tuple[Other, ...] = ()
+    data: str | None = None
 
     @classmethod
     def of(cls, table: FeatureTable, most: int, others: tuple[Other, ...] = ()) -> Facts:

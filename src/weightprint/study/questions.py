@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from weightprint.errors import MetaError, did_you_mean
+from weightprint.images import refuse_absent_sets
 from weightprint.study import few_runs, fine_tuning, half_life, identity, one_factor, plans, robustness
 from weightprint.study.budgets import Budget, budget
 from weightprint.study.cells import Cells
@@ -70,6 +71,7 @@ def compute_questions(
     size: str = "standard",
     workers: int | None = None,
     against: Sequence[Zoo] = (),
+    data: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Answers:
     """Compute what is missing of the answers to some questions, in `folder`, and return them all.
@@ -78,6 +80,7 @@ def compute_questions(
     size:     a budget's name
     workers:  processes; all cores when None
     against:  other zoos, for the questions that need some
+    data:     folder of the images that the zoo's runs were trained on, for robustness
     progress: called with what is done ("reading", "robustness", …), how much of it is done, and how much there is
 
     Can be interrupted at any moment: the same call goes on. Raises MetaError for an unknown question or budget, a zoo
@@ -93,7 +96,9 @@ def compute_questions(
     known = {key: read_table(one, "fields") for key, one in zoos.items()}
     runs = {key: table.runs for key, table in known.items()}
     others = tuple(Other(key, other.path.name) for key, other in zoos.items() if key)
-    facts = Facts.of(known[""], chosen.properties, others)
+    if data is not None:
+        refuse_absent_sets(sorted({str(run.properties["dataset"]) for run in runs[""]}), data)
+    facts = replace(Facts.of(known[""], chosen.properties, others), data=None if data is None else str(data))
     planned = {name: QUESTIONS[name].plan(facts, chosen, runs) for name in dict.fromkeys(names)}
     cells = Cells(folder / "cells", fingerprint(zoo))
     made = sum(

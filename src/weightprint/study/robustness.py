@@ -9,7 +9,7 @@ one's answers for the same runs unedited.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -23,7 +23,7 @@ from weightprint.files import sha256_hex
 from weightprint.meta.answers import answers_of
 from weightprint.meta.view import LAST
 from weightprint.seeds import seed_from_hash
-from weightprint.study import plans
+from weightprint.study import plans, re_estimation
 from weightprint.study.budgets import Budget
 from weightprint.study.cells import Cell, Cells, explained
 from weightprint.study.edits import EDITS, VERSION, Edit, Weights
@@ -36,6 +36,7 @@ from weightprint.zoo.layout import Layout
 KIND = "robustness"
 MODELS = ("svm", "layer_trees", "slice_trees")
 AS_IS = "unedited"
+RE_ESTIMATED = "batch norm re-estimated"
 FITTED_ON = ("fitted on unedited runs", "fitted on edited runs")
 
 
@@ -48,6 +49,7 @@ class Robustness:
     edits:       names of EDITS
     split_seeds: one fit of either kind for each
     max_seconds: time cap of each fit
+    data:        folder of the images; with them test runs are also shown with their batch norms re-estimated
     """
 
     target: str
@@ -55,6 +57,14 @@ class Robustness:
     edits: tuple[str, ...] = tuple(EDITS)
     split_seeds: tuple[int, ...] = (0,)
     max_seconds: float | None = None
+    data: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For the name of a result; without images as it was before there were any."""
+        document = asdict(self)
+        if self.data is None:
+            del document["data"]
+        return document
 
     @property
     def trial(self) -> Trial:
@@ -68,7 +78,8 @@ def plan(facts: Facts, budget: Budget, _: Mapping[str, Sequence[StudiedRun]]) ->
     for target in facts.targets:
         for model in MODELS:
             settings = Robustness(target, model, split_seeds=budget.curve_seeds, max_seconds=budget.slice_seconds)
-            cell = Cell(KIND, asdict(settings), 30.0, {**versions_of(model), "edits": VERSION})
+            settings = replace(settings, data=facts.data)
+            cell = Cell(KIND, settings.to_json(), 30.0, {**versions_of(model), "edits": VERSION})
             planned.append(Planned(KIND, "edits", target, model, "", ("",), cell))
     return planned
 
@@ -133,7 +144,8 @@ def run_robustness(runs: Sequence[Run], settings: Robustness) -> dict[str, Any]:
     `weightprint.evaluation.scores.score` with "n_train_runs", "left_out" and "difference", the paired comparison with
     the first entry (`weightprint.evaluation.comparison.difference`); "answers" the tables of answers behind them.
     """
-    trial, names = settings.trial, (AS_IS, *settings.edits)
+    trial, data = settings.trial, settings.data
+    names = (AS_IS, *settings.edits, *((RE_ESTIMATED,) if data else ()))
     answers: dict[tuple[str, str], list[pl.DataFrame]] = {(fit, name): [] for fit in FITTED_ON for name in names}
     left_out: dict[str, int] = dict.fromkeys(names, 0)
     sizes = []
@@ -142,6 +154,9 @@ def run_robustness(runs: Sequence[Run], settings: Robustness) -> dict[str, Any]:
         shown: dict[str, Sequence[Run]] = {AS_IS: test}
         for name in settings.edits:
             shown[name] = [EditedRun(run, EDITS[name], last=True) for run in test if suits(EDITS[name], run)]
+        if data:
+            shown[RE_ESTIMATED] = [re_estimation.ReEstimatedRun(run, data) for run in test if re_estimation.suits(run)]
+        for name in names:
             left_out[name] = max(left_out[name], len(test) - len(shown[name]))
         for fit, fitted_on in zip(FITTED_ON, (train, [edited_or_not(r, settings.edits) for r in train]), strict=True):
             meta = trial.build().fit(fitted_on)
