@@ -12,10 +12,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from weightprint import Space
 from weightprint.sampling.sample import plan, run_sampling
 from weightprint.study import BUDGETS, Budget
+
+settings.register_profile("busy", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("busy")
 
 TINY_SPACE = Space(
     "tiny",

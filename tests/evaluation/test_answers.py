@@ -88,5 +88,8 @@ def test_answers_of_one_property_are_needed():
     one, other = table("x", [0], [0], property="p"), table("x", [0], [0], property="q")
     with pytest.raises(MetaError, match="different targets cannot be compared: p, q, regression"):
         scores(pl.concat([one, other]))
+    few = table("x", [0], [0], property="p", classes=[0, 1], probabilities=[[0.5, 0.5]])
+    with pytest.raises(MetaError, match="p is told in classes by some fits and regressed by others"):
+        scores(pl.concat([one, few]))
     with pytest.raises(MetaError, match="there are no answers"):
         scores(one.clear())

@@ -361,7 +361,7 @@ def test_a_missing_file_is_an_error_of_ours(tmp_path):
 # Damage
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.binary(max_size=200))
 def test_any_bytes_as_a_pickle_end_in_a_value_or_an_error(data):
     with contextlib.suppress(CheckpointError):

@@ -236,7 +236,7 @@ def test_meta_classifiers_work_on_imported_zoos(published, tuned, tmp_path, caps
     assert evaluated["n_runs"] == 16 - fitted["n_train_runs"]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     shapes=st.lists(st.tuples(*[st.integers(1, 4)] * 4), min_size=1, max_size=3),
     runs=st.integers(1, 3),
@@ -292,7 +292,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     shapes=st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3)), min_size=1, max_size=3),
     epochs=st.lists(st.integers(0, 10**6), min_size=1, max_size=3, unique=True),

@@ -194,7 +194,7 @@ def test_damaged_runs_are_left_out_and_named(zoo, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     optimizer=st.sampled_from(["adam", "rmsprop", "momentum"]),
     activation=st.sampled_from(["relu", "elu", "sigmoid", "tanh"]),

@@ -44,7 +44,7 @@ def warp_by_scipy(image, *, shift_x, shift_y, angle, zoom, shear_x, shear_y):
     return np.stack(moved)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     shift_x=st.floats(-3, 3),
     shift_y=st.floats(-3, 3),
@@ -120,7 +120,7 @@ def test_each_image_has_its_own_warp():
 # --- colours ---------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(brightness=st.floats(-0.2, 0.2), contrast=st.floats(0.5, 1.5))
 def test_contrast_is_about_the_mean_of_each_image_and_channel_after_brightness(brightness, contrast):
     images = random_images(2, side=8)
@@ -153,7 +153,7 @@ def scale_saturation(factor):
     return change
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(hue=st.floats(-2, 2), seed=st.integers(0, 99))
 def test_hue_turns_as_in_colorsys(hue, seed):
     images = random_images(1, side=8, seed=seed)
@@ -162,7 +162,7 @@ def test_hue_turns_as_in_colorsys(hue, seed):
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(factor=st.floats(0, 4), seed=st.integers(0, 99))
 def test_saturation_scales_and_clips_as_in_colorsys(factor, seed):
     images = random_images(1, side=8, seed=seed)
@@ -171,7 +171,7 @@ def test_saturation_scales_and_clips_as_in_colorsys(factor, seed):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(hue=st.floats(-0.08, 0.08), factor=st.floats(0.3, 1.5), seed=st.integers(0, 99))
 def test_hue_comes_before_saturation_also_for_values_outside_0_to_1(hue, factor, seed):
     images = random_images(1, low=-0.45, high=1.45, side=8, seed=seed)
@@ -287,7 +287,7 @@ def test_augment_is_its_steps_in_the_papers_order():
     np.testing.assert_allclose(augmented, expected.clip(0, 1), atol=2e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(count=st.integers(1, 9), seed=st.integers(0, 2**40))
 def test_augmented_images_keep_their_form_and_stay_in_0_to_1(count, seed):
     images = random_images(count)

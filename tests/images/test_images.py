@@ -227,7 +227,7 @@ def test_hostile_files_are_refused_and_nothing_is_unpickled(tmp_path, case):
     assert "problem" in wi.available(tmp_path)[0]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_any_changed_bytes_are_read_or_refused_but_never_crash(tmp_path_factory, data):
     buffer = io.BytesIO()
@@ -288,7 +288,7 @@ def legacy_bilinear(image, side):
     return result
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 70), st.integers(1, 70))))
 def test_resizing_is_tensorflow_1s_legacy_bilinear(image):
     resized = resize(image[None, :, :, None])[0, :, :, 0]
@@ -301,7 +301,7 @@ def test_resizing_keeps_the_first_pixel_and_repeats_the_border():
     assert resized.tolist() == [[0, 50, 100, 150, 200, 150, 100, 100]] * 8
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(value=st.integers(0, 255), height=st.integers(1, 50), width=st.integers(1, 50))
 def test_resizing_leaves_constant_images_constant(value, height, width):
     assert (resize(np.full((1, height, width, 3), value, dtype=np.uint8)) == value).all()
@@ -332,7 +332,7 @@ def test_2500_images_are_split_into_2250_and_250():
 per_class_counts = st.lists(st.integers(2, 40), min_size=10, max_size=10)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(train=per_class_counts, seed=st.integers(0, 2**40), data=st.data())
 def test_balanced_splits_are_balanced_disjoint_and_keep_labels(train, seed, data):
     images = image_set(train, test=3)
@@ -348,7 +348,7 @@ def test_balanced_splits_are_balanced_disjoint_and_keep_labels(train, seed, data
     assert all(number >= 30000 for number in numbers_of(part.x_test))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(train=per_class_counts, seed=st.integers(0, 2**40))
 def test_all_images_are_used_when_no_size_is_given(train, seed):
     part = wi.prepare(image_set(train, test=3), train_size=None, test_size=None, seed=seed)
@@ -357,7 +357,7 @@ def test_all_images_are_used_when_no_size_is_given(train, seed):
     assert len(part.y_test) == 30
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(small=st.integers(2, 30), large=st.integers(2, 30), seed=st.integers(0, 2**40))
 def test_a_smaller_size_is_the_beginning_of_a_larger_one(small, large, seed):
     small, large = sorted((small, large))
@@ -442,7 +442,7 @@ def test_prepared_arrays_can_rebuild_what_they_came_from():
     assert again.test[0] is part.x_test
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(labels=hnp.arrays(np.int64, st.integers(1, 80), elements=st.integers(0, 9)), seed=st.integers(0, 2**32))
 def test_an_epoch_has_equally_many_different_images_of_each_class(labels, seed):
     indices = wi.epoch_indices(labels, generator=np.random.default_rng(seed))

@@ -94,7 +94,7 @@ IN_PLACE = st.one_of(
 
 
 @pytest.mark.parametrize("thorough", [False, True], ids=["by folder", "thorough"])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_history_gives_the_index_of_a_rebuild(tmp_path_factory, monkeypatch, thorough, data):
     """Added, replaced and removed files are noticed without looking at every file; in-place changes by looking."""

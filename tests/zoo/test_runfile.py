@@ -110,7 +110,7 @@ def test_a_record_whose_parts_do_not_fit_is_not_written(changes, says):
         runfile.encode(record(**changes))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, len(GOLDEN.read_bytes()) * 8 - 1))
 def test_any_flipped_bit_is_found(tmp_path_factory, bit):
     data = bytearray(GOLDEN.read_bytes())

@@ -101,6 +101,12 @@ def one_kind(answers: pl.DataFrame) -> str:
     if not len(answers):
         raise MetaError("there are no answers", hint="judge by runs that were not trained on")
     kinds = answers.select("property", "kind").unique(maintain_order=True)
+    if len(kinds) > 1 and kinds["property"].n_unique() == 1:
+        raise MetaError(
+            f"{kinds['property'][0]} is told in classes by some fits and regressed by others: their training runs have "
+            "few different values, or many",
+            hint="fit on runs with the same values",
+        )
     if len(kinds) > 1:
         names = sorted({*kinds["property"], *kinds["kind"]})
         raise MetaError(

@@ -62,7 +62,7 @@ def sections_of(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> 
             "Where",
             "Which tensors carry the traces: trees that see only some of them, slices read at even places along the "
             "vector, and what a meta-classifier of whole networks leans on.",
-            [*_some_tensors(study, rows), *_places(study), *_attribution(study, rows)],
+            [*_some_tensors(study, rows), *_places(study), *attribution_figures(study, rows)],
         ),
         _section(
             "when",
@@ -293,7 +293,7 @@ def _controls(study: Study, rows: Sequence[Row]) -> list[Figure]:
     )
 
 
-def _attribution(study: Study, rows: Sequence[Row]) -> list[Figure]:
+def attribution_figures(study: Study, rows: Sequence[Row]) -> list[Figure]:
     """Which layers and tensors a verdict rests on."""
     selected = [r for r in rows_of(rows, experiment=attribution.KIND) if r["value"] is not None]
     shares = rows_of(selected, measure=attribution.SHARE)
