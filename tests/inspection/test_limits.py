@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 
 import weightprint
-from weightprint.inspection import shipped as shipped_module
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = Path(shipped_module.__file__).parent / "shipped"
 
 spec = importlib.util.spec_from_file_location("inspection_benchmark", ROOT / "benchmarks" / "inspection.py")
 benchmark = importlib.util.module_from_spec(spec)
@@ -56,9 +54,6 @@ def test_1_gb_stays_within_twice_its_largest_tensor_and_500_mb(tmp_path, folder,
 
 
 @pytest.mark.long
-@pytest.mark.skipif(
-    not (SHIPPED / shipped_module.WORLD_FILE).exists(), reason="there is no shipped meta-classifier yet"
-)
 def test_an_installed_wheel_inspects_a_file(tmp_path, trained_cnn):
     pytest.importorskip("setuptools")
     pip = [sys.executable, "-m", "pip", "-q"]

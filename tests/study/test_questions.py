@@ -11,7 +11,7 @@ import pytest
 from tests.meta.conftest import SMALL
 from tests.study.conftest import planted_run
 from weightprint import study
-from weightprint.errors import MetaError
+from weightprint.errors import DataError, MetaError
 from weightprint.evaluation.answers import table, to_json
 from weightprint.report.study_page import run_questions
 from weightprint.study import half_life, one_factor
@@ -36,6 +36,15 @@ def zoo_of(path, name):
             path, dataclasses.replace(record, identity=f"{name}:{number}", properties=properties, measurements=moments)
         )
     return Zoo(path)
+
+
+def test_images_are_for_robustness_and_have_to_be_there(tmp_path):
+    zoo = zoo_of(tmp_path / "zoo", "zoo")
+    with pytest.raises(MetaError, match="images serve the question robustness alone"):
+        run_questions(zoo, tmp_path / "report", ["half-life"], data=tmp_path)
+    with pytest.raises(DataError, match="mnist"):
+        run_questions(zoo, tmp_path / "report", ["robustness"], data=tmp_path)
+    assert not (tmp_path / "report").exists()
 
 
 @pytest.mark.slow

@@ -70,6 +70,11 @@ def test_kernels_are_compiled_ahead_once_and_only_those_that_are_needed(tmp_path
     assert "augmentation" in said[-1]
 
 
-def test_without_a_folder_nothing_is_compiled_ahead(monkeypatch):
+def test_without_a_folder_nothing_is_compiled_ahead(monkeypatch, tmp_path):
+    said = []
     monkeypatch.setattr(ahead, "cache_folder", lambda: None)
-    ahead.compile_ahead([SMALL], say=lambda line: pytest.fail(line))
+    ahead.compile_ahead([SMALL], say=said.append)
+    assert said == []
+    monkeypatch.setattr(ahead, "cache_folder", lambda: tmp_path)
+    ahead.compile_ahead([SMALL], say=said.append)
+    assert said != []

@@ -45,8 +45,11 @@ def study(
     data
         Folder of the images, as for sample: robustness then also measures batch norm's statistics anew on them.
     """
+    from weightprint.errors import MetaError
     from weightprint.report.study_page import run_questions, run_study
 
+    if data is not None and questions is None:
+        raise MetaError("images serve the question robustness alone", hint="--questions robustness, or no --data")
     with Bar("study") as bar:
         run = run_study if questions is None else partial(run_questions, names=questions.split(","), data=data)
         document = run(

@@ -161,7 +161,8 @@ def _again(command: str, table: str, rows: Sequence[Row], advice: str = "") -> l
 def _command(made: Study | questions.Answers, folder: Path, asked: str = "") -> str:
     """What to type to have the page made again."""
     others = f" --against {','.join(str(zoo.path) for zoo in made.against)}" if made.against else ""
-    return f"weightprint study {made.zoo.path} {folder} {asked}--budget {made.budget.name}{others}"
+    images = f" --data {made.facts.data}" if made.facts.data else ""
+    return f"weightprint study {made.zoo.path} {folder} {asked}--budget {made.budget.name}{others}{images}"
 
 
 def provenance(study: Study, folder: Path) -> dict[str, Any]:

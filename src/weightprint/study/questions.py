@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 from weightprint.errors import MetaError, did_you_mean
-from weightprint.images import refuse_absent_sets
 from weightprint.study import few_runs, fine_tuning, half_life, identity, one_factor, plans, robustness
 from weightprint.study.budgets import Budget, budget
 from weightprint.study.cells import Cells
@@ -84,20 +83,21 @@ def compute_questions(
     progress: called with what is done ("reading", "robustness", …), how much of it is done, and how much there is
 
     Can be interrupted at any moment: the same call goes on. Raises MetaError for an unknown question or budget, a zoo
-    without complete runs, or a question that lacks a zoo to compare with.
+    without complete runs, a question that lacks a zoo to compare with, or images for a question that needs none;
+    DataError where a data set is not there.
     """
     began = time.monotonic()
     chosen = budget(size)
     for name in names:
         if name not in QUESTIONS:
             raise MetaError(f"unknown question {name!r}", hint=did_you_mean(name, QUESTIONS))
+    if data is not None and "robustness" not in names:
+        raise MetaError("images serve the question robustness alone", hint="--questions robustness, or no --data")
     folder = Path(folder)
     zoos = {"": zoo, **{fingerprint(other): other for other in against}}
     known = {key: read_table(one, "fields") for key, one in zoos.items()}
     runs = {key: table.runs for key, table in known.items()}
     others = tuple(Other(key, other.path.name) for key, other in zoos.items() if key)
-    if data is not None:
-        refuse_absent_sets(sorted({str(run.properties["dataset"]) for run in runs[""]}), data)
     facts = replace(Facts.of(known[""], chosen.properties, others), data=None if data is None else str(data))
     planned = {name: QUESTIONS[name].plan(facts, chosen, runs) for name in dict.fromkeys(names)}
     cells = Cells(folder / "cells", fingerprint(zoo))

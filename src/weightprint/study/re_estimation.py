@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from weightprint.errors import SetupError
 from weightprint.files import sha256_hex
 from weightprint.images import load
 from weightprint.setups import Setup
@@ -26,29 +27,26 @@ def re_estimate_batch_norm(
 
     images: uint8 [N, 32, 32, 3], in batches of BATCH_SIZE that are each normalised by their own statistics; no dropout
     """
-    import torch
-
+    from weightprint.meta.learners.dmc import settle
     from weightprint.training.networks import from_vector
     from weightprint.training.vectors import to_vector
 
-    values = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    values = images.transpose(0, 3, 1, 2) / np.float32(255)
     edited = np.empty_like(weights)
     for row, vector in zip(edited, weights, strict=True):
         network = from_vector(setup, vector)
-        for norm in (*network.conv_norm, *network.fc_norm):
-            norm.reset_running_stats()
-            norm.momentum = None  # a plain mean
-        network.train()
-        with torch.inference_mode():
-            for batch in values.split(BATCH_SIZE):
-                network(batch, masks=())
+        settle(network, values, BATCH_SIZE)
         row[:] = to_vector(network).numpy()
     return edited
 
 
 def suits(run: Run) -> bool:
     """Whether it is a network of the spaces main, fixed, wild or demo with batch norm."""
-    return isinstance(run.setup, Setup) and run.setup.batch_norm
+    try:
+        setup = run.setup
+    except SetupError:  # it was imported
+        return False
+    return isinstance(setup, Setup) and setup.batch_norm
 
 
 class ReEstimatedRun(Run):
@@ -56,12 +54,15 @@ class ReEstimatedRun(Run):
 
     run:  one that `suits`
     data: folder of .npz files, as for `sample`; the first MOST_IMAGES training images are used
+
+    Raises DataError where the data set is not there.
     """
 
     def __init__(self, run: Run, data: str) -> None:
         vars(self).update(vars(run), kin=run.kin)
-        self._run, self._data = run, data
-        self.checksum = run.checksum and sha256_hex(f"{run.checksum} re-estimated {VERSION} {data}".encode())
+        self._run = run
+        self._images, digest = images_of(run.properties["dataset"], data)
+        self.checksum = run.checksum and sha256_hex(f"{run.checksum} {VERSION} {digest}".encode())
 
     @property
     def measurements(self) -> list[dict[str, Any]]:
@@ -69,13 +70,14 @@ class ReEstimatedRun(Run):
 
     @property
     def weights(self) -> npt.NDArray[np.float32]:
-        """Float32 [1, P]. Raises DataError where the data set is not there."""
+        """Float32 [1, P]."""
         setup = self._run.setup
         assert isinstance(setup, Setup)  # `suits` was asked
-        images = _images(self._run.properties["dataset"], self._data)
-        return re_estimate_batch_norm(self._run.weights[-1:], setup, images)
+        return re_estimate_batch_norm(self._run.weights[-1:], setup, self._images)
 
 
-@lru_cache(maxsize=8)
-def _images(dataset: str, data: str) -> npt.NDArray[np.uint8]:
-    return load(dataset, data).x_train[:MOST_IMAGES]
+@cache
+def images_of(dataset: str, data: str) -> tuple[npt.NDArray[np.uint8], str]:
+    """The first training images of a data set, and a digest of all of it. Raises DataError where it is not there."""
+    images = load(dataset, data)
+    return images.x_train[:MOST_IMAGES].copy(), images.sha256

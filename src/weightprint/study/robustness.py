@@ -9,7 +9,7 @@ one's answers for the same runs unedited.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +20,7 @@ from weightprint.errors import MetaError
 from weightprint.evaluation.comparison import difference
 from weightprint.evaluation.scores import score
 from weightprint.files import sha256_hex
+from weightprint.images import refuse_absent_sets
 from weightprint.meta.answers import answers_of
 from weightprint.meta.view import LAST
 from weightprint.seeds import seed_from_hash
@@ -73,13 +74,20 @@ class Robustness:
 
 
 def plan(facts: Facts, budget: Budget, _: Mapping[str, Sequence[StudiedRun]]) -> list[Planned]:
-    """One result for each property and model, with a score for every edit."""
+    """One result for each property and model, with a score for every edit. Raises DataError where images of the runs'
+    data sets are asked for and not there."""
+    versions = {"edits": VERSION}
+    if facts.data is not None:
+        names = [str(name) for name in facts.values.get("dataset", ())]
+        refuse_absent_sets(names, facts.data)
+        digests = {f"images {re_estimation.images_of(name, facts.data)[1]}": 1 for name in names}
+        versions |= {"re-estimation": re_estimation.VERSION, **digests}
     planned = []
     for target in facts.targets:
         for model in MODELS:
-            settings = Robustness(target, model, split_seeds=budget.curve_seeds, max_seconds=budget.slice_seconds)
-            settings = replace(settings, data=facts.data)
-            cell = Cell(KIND, settings.to_json(), 30.0, {**versions_of(model), "edits": VERSION})
+            limits = {"split_seeds": budget.curve_seeds, "max_seconds": budget.slice_seconds}
+            settings = Robustness(target, model, data=facts.data, **limits)  # type: ignore[arg-type]
+            cell = Cell(KIND, settings.to_json(), 30.0, {**versions_of(model), **versions})
             planned.append(Planned(KIND, "edits", target, model, "", ("",), cell))
     return planned
 
