@@ -96,9 +96,11 @@ def draw(path: Path, documents: list[dict[str, Any]]) -> None:
             label = f"{dmc['n_train_runs']} runs{squashed}"
             seen = [each * (i + 1) for i in range(len(dmc["losses"]))]
             panel.plot(seen, dmc["losses"], color=colour, label=f"{label}: in training, with dropout")
-            kept = [measured["loss"] for measured in dmc["unseen"]]
-            panel.plot(seen[: len(kept)], kept, color=colour, linestyle="--", label=f"{label}: runs kept from it")
-        panel.axhline(dmc["chance_loss"], color="grey", linewidth=0.8)
+            for name_of_loss, line, how in (("loss", "--", "moving"), ("batch_loss", ":", "each batch's")):
+                kept = [measured[name_of_loss] for measured in dmc["unseen"]]
+                what = f"{label}: runs kept from it, {how} statistics"
+                panel.plot(seen[: len(kept)], kept, color=colour, linestyle=line, label=what)
+        panel.axhline(dmc["chance_loss"], color="grey", linewidth=0.8, label="a constant answer")
         panel.set(title=name, xlabel="slices seen", ylabel="cross-entropy")
         panel.legend(frameon=False, fontsize=7)
     figure.tight_layout()
