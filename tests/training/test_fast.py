@@ -297,55 +297,6 @@ def test_switched_off_features_change_the_choice_but_not_what_is_learnt():
     assert "AVX2" in reason
 
 
-COMPILES = """
-import re, sys
-import numba
-from numba import types
-from weightprint.training.fast import block
-from weightprint.training.fast.choice import choose, features_in_force
-choice = choose(features_in_force())
-number, flag, array, table = types.int64, types.boolean, types.float32[::1], types.float32[:, ::1]
-shape = (*[number] * 5, flag)
-kernels = {
-    block.forward_kernel: (*shape, *[array] * 6),
-    block.backward_kernel: (*shape, flag, *[array] * 5, table, table, *[array] * 5),
-}
-for size in map(int, sys.argv[1:]):
-    for make, signature in kernels.items():
-        kernel = numba.njit(error_model="numpy")(make(choice, size).py_func)
-        kernel.compile(signature)
-        (assembly,) = kernel.inspect_asm().values()
-        for part in re.split(r"\\n(?=\\.LBB)", assembly):
-            products = len(re.findall(r"\\tvfm.*zmm", part))
-            if products > 12:
-                print(size, products, len(re.findall(r"[xyz]mm.*%rsp|%rsp.*[xyz]mm", part)))
-"""
-
-
-@serves
-@pytest.mark.slow
-@pytest.mark.skipif("avx2" not in llvm.get_host_cpu_features(), reason="no x86 processor")
-def test_compiled_for_avx512_innermost_loops_keep_everything_in_registers():
-    """Compiled, not run: of each piece of code with many products of 16 lanes, how often it touches the stack."""
-    features = ("avx512f", "avx512vl", "avx512bw", "avx512dq", "avx2", "avx", "fma", "sse4.2")
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILES, "3", "5", "7"],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "NUMBA_CPU_NAME": "skylake-avx512",
-            "NUMBA_CPU_FEATURES": ",".join(f"+{name}" for name in features),
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    pieces = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
-    assert {size for size, _, _ in pieces} == {3, 5, 7}
-    assert max(products for _, products, _ in pieces) >= 80
-    assert [piece for piece in pieces if piece[2]] == []
-
-
 @serves
 @pytest.mark.long
 def test_whole_trainings_are_neither_better_nor_worse_than_in_plain_torch(monkeypatch):
