@@ -80,6 +80,12 @@ class ReportError(WeightprintError):
     kind = "report"
 
 
+def check_known(kind: str, name: object, allowed: Iterable[str]) -> None:
+    """Raise MetaError for a name, such as that of a "model", that is not among the allowed ones."""
+    if name not in allowed:
+        raise MetaError(f"unknown {kind} {name!r}", hint=did_you_mean(name, allowed))
+
+
 def did_you_mean(name: object, allowed: Iterable[str]) -> str:
     """Hint for an unknown name: the nearest allowed one first, then all of them."""
     allowed = [str(a) for a in allowed]

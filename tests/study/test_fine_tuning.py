@@ -10,7 +10,7 @@ from weightprint.study import fine_tuning
 from weightprint.study.budgets import BUDGETS
 from weightprint.study.cells import Cells
 from weightprint.study.fine_tuning import fine_tune
-from weightprint.study.plans import Facts, Other
+from weightprint.study.plans import Facts
 from weightprint.study.table import read_table
 from weightprint.training.networks import Network, initialize
 from weightprint.training.vectors import to_vector
@@ -77,7 +77,7 @@ def test_a_child_of_another_architecture_is_refused(parents, tmp_path):
 
 def test_answers_are_counted_for_the_child_and_for_the_parent(children, tmp_path):
     runs = {"": (), "key": read_table(children, "fields").runs}
-    facts = Facts(("optimizer", "dataset"), (), 2, {}, {}, 1, False, 3, (Other("key", "children"),))
+    facts = Facts(("optimizer", "dataset"), (), 2, {}, {}, 1, False, 3, {"key": "children"})
     planned = fine_tuning.plan(facts, BUDGETS["quick"], runs)
     assert [one.target for one in planned] == ["optimizer"]  # the data set is the parents'
     cells, identities = Cells(tmp_path, "zoo"), [run.identity for run in children]

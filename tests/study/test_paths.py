@@ -124,7 +124,7 @@ def named_rows(table, folder, shares):
     cells = Cells(folder, "zoo")
     cells.put(headline.cell, {"answers": [kept]})
     cells.put(moments.cell, {"answers": [kept, kept]})
-    return run_accuracy.rows([headline, moments], cells, table)
+    return run_accuracy.rows([headline, moments], cells, table.runs)
 
 
 def learns_well(table):

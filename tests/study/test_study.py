@@ -14,7 +14,7 @@ import pytest
 from weightprint import study
 from weightprint.errors import MetaError
 from weightprint.report.study_page import run_study
-from weightprint.study import how_much, plans, transfer
+from weightprint.study import experiments, plans
 from weightprint.study.cells import Cell, Cells, compute
 
 
@@ -77,7 +77,7 @@ def test_the_report_is_one_file_with_its_data_and_claims_only_what_was_planted(s
 
 def test_a_quick_study_leaves_out_the_papers_local_models_and_a_standard_one_has_them():
     facts = plans.Facts(("optimizer",), (), 4, {}, {}, length=5000, lengths_differ=False, runs=9)
-    models = {size: {one.model for one in how_much.plan(facts, study.BUDGETS[size])} for size in study.BUDGETS}
+    models = {size: {one.model for one in experiments.how_much(facts, study.BUDGETS[size])} for size in study.BUDGETS}
     assert {"svm", "dmc"} <= models["standard"] & models["paper"]
     assert not {"svm", "dmc"} & models["quick"]
 
@@ -102,7 +102,7 @@ def test_every_figure_lies_beside_the_report_as_a_file_with_its_data(studied):
 def test_every_zoo_is_trained_on_and_tested_on_and_the_command_says_so(planted_path, tmp_path, monkeypatch):
     other = Path(shutil.copytree(planted_path, tmp_path / "other"))
     next(iter((other / "runs" / "0000").glob("*071*"))).unlink()  # another zoo by its runs
-    monkeypatch.setattr(study, "QUESTIONS", (transfer,))
+    monkeypatch.setattr(experiments, "EXPERIMENTS", (experiments.transfer,))
     quick = dataclasses.replace(study.BUDGETS["quick"], properties=4, left_out=0)
     monkeypatch.setitem(study.BUDGETS, "quick", quick)
     document = run_study(planted_path, tmp_path / "report", budget="quick", workers=1, against=[other])

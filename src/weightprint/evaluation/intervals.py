@@ -82,9 +82,7 @@ def bootstrap_share(hits: npt.NDArray, totals: npt.NDArray) -> Interval | None:
     return bootstrap(lambda counts: (counts @ hits) / (counts @ totals), len(hits))
 
 
-def bootstrap_pairs(
-    values: Floats, left: Sequence[Hashable], right: Sequence[Hashable], *, seed: int = 0
-) -> Interval | None:
+def bootstrap_pairs(values: Floats, left: Sequence[Hashable], right: Sequence[Hashable]) -> Interval | None:
     """The 95 % interval of the mean over pairs, where one unit takes part in several pairs.
 
     values:      of the pairs [D]
@@ -105,7 +103,7 @@ def bootstrap_pairs(
         total = weights.sum(axis=1)
         return np.where(total > 0, (weights @ values) / np.where(total > 0, total, 1), np.nan)
 
-    return bootstrap(mean, len(place), seed=seed)
+    return bootstrap(mean, len(place))
 
 
 def finite(value: float) -> float | None:

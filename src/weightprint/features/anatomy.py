@@ -32,10 +32,6 @@ from weightprint.features.layers import Kernel, Layer, Read, chosen, kernel_of, 
 from weightprint.features.numbers import Features, Floats
 from weightprint.zoo.layout import Layout
 
-NAME = "anatomy"
-VERSION = 2
-"""Raised whenever the columns or the numbers in them change: tables of another version are not read."""
-
 MOST_LAYERS = 256
 """Of networks with more layers, as many chosen ones and those with a role are read."""
 

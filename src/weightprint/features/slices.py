@@ -44,23 +44,15 @@ def spread_starts(layout: Layout, part: str, length: int, count: int) -> npt.NDA
 def cut(weights: npt.NDArray, starts: npt.NDArray[np.integer], length: int) -> npt.NDArray:
     """The slices that begin at `starts`, copied out.
 
-    weights [P],    starts [count]     → [count, L]
-    weights [T, P], starts [count]     → [T, count, L], the same places in every snapshot
-    weights [T, P], starts [T, count]  → [T, count, L], places of each snapshot's own
+    weights [T, P], starts [T, count], places of each snapshot's own → [T, count, L]
 
     Raises MetaError when a slice would leave the vector.
     """
-    starts = np.asarray(starts)
-    if starts.size and (starts.min() < 0 or starts.max() + length > weights.shape[-1]):
-        first, last = starts.min(), starts.max()
-        raise MetaError(f"slices of {length} weights from {first} to {last} leave a vector of {weights.shape[-1]}")
-    if not starts.size:
-        return np.zeros((*weights.shape[: weights.ndim - 1], starts.shape[-1], length), weights.dtype)
-    windows = np.lib.stride_tricks.sliding_window_view(weights, length, axis=-1)
-    if weights.ndim == 1:
-        return windows[starts]
-    rows = np.arange(len(weights))[:, None]
-    return windows[rows, np.broadcast_to(starts, (len(weights), starts.shape[-1]))]
+    first, last = starts.min(), starts.max()
+    if first < 0 or last + length > weights.shape[1]:
+        raise MetaError(f"slices of {length} weights from {first} to {last} leave a vector of {weights.shape[1]}")
+    windows = np.lib.stride_tricks.sliding_window_view(weights, length, axis=1)
+    return windows[np.arange(len(weights))[:, None], starts]
 
 
 def _counts(segments: Sequence[tuple[int, int]], length: int) -> npt.NDArray[np.int64]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from weightprint.errors import MetaError, did_you_mean
+from weightprint.errors import check_known
 from weightprint.features.slices import cut
 from weightprint.zoo.layout import Layout
 
@@ -165,6 +165,5 @@ FEATURES: dict[str, Features] = {
 
 def features_named(name: str) -> Features:
     """Raises MetaError for an unknown name, with the nearest."""
-    if name not in FEATURES:
-        raise MetaError(f"unknown features {name!r}", hint=did_you_mean(name, FEATURES))
+    check_known("features", name, FEATURES)
     return FEATURES[name]

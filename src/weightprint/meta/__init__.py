@@ -10,22 +10,15 @@ if TYPE_CHECKING:
     from weightprint.meta.estimator import MetaClassifier
     from weightprint.zoo.readable import Readable
 
-_HOMES = {
-    "MODELS": "models",
-    "MetaClassifier": "estimator",
-    "Reading": "answers",
-    "View": "view",
-    "build": "models",
-    "build_own": "models",
-    "by_slices": "judging",
-    "calibrate": "judging",
-    "compare": "comparison",
-    "compare_splits": "comparison",
-    "conformal_sets": "judging",
-    "load_meta": "models",
-    "pick": "comparison",
-    "split_validation": "comparison",
+_CONTENTS = {
+    "answers": ("Reading",),
+    "comparison": ("compare", "compare_splits", "pick", "split_validation"),
+    "estimator": ("MetaClassifier",),
+    "judging": ("by_slices", "calibrate", "conformal_sets"),
+    "models": ("MODELS", "build", "build_own", "load_meta"),
+    "view": ("View",),
 }
+_HOMES = {name: module for module, names in _CONTENTS.items() for name in names}
 
 _MODELS = {"DMC": "dmc", "LayerTrees": "layer_trees", "SVM": "svm", "SliceTrees": "slice_trees", "Trees": "trees"}
 """Public functions that build a model of this name: `SVM("optimizer", slice_length=200)`."""

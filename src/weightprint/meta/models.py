@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from weightprint.errors import CorruptFile, MetaError, did_you_mean
+from weightprint.errors import CorruptFile, MetaError, check_known, did_you_mean
 from weightprint.features.table import Features, features_named
 from weightprint.meta.answers import Head
 from weightprint.meta.estimator import MetaClassifier
@@ -32,8 +32,7 @@ _LEARNERS = {
 
 def learner_class(name: str) -> Any:
     """The class of a learner, loaded when first asked for. Raises MetaError for an unknown name."""
-    if name not in _LEARNERS:
-        raise MetaError(f"unknown learner {name!r}", hint=did_you_mean(name, _LEARNERS))
+    check_known("learner", name, _LEARNERS)
     module, _, attribute = _LEARNERS[name].partition(":")
     return getattr(importlib.import_module(f"weightprint.meta.learners.{module}"), attribute)
 
@@ -91,8 +90,7 @@ def model_named(name: str) -> Model:
     """Raises MetaError for an unknown model, naming the nearest known one."""
     if name == "joint":
         raise MetaError("joint is no model any more", hint="layer_trees, with the further properties as --together Q,R")
-    if name not in MODELS:
-        raise MetaError(f"unknown model {name!r}", hint=did_you_mean(name, MODELS))
+    check_known("model", name, MODELS)
     return MODELS[name]
 
 

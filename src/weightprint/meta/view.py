@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from weightprint.errors import CorruptFile, MetaError, did_you_mean
+from weightprint.errors import CorruptFile, MetaError, check_known
 from weightprint.features.omission import check_without, reduced
 from weightprint.features.slices import draw_starts, spread_starts, start_count
 from weightprint.features.store import weights_of
@@ -59,8 +59,7 @@ class View:
 
     def check(self) -> None:
         """Raise MetaError for a view that cannot be."""
-        if self.part != WHOLE and self.part not in PARTS:
-            raise MetaError(f"unknown part {self.part!r}", hint=did_you_mean(self.part, (WHOLE, *PARTS)))
+        check_known("part", self.part, (WHOLE, *PARTS))
         if self.slice_length != WHOLE:
             if not is_whole(self.slice_length, 1):
                 raise MetaError(f"slice_length must be a whole number from 1 up or 'all', not {self.slice_length!r}")

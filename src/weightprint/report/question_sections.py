@@ -214,4 +214,4 @@ SECTIONS: Mapping[str, Callable[[Sequence[Row]], Section]] = {
     "half-life": of_half_life,
     "fine-tuning": of_fine_tuning,
 }
-"""By the names of `weightprint.study.questions.QUESTIONS`."""
+"""By the names of `weightprint.study.QUESTIONS`."""

@@ -21,7 +21,7 @@ from weightprint.report.study_page import PROVENANCE, RESULTS
 from weightprint.report.study_sections import WHERE
 from weightprint.report.tables import DIFFERS, Table
 from weightprint.study import COLUMNS
-from weightprint.study.how_much import BASELINES, LOCAL
+from weightprint.study.experiments import BASELINES, LOCAL
 
 Row = Mapping[str, Any]
 

@@ -28,8 +28,8 @@ from weightprint.report.pages import (
 from weightprint.report.question_sections import SECTIONS
 from weightprint.report.scores import Result, best_of_each_property, classifications, in_order, many
 from weightprint.report.study_sections import sections_of
-from weightprint.study import COLUMNS, Study, compute_study, questions
-from weightprint.study.how_much import BASELINES
+from weightprint.study import COLUMNS, QUESTION_COLUMNS, Study, compute_study
+from weightprint.study.experiments import BASELINES
 from weightprint.study.table import fingerprint
 from weightprint.study.work import Progress
 from weightprint.zoo import Zoo
@@ -101,7 +101,7 @@ def run_questions(
     """Answer questions about a zoo: `report` becomes a folder with questions.html, questions.parquet, the figures as
     SVG and the results behind them.
 
-    names: of `weightprint.study.questions.QUESTIONS`; the other arguments are those of `run_study`
+    names: of `weightprint.study.QUESTIONS`; the other arguments are those of `run_study`
 
     Returns {"report", "results", "seconds", "made"}, as `run_study` does. Raises MetaError for an unknown question or
     budget, a zoo without complete runs, or a question that lacks a zoo to compare with.
@@ -109,7 +109,7 @@ def run_questions(
     began = time.monotonic()
     folder = Path(report)
     opened, *others = (one if isinstance(one, Zoo) else Zoo(one) for one in (zoo, *against))
-    answers = questions.compute_questions(opened, folder, names, size=budget, against=others, **choice)
+    answers = compute_study(opened, folder, names, size=budget, against=others, **choice)
     rows = answers.rows()
     facts = [f"{answers.facts.runs} complete runs", f"budget {answers.budget.name}"]
     command = _command(answers, folder, f"--questions {','.join(answers.names)} ")
@@ -118,7 +118,7 @@ def run_questions(
         began,
         folder / "questions.html",
         folder / "questions.parquet",
-        tables.parquet(rows, questions.COLUMNS),
+        tables.parquet(rows, QUESTION_COLUMNS),
         title=f"Questions about {opened.path.name}",
         facts=[*facts, *(f"beside it {other.path.name}" for other in answers.against)],
         sections=[
@@ -128,9 +128,7 @@ def run_questions(
     )
 
 
-def _write(
-    made: Study | questions.Answers, began: float, page: Path, results: Path, table: bytes, **content: Any
-) -> dict[str, Any]:
+def _write(made: Study, began: float, page: Path, results: Path, table: bytes, **content: Any) -> dict[str, Any]:
     """Write the page, the table, every figure as SVG files, and its data as CSV: what goes into a talk or another plot.
 
     content: as in `render_page`
@@ -158,7 +156,7 @@ def _again(command: str, table: str, rows: Sequence[Row], advice: str = "") -> l
     return [Code(command), text, *([Note(f"Without a result: {without}.")] if without else [])]
 
 
-def _command(made: Study | questions.Answers, folder: Path, asked: str = "") -> str:
+def _command(made: Study, folder: Path, asked: str = "") -> str:
     """What to type to have the page made again."""
     others = f" --against {','.join(str(zoo.path) for zoo in made.against)}" if made.against else ""
     images = f" --data {made.facts.data}" if made.facts.data else ""
@@ -217,10 +215,11 @@ def _lead(documents: Sequence[Row]) -> list[Figure]:
 
 def _facts(study: Study) -> list[str]:
     space = f"space {study.zoo.space_name}" if study.zoo.space_name else ""
+    snapshots = tables.span([run.snapshots for run in study.runs[""]])
     return [
         f"study of {study.zoo.path.name}",
         f"{study.facts.runs} complete runs",
-        f"{tables.span([run.snapshots for run in study.table.runs])} snapshots each",
+        f"{snapshots} snapshots each",
         *filter(None, [space]),
         f"budget {study.budget.name}",
         many(len(study.budget.split_seeds), "split by run", "splits by run"),
@@ -276,7 +275,7 @@ def _caveats(study: Study, rows: Sequence[Row]) -> list[str]:
         "Many intervals are compared with a baseline; of results that are all luck, about one in forty would still lie "
         "above it.",
     ]
-    shorter = sum(run.snapshots < study.facts.snapshots for run in study.table.runs)
+    shorter = sum(run.snapshots < study.facts.snapshots for run in study.runs[""])
     if shorter:
         caveats.append(
             f"{shorter} of {study.facts.runs} runs have fewer than {study.facts.snapshots} snapshots: where a later "

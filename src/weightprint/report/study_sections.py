@@ -14,7 +14,7 @@ from weightprint.report.pages import Figure, Section, figure, measured
 from weightprint.report.scores import best_of_each_property, classifications, in_order, words
 from weightprint.report.tables import runs_text, span
 from weightprint.study import Study, attribution, run_accuracy
-from weightprint.study.how_much import LOCAL
+from weightprint.study.experiments import LOCAL
 from weightprint.study.maps import PathMap, weight_map
 from weightprint.study.neighbours import NEAREST, PERPLEXITY
 from weightprint.study.population import convergence_text

@@ -81,7 +81,8 @@ def plan(facts: Facts, budget: Budget) -> list[Planned]:
     """One result for each property."""
     found = []
     for target in facts.targets:
-        cell = Cell(KIND, asdict(Attribution(target)), 12.0, versions_of(MODEL))
+        settings = Attribution(target)
+        cell = Cell(KIND, asdict(settings), 12.0, versions_of(MODEL), settings)
         found.append(Planned("where", KIND, target, MODEL, "", ("all",), cell))
     return found
 

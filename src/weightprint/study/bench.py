@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from weightprint.errors import CorruptFile, MetaError, did_you_mean
+from weightprint.errors import CorruptFile, MetaError, check_known, did_you_mean
 from weightprint.evaluation.answers import REGRESSION
 from weightprint.evaluation.comparison import difference
 from weightprint.evaluation.scores import MEASURES, scores, scores_of_logarithms
@@ -119,7 +119,10 @@ def bench(
     targets = _properties(zoo, properties)
     common = {"snapshots": snapshots, "converged": converged, "max_seconds": max_seconds, "device": device}
     rows = _plan(chosen, targets, slice_lengths, common, settings or {})
-    cells = Cells(_folder(Path(out)) / "cells", fingerprint(zoo))
+    folder = Path(out)
+    if folder.is_file():
+        raise MetaError(f"{folder} is a file, not a folder for results", hint="choose another path")
+    cells = Cells(folder / "cells", fingerprint(zoo))
     computed = compute_rows(zoo, rows, cells, list(range(splits)), slices, workers or os.cpu_count() or 1, progress)
     if not any(row.documents for row in rows):
         raise MetaError(f"nothing could be computed: {rows[0].reason}", hint="see the settings, such as --snapshots")
@@ -147,9 +150,9 @@ def _models(models: Sequence[Model] | None) -> dict[str, Any]:
     chosen: dict[str, Any] = dict.fromkeys(BASELINES)
     for model in MODELS if models is None else models:
         name, estimator = (model, None) if isinstance(model, str) else model
-        if estimator is None and name not in MODELS:
-            raise MetaError(f"unknown model {name!r}", hint=did_you_mean(name, MODELS))
-        if estimator is not None and (name in MODELS or name in chosen):
+        if estimator is None:
+            check_known("model", name, MODELS)
+        elif name in MODELS or name in chosen:
             raise MetaError(f"there is a model {name!r} already", hint="give the estimator another name")
         chosen[name] = estimator
     return chosen
@@ -209,14 +212,6 @@ def _trial(model: str, target: str, estimator: Any, settings: Mapping[str, Any])
     others = tuple((name, value) for name, value in given.items() if name not in known or name == "iterations")
     given = {name: value for name, value in given.items() if name in known and name != "iterations"}
     return Trial(target, model=model, estimator=estimator, settings=others, **given)
-
-
-def _folder(path: Path) -> Path:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise MetaError(f"{path} is a file, not a folder for results", hint="choose another path") from None
-    return path
 
 
 def _documents(rows: Sequence[Row], reference: str) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from weightprint.errors import MetaError, did_you_mean
+from weightprint.errors import check_known
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,5 @@ BUDGETS = {
 
 def budget(name: str) -> Budget:
     """The budget of a name. Raises MetaError for an unknown one, naming the nearest."""
-    if name not in BUDGETS:
-        raise MetaError(f"unknown budget {name!r}", hint=did_you_mean(name, BUDGETS))
+    check_known("budget", name, BUDGETS)
     return BUDGETS[name]

@@ -30,7 +30,7 @@ class Cell:
     settings: what it depends on besides the zoo, JSON-ready
     versions: of the code that it stands on, by name: a result of older code is not found
     cost:     about how long it takes, in any unit; for the time left
-    given:    what it is computed from besides, which JSON cannot hold; the settings say all that the result depends on
+    given:    what it is computed from: the settings as their own type, or what JSON cannot hold of them besides
     alone:    whether it has threads of its own, or may have: it is computed when the others are done
     """
 

@@ -117,14 +117,14 @@ def plan(facts: Facts, budget: Budget, runs: Mapping[str, Sequence[StudiedRun]])
     Raises MetaError without a zoo of children.
     """
     planned = []
-    for other in facts.others:
-        children = runs[other.key]
+    for key, name in facts.others.items():
+        children = runs[key]
         moments = range(1, max(len(run.measurements) for run in children) + 1)
         for target in facts.targets:
             if all(run.properties.get(PARENT + target) in (None, run.properties.get(target)) for run in children):
                 continue
             at = {"test_snapshots": tuple((m, m) for m in moments), "split_seeds": budget.split_seeds}
-            planned.append(planned_trial(NAME, other.name, curve(target, budget, test_zoo=other.key, **at), xs=moments))
+            planned.append(planned_trial(NAME, name, curve(target, budget, test_zoo=key, **at), xs=moments))
     if not planned:
         raise MetaError("fine-tuning needs a zoo of children", hint="weightprint.study.fine_tuning.fine_tune makes one")
     return planned

@@ -29,16 +29,14 @@ from weightprint.study.table import StudiedRun
 NAME = "half-life"
 CLOCKS = ("epoch", "step")
 BY_BATCH, SLOPE, LAST_READABLE = "by batch size", "slope", "last readable"
-THIS = "this zoo"
 
 
 def plan(facts: Facts, budget: Budget, runs: Mapping[str, Sequence[StudiedRun]]) -> list[Planned]:
     """One result for each zoo, property and moment."""
-    names = {"": THIS, **{other.key: other.name for other in facts.others}}
-    last = {key: max(len(run.measurements) for run in runs[key]) for key in names}
+    last = {key: max(len(run.measurements) for run in runs[key]) for key in facts.zoos}
     planned = []
     for target in facts.targets:
-        for key, name in names.items():
+        for key, name in facts.zoos.items():
             for moment in moments_of(last[key], budget.snapshots):
                 at = {"train_snapshots": (moment, moment), "test_snapshots": ((moment, moment),)}
                 trial = curve(target, budget, **at, train_zoo=key, test_zoo=key)

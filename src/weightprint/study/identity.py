@@ -33,10 +33,10 @@ def plan(facts: Facts, budget: Budget, runs: Mapping[str, Sequence[StudiedRun]])
             hint="weightprint data vary, sample, then --against with the variants' zoos",
         )
     planned = []
-    names = {"": "this zoo", **{other.key: other.name for other in facts.others}}
+    names = facts.zoos
     runs_in = {key: sum(run.converged is not False for run in runs[key]) for key in names}
     for other in facts.others:
-        for train, test in (("", other.key), (other.key, "")):
+        for train, test in (("", other), (other, "")):
             for kept, without in LEFT_OUT.items():
                 for series, zoo in ((WITHIN, test), (ACROSS, train)):
                     settings = {

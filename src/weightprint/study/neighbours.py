@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from weightprint.errors import MetaError
 from weightprint.evaluation.intervals import bootstrap_pairs
+from weightprint.features.table import features_named
 from weightprint.study.budgets import Budget
 from weightprint.study.cells import Cell, explained
-from weightprint.study.maps import spread
-from weightprint.study.plans import Facts, Planned, moments_of, versions_of_reads
+from weightprint.study.maps import MOST_RUNS, MOST_SNAPSHOTS, spread
+from weightprint.study.plans import Facts, Planned, moments_of
 from weightprint.study.table import FeatureTable, Read
 
 STATISTICS: Read = ("statistics", ())
@@ -29,9 +30,6 @@ NEAREST = 5
 
 PERPLEXITY = 30
 """Of t-SNE: about how many snapshots count as near; scikit-learn's default."""
-
-MOST_RUNS = 60
-MOST_SNAPSHOTS = 20
 
 
 @dataclass(frozen=True)
@@ -67,12 +65,15 @@ class Embedding:
 
 def plan(facts: Facts, budget: Budget) -> list[Planned]:
     """Neighbours of every property over the training, and one picture."""
-    versions, moments = versions_of_reads(STATISTICS), moments_of(facts.snapshots, budget.snapshots)
+    features, _ = STATISTICS
+    versions = {f"features {features}": features_named(features).version}
+    moments = moments_of(facts.snapshots, budget.snapshots)
     planned = []
     for target in facts.targets:
-        cell = Cell("neighbours", asdict(Neighbours(target, moments)), 1.0, versions)
+        settings = Neighbours(target, moments)
+        cell = Cell("neighbours", asdict(settings), 1.0, versions, settings)
         planned.append(Planned("when", "neighbours", target, "nearest neighbours", "", moments, cell))
-    cell = Cell("embedding", asdict(Embedding()), 10.0, versions)
+    cell = Cell("embedding", asdict(Embedding()), 10.0, versions, Embedding())
     return [*planned, Planned("when", "embedding", "", "t-SNE", "", ("",), cell)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -12,13 +12,12 @@ import polars as pl
 
 from weightprint.evaluation.answers import from_json
 from weightprint.evaluation.comparison import difference
-from weightprint.features.table import features_named
 from weightprint.meta.models import learner_class, model_named
 from weightprint.meta.targets import MOST_CLASSES, common_values, property_order
 from weightprint.meta.view import WHOLE
 from weightprint.study.budgets import Budget
 from weightprint.study.cells import Cell, Cells
-from weightprint.study.table import FeatureTable, Read
+from weightprint.study.table import FeatureTable
 from weightprint.study.trial import SHARES, Trial
 
 ACCURACY = "test_accuracy"
@@ -26,6 +25,9 @@ ACCURACY = "test_accuracy"
 
 TRIAL = "trial"
 """The kind of a trial's cell."""
+
+THIS_ZOO = "this zoo"
+"""The studied zoo's name among several."""
 
 CURVE_ITERATIONS = 60
 """Of the trees in curves, where no time goes into choosing the number."""
@@ -67,14 +69,6 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Other:
-    """Another zoo. key: its fingerprint; name: of its folder"""
-
-    key: str
-    name: str
-
-
-@dataclass(frozen=True)
 class Facts:
     """What the plans need to know of a zoo.
 
@@ -85,7 +79,7 @@ class Facts:
     length:    P of the shortest network
     lengths_differ: whether others are longer
     runs:      how many
-    others:    zoos that are compared with this one
+    others:    zoos that are compared with this one: fingerprint → name of the folder
     data:      folder of the images that the runs were trained on, where it is given
     """
 
@@ -97,17 +91,23 @@ class Facts:
     length: int
     lengths_differ: bool
     runs: int
-    others: tuple[Other, ...] = ()
+    others: Mapping[str, str] = field(default_factory=dict)
     data: str | None = None
 
+    @property
+    def zoos(self) -> dict[str, str]:
+        """The names of all zoos by fingerprint; the one that is studied is ""."""
+        return {"": THIS_ZOO, **self.others}
+
     @classmethod
-    def of(cls, table: FeatureTable, most: int, others: tuple[Other, ...] = ()) -> Facts:
+    def of(cls, table: FeatureTable, most: int, others: Mapping[str, str], data: str | None) -> Facts:
         """The facts of a table, with at most `most` properties."""
         values = {name: tuple(sorted(set(known))) for name, known in common_values(table.runs).items()}
         ordered = property_order([values])
         targets = [name for name in ordered if 2 <= len(values[name]) <= MOST_CLASSES]
         numbers = [n for n in ordered if len(values[n]) > MOST_CLASSES and isinstance(values[n][0], (int, float))]
         measured = {name for run in table.runs for row in run.measurements[:1] for name in row}
+        lengths = {run.layout.size for run in table.runs}
         numbers += [ACCURACY] if ACCURACY in measured and ACCURACY not in values else []
         return cls(
             targets=tuple(targets[:most]),
@@ -115,27 +115,21 @@ class Facts:
             snapshots=table.snapshots,
             tensors=table.tensors,
             values=values,
-            length=min(run.length for run in table.runs),
-            lengths_differ=len({run.length for run in table.runs}) > 1,
+            length=min(lengths),
+            lengths_differ=len(lengths) > 1,
             runs=len(table.runs),
             others=others,
+            data=data,
         )
 
 
-def versions_of(*models: str) -> dict[str, int]:
-    """Of the code that a result of these models stands on: their features and learners."""
-    table_rows: dict[str, int] = {}
-    for model in map(model_named, models):
-        table_rows |= {
-            f"features {model.features}": model.reads.version,
-            f"learner {model.learner}": learner_class(model.learner).version,
-        }
-    return table_rows
-
-
-def versions_of_reads(*reads: Read) -> dict[str, int]:
-    """The same of results that read tables without learning from them."""
-    return {f"features {features}": features_named(features).version for features, _ in reads}
+def versions_of(name: str) -> dict[str, int]:
+    """Of the code that a result of this model stands on: its features and its learner."""
+    model = model_named(name)
+    return {
+        f"features {model.features}": model.reads.version,
+        f"learner {model.learner}": learner_class(model.learner).version,
+    }
 
 
 @dataclass(frozen=True)
@@ -156,7 +150,7 @@ class Planned:
 
 def planned_trial(question: str, experiment: str, trial: Trial, series: Any = "", xs: Sequence[Any] = ("",)) -> Planned:
     """A result that one trial gives."""
-    cell = Cell(TRIAL, asdict(trial), trial.cost, versions_of(trial.model))
+    cell = Cell(TRIAL, asdict(trial), trial.cost, versions_of(trial.model), trial)
     return Planned(question, experiment, trial.target, trial.model, str(series), tuple(xs), cell)
 
 

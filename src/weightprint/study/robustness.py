@@ -87,7 +87,7 @@ def plan(facts: Facts, budget: Budget, _: Mapping[str, Sequence[StudiedRun]]) ->
         for model in MODELS:
             limits = {"split_seeds": budget.curve_seeds, "max_seconds": budget.slice_seconds}
             settings = Robustness(target, model, data=facts.data, **limits)  # type: ignore[arg-type]
-            cell = Cell(KIND, settings.to_json(), 30.0, {**versions_of(model), **versions})
+            cell = Cell(KIND, settings.to_json(), 30.0, {**versions_of(model), **versions}, settings)
             planned.append(Planned(KIND, "edits", target, model, "", ("",), cell))
     return planned
 

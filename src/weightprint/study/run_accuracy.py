@@ -13,27 +13,25 @@ from weightprint.evaluation.intervals import bootstrap_share
 from weightprint.evaluation.scores import accuracy_interval
 from weightprint.meta.view import LATER_HALF
 from weightprint.study.cells import Cells
-from weightprint.study.plans import TRIAL, Planned, row
-from weightprint.study.table import FeatureTable
+from weightprint.study.plans import TRIAL, Planned, Row, row
+from weightprint.study.table import StudiedRun
 
 EXPERIMENT = "run_accuracy"
 MEAN = "mean test accuracy"
 HALVES = ("named, high test accuracy", "named, low test accuracy", "difference")
 
-Row = dict[str, Any]
 
-
-def rows(planned: Sequence[Planned], cells: Cells, table: FeatureTable) -> list[Row]:
+def rows(planned: Sequence[Planned], cells: Cells, runs: Sequence[StudiedRun]) -> list[Row]:
     """Rows of the table of results, made of the answers of trials.
 
     Per property and moment the mean test accuracy of the runs that were tested there; and per property how often runs
     are named right in the later half that have a higher test accuracy than the median of their data set, and a lower
     one.
     """
-    known = {run.identity: [m.get("test_accuracy") for m in run.measurements] for run in table.runs}
+    known = {run.identity: [m.get("test_accuracy") for m in run.measurements] for run in runs}
     learnt = {run: np.array(of_run, float) for run, of_run in known.items() if of_run and None not in of_run}
     level, datasets = {}, {}
-    for run in table.runs:
+    for run in runs:
         if run.identity in learnt:
             later = [learnt[run.identity][number - 1] for number in run.snapshots_of(LATER_HALF)]
             level[run.identity], datasets[run.identity] = float(np.mean(later)), run.properties.get("dataset")

@@ -44,17 +44,6 @@ class StudiedRun(Run):
         vars(self).update(vars(run), kin=run.kin, checksum=None)
         self.snapshots = snapshots
 
-    def showing(self, table: Table) -> StudiedRun:
-        """The run with this table."""
-        shown = copy(self)
-        shown.table = table
-        return shown
-
-    @property
-    def length(self) -> int:
-        """P."""
-        return self.layout.size
-
     @property
     def weights(self) -> npt.NDArray[np.float32]:
         """None at hand: float32 [T, 0]."""
@@ -98,7 +87,10 @@ class FeatureTable:
         if tensors:
             kept = self.columns(tensors)
             features, names = features[:, :, kept], tuple(np.array(names)[kept].tolist())
-        return [run.showing(Table(rows, names)) for run, rows in zip(self.runs, features, strict=True)]
+        shown = [copy(run) for run in self.runs]
+        for run, rows in zip(shown, features, strict=True):
+            run.table = Table(rows, names)
+        return shown
 
     def columns(self, tensors: tuple[str, ...]) -> npt.NDArray[np.bool_]:
         """Which columns are statistics of these tensors: bool [F]."""

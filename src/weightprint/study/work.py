@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from weightprint.meta.models import model_named
 from weightprint.study import attribution, neighbours, robustness
-from weightprint.study.cells import Cell, Cells, compute
+from weightprint.study.cells import Cell, Cells, Result, compute
 from weightprint.study.plans import TRIAL, Planned
 from weightprint.study.table import Place, Read, fill, place_of, runs_at, table_at
 from weightprint.study.trial import Trial, run_trial
@@ -19,29 +18,14 @@ Progress = Callable[[str, float, float], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What computes the results of one kind.
-
-    settings: makes the settings of a cell
-    run:      makes the result of a table, or of runs, and settings
-    reads:    what is in the table; None where runs are read themselves
-    """
-
-    settings: Callable[..., Any]
-    run: Callable[[Any, Any], dict[str, Any]]
-    reads: Read | None = None
-
-
-KINDS = {
-    "neighbours": Kind(neighbours.Neighbours, neighbours.run_neighbours, neighbours.STATISTICS),
-    "embedding": Kind(neighbours.Embedding, neighbours.run_embedding, neighbours.STATISTICS),
-    attribution.KIND: Kind(
-        attribution.Attribution, attribution.run_attribution, (model_named(attribution.MODEL).features, ())
-    ),
-    robustness.KIND: Kind(robustness.Robustness, robustness.run_robustness),
+KINDS: dict[str, tuple[Callable[[Any, Any], Result], Read | None]] = {
+    "neighbours": (neighbours.run_neighbours, neighbours.STATISTICS),
+    "embedding": (neighbours.run_embedding, neighbours.STATISTICS),
+    attribution.KIND: (attribution.run_attribution, (model_named(attribution.MODEL).features, ())),
+    robustness.KIND: (robustness.run_robustness, None),
 }
-"""Besides trials."""
+"""Besides trials: what makes a result of a table and settings, and what is read for the table; or of the runs
+themselves, where there is no table."""
 
 
 def compute_planned(
@@ -50,8 +34,8 @@ def compute_planned(
     planned: Sequence[Planned],
     *,
     workers: int,
-    progress: Progress | None = None,
-    what: str = "studying",
+    progress: Progress | None,
+    what: str,
 ) -> int:
     """Compute the results that are missing, and before them what they read in runs.
 
@@ -76,14 +60,14 @@ def _reads(cell: Cell) -> tuple[tuple[str, Read], ...]:
     """The tables that a cell reads, each a zoo's fingerprint and what is read in it: a trial's what it trains on and
     what it is tested on."""
     if cell.kind != TRIAL:
-        reads = KINDS[cell.kind].reads
+        _, reads = KINDS[cell.kind]
         return () if reads is None else (("", reads),)
-    trial = Trial(**cell.settings)
+    trial: Trial = cell.given
     needed = model_named(trial.model).features, trial.without
     return ((trial.train_zoo, needed), (trial.test_zoo, needed)) if trial.reads_tables else ()
 
 
-def _work(places: Mapping[str, Place], cell: Cell) -> dict[str, Any]:
+def _work(places: Mapping[str, Place], cell: Cell) -> Result:
     """Compute one cell; runs in a worker process. places: by fingerprint"""
     tables = [table_at(places[key], *reads) for key, reads in _reads(cell)]
 
@@ -91,9 +75,9 @@ def _work(places: Mapping[str, Place], cell: Cell) -> dict[str, Any]:
         return [run for run in runs_at(places[key]) if run.status == "complete"]
 
     if cell.kind != TRIAL:
-        kind = KINDS[cell.kind]
-        return kind.run(tables[0] if tables else runs(""), kind.settings(**cell.settings))
-    trial = Trial(**cell.settings)
+        run, _ = KINDS[cell.kind]
+        return run(tables[0] if tables else runs(""), cell.given)
+    trial: Trial = cell.given
     if trial.model == "dmc":
         import torch
 

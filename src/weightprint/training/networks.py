@@ -137,7 +137,7 @@ def initialize(network: Network, *, generator: torch.Generator) -> None:
             if "norm" not in name and name.endswith("bias"):
                 parameter.zero_()
         for layer in (*network.conv, *network.fc, network.output):
-            _fill_kernel(layer.weight, scheme, generator)
+            fill_kernel(layer.weight, scheme, generator)
             if scheme == "torch_default":
                 bound = 1 / math.sqrt(fans(layer.weight)[0])
                 layer.bias.uniform_(-bound, bound, generator=generator)
@@ -153,7 +153,8 @@ def fans(kernel: Tensor) -> tuple[int, int]:
     return kernel.shape[1] * window, kernel.shape[0] * window
 
 
-def _fill_kernel(kernel: Tensor, scheme: str, generator: torch.Generator) -> None:
+def fill_kernel(kernel: Tensor, scheme: str, generator: torch.Generator) -> None:
+    """Draw a kernel's weights by a scheme of `Setup.initialization`; call it under `torch.no_grad`."""
     fan_in, fan_out = fans(kernel)
     if scheme == "constant":
         kernel.fill_(0.1)

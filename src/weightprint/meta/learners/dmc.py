@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from weightprint.errors import MetaError, did_you_mean
+from weightprint.errors import MetaError, check_known
 from weightprint.meta.learners.base import Clock, Vectors, check_limit, check_whole
 from weightprint.meta.learners.dmc_checkpoint import Checkpoint, Progress, Training
 from weightprint.meta.learners.dmc_draws import Draws, check_whole_vectors
@@ -77,8 +77,7 @@ class DMCLearner:
     redraws: ClassVar[bool] = True
 
     def check(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise MetaError(f"unknown precision {self.precision!r}", hint=did_you_mean(self.precision, PRECISIONS))
+        check_known("precision", self.precision, PRECISIONS)
         check_whole("epochs", self.epochs, 1)
         check_whole("batch_size", self.batch_size, 2)
         check_limit(self.max_seconds)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
+
+from weightprint.training.networks import fill_kernel
 
 KERNEL = 5
 BLOCKS = ((8,), (16,), (32, 64), (128, 256))
@@ -58,9 +58,9 @@ class DeepMetaClassifier(nn.Module):
         self.to_empty(device=generator.device)
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
-                _glorot_normal(module.weight, generator)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                with torch.no_grad():
+                    fill_kernel(module.weight, "glorot_normal", generator)
+                nn.init.zeros_(module.bias)
             elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 module.reset_parameters()
         for parameter in self.features.parameters():
@@ -102,15 +102,3 @@ class Dropout(nn.Module):
             return x
         kept = torch.rand(x.shape, generator=self.generator, device=x.device) >= self.share
         return x * kept / (1 - self.share)
-
-
-def _glorot_normal(weight: Tensor, generator: torch.Generator) -> None:
-    """Normal with variance 2 / (fan in + fan out), cut at two deviations and widened to keep that variance.
-
-    Source: Glorot and Bengio, AISTATS 2010; the cut as in TensorFlow's initialiser of that name (protocol: section 1).
-    """
-    field = math.prod(weight.shape[2:])  # 1 for a fully connected layer
-    fans = field * (weight.shape[0] + weight.shape[1])
-    deviation = math.sqrt(2 / fans) / 0.87962566103423978
-    with torch.no_grad():
-        nn.init.trunc_normal_(weight, 0.0, deviation, -2 * deviation, 2 * deviation, generator=generator)
