@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class WeightprintError(Exception):
@@ -80,7 +80,7 @@ class ReportError(WeightprintError):
     kind = "report"
 
 
-def check_known(kind: str, name: object, allowed: Iterable[str]) -> None:
+def check_known(kind: str, name: object, allowed: Collection[str]) -> None:
     """Raise MetaError for a name, such as that of a "model", that is not among the allowed ones."""
     if name not in allowed:
         raise MetaError(f"unknown {kind} {name!r}", hint=did_you_mean(name, allowed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-BLOCK = 64
+BLOCK = 32
 """Runs whose pairs with all runs are held at once."""
 
 

@@ -50,7 +50,7 @@ class Study:
     budget:  how much was to be done
     names:   of the questions; empty for the study itself
     facts:   what the plans need to know of the zoo
-    runs:    the complete runs of this zoo ("") and of the others by fingerprint, without weights
+    runs:    the complete runs of this zoo ("") and, for questions, of the others by fingerprint; without weights
     parts:   of the study, or of each question, the module and the results that it planned
     cells:   the files that hold them
     against: other zoos
@@ -117,7 +117,7 @@ def compute_study(
     if not names:
         fill(zoo, [STATISTICS], workers=processes, progress=progress and partial(progress, f"reading {zoo.path.name}"))
     table = read_table(zoo, "fields" if names else "statistics")
-    runs = {key: read_table(other, "fields").runs for key, other in zoos.items() if key}
+    runs = {key: read_table(other, "fields").runs for key, other in zoos.items() if key and names}
     others = {key: other.path.name for key, other in zoos.items() if key}
     facts = Facts.of(table, chosen.properties, others, None if data is None else str(data))
     runs[""] = table.runs
