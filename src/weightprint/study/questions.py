@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from weightprint.errors import MetaError, did_you_mean
-from weightprint.study import few_runs, fine_tuning, half_life, identity, one_factor, plans, robustness
+from weightprint.study import few_runs, fine_tuning, generalization, half_life, identity, one_factor, plans, robustness
 from weightprint.study.budgets import Budget, budget
 from weightprint.study.cells import Cells
 from weightprint.study.plans import Facts, Other, Planned
@@ -26,6 +26,7 @@ QUESTIONS: dict[str, ModuleType] = {
     "identity": identity,
     "half-life": half_life,
     "fine-tuning": fine_tuning,
+    "generalization": generalization,
 }
 """Name → the module that plans its results and makes rows of them."""
 
