@@ -1,11 +1,14 @@
 """Numbers that span decades are learnt as logarithms and judged as what they are."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.metrics import r2_score
 
+from weightprint.errors import MetaError
 from weightprint.meta import build, load_meta
-from weightprint.meta.targets import Target
+from weightprint.meta.targets import Target, check_name, labels_of
 
 
 def rates(values, name="learning_rate", measured=False):
@@ -58,3 +61,17 @@ def test_what_is_learnt_as_it_is_says_so(zoo):
     document = build("majority", target="learning_rate", snapshots=(1, 4)).fit(train).evaluate(test)
     assert document["learnt_on"] == "value"
     assert "per_run_log10" not in document
+
+
+def test_the_generalization_gap_follows_from_what_was_measured():
+    both = [
+        {"snapshot": 1, "train_accuracy": 0.5, "test_accuracy": 0.25},
+        {"train_accuracy": 1.0, "test_accuracy": 0.5},
+    ]
+    run = SimpleNamespace(properties={}, measurements=both)
+    assert check_name("generalization_gap", [run])
+    assert labels_of(run, "generalization_gap", (1, 2)) == (0.25, 0.5)
+    half = SimpleNamespace(properties={}, measurements=[{"test_accuracy": 0.25}])
+    assert labels_of(half, "generalization_gap", (1,)) == ()
+    with pytest.raises(MetaError, match="no property 'generalization_gap'"):
+        check_name("generalization_gap", [half])

@@ -14,7 +14,7 @@ from weightprint import study
 from weightprint.errors import DataError, MetaError
 from weightprint.evaluation.answers import table, to_json
 from weightprint.report.study_page import run_questions
-from weightprint.study import half_life, one_factor
+from weightprint.study import generalization, half_life, one_factor
 from weightprint.study.budgets import BUDGETS, Budget
 from weightprint.study.cells import Cells
 from weightprint.study.plans import Facts
@@ -127,3 +127,38 @@ def test_levels_of_a_factor_are_its_values_or_the_halves_of_a_number():
     assert (low, high) == ("below 299", "299 and more")
     assert max(below) < min(above) == 299
     assert list(one_factor.levels(runs, "architecture")) == []
+
+
+def test_an_accuracy_that_is_only_the_data_sets_is_not_told_within_one(tmp_path):
+    runs = [
+        SimpleNamespace(
+            identity=f"zoo:{i}",
+            properties={"dataset": ("easy", "hard", "middling")[i % 3]},
+            measurements=[{"train_accuracy": 0.9, "test_accuracy": 0.9 - 0.3 * (i % 3) + 0.001 * i}],
+        )
+        for i in range(90)
+    ]
+    facts = Facts((), ("test_accuracy",), 1, {}, {"dataset": ("easy", "hard", "middling")}, 100, False, len(runs))
+    planned = generalization.plan(facts, BUDGETS["quick"], {"": runs})
+    assert len(planned) == 2 * (2 + 3)
+    cells = Cells(tmp_path, "zoo")
+    level = {name: 0.9 - 0.3 * i for i, name in enumerate(("easy", "hard", "middling"))}
+    for one in planned:
+        tested = [r for r in runs if one.xs[0] in ("", r.properties["dataset"])]
+        truth = [r.measurements[0]["test_accuracy"] for r in tested]
+        known = [level[r.properties["dataset"]] for r in tested]
+        told = known if one.model == generalization.BLIND else truth
+        cells.put(one.cell, {"scores": [{}], "answers": [to_json(table([r.identity for r in tested], truth, told))]})
+    found = pl.DataFrame(generalization.rows(planned, cells, {"": runs}), infer_schema_length=None)
+    found = found.filter(property="test_accuracy", measure="r2")
+    blind = {r["x"]: r for r in found.filter(model=generalization.BLIND).iter_rows(named=True)}
+    assert blind[generalization.TOGETHER]["value"] > 0.9
+    assert all(blind[name]["value"] < 0 for name in level)
+    seen = found.filter(model="layer_trees", experiment=generalization.KNOWN)
+    assert seen["x"].to_list() == [generalization.TOGETHER, "easy", "hard", "middling"]
+    assert seen["difference_high"].max() < 0
+    unseen = found.filter(experiment=generalization.NEVER_SEEN)
+    assert unseen["x"].to_list() == ["easy", "hard", "middling"]
+    assert unseen["difference"].null_count() == 3
+    with pytest.raises(MetaError, match="accuracies were measured"):
+        generalization.plan(facts, BUDGETS["quick"], {"": [SimpleNamespace(measurements=[{"test_accuracy": 0.5}])]})

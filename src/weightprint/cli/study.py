@@ -41,7 +41,7 @@ def study(
         Instead of the study, questions of their own with commas between them, answered in questions.html: robustness
         (edited weights), few-runs (learning curves), everyday (one factor at a time), identity (--against zoos of
         variants of the data sets, see data vary), half-life (epochs or steps; --against a zoo of longer training),
-        fine-tuning (--against a zoo of children).
+        fine-tuning (--against a zoo of children), generalization (test accuracy within each data set).
     data
         Folder of the images, as for sample: robustness then also measures batch norm's statistics anew on them.
     """

@@ -30,6 +30,9 @@ def are_one_kind(values: Iterable[Any]) -> bool:
     return len(kinds) == 1 and kinds <= {bool, float, str}
 
 
+GENERALIZATION_GAP = "generalization_gap"
+"""Measured at a snapshot: accuracy on the training images less that on the test images."""
+
 PROVENANCE = frozenset({KIN, "file", "run", "published_list"})
 """Properties that say where a run is from, not how it was trained: predicted by those alone who ask for them."""
 
@@ -96,6 +99,14 @@ class Target:
         return np.exp(np.log(outputs).mean(axis=axis)) if self.log else outputs.mean(axis=axis)
 
 
+def _measured(measurements: Mapping[str, Any], name: str) -> Any:
+    """What was measured at one snapshot, or follows from it; None where it is not there."""
+    if name != GENERALIZATION_GAP:
+        return measurements.get(name)
+    train, test = (measurements.get(f"{part}_accuracy") for part in ("train", "test"))
+    return None if train is None or test is None else train - test
+
+
 def _is_spread_over_decades(values: Sequence[float]) -> bool:
     from scipy.stats import skew
 
@@ -134,7 +145,7 @@ def check_name(name: str, runs: Iterable[Readable]) -> bool:
             properties.update(run.properties)
             measurements.update(*run.measurements[:1])
     measurements.pop("snapshot", None)
-    if name in measurements:
+    if name in measurements or (name == GENERALIZATION_GAP and _measured(measurements, name) is not None):
         return True
     raise MetaError(f"no property {name!r} in this zoo", hint=did_you_mean(name, [*properties, *measurements]))
 
@@ -144,7 +155,7 @@ def labels_of(run: Readable, name: str, snapshots: Sequence[int]) -> tuple[Any, 
     if name in run.properties:
         labels = [run.properties[name]] * len(snapshots)
     else:
-        labels = [run.measurements[s - 1].get(name) if s <= len(run.measurements) else None for s in snapshots]
+        labels = [_measured(run.measurements[s - 1], name) if s <= len(run.measurements) else None for s in snapshots]
     labels = [label.item() if hasattr(label, "item") else label for label in labels]
     if not labels or any(label is None or (isinstance(label, float) and not math.isfinite(label)) for label in labels):
         return ()

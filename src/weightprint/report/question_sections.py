@@ -21,7 +21,7 @@ from weightprint.report.findings import (
 from weightprint.report.pages import Section, figure, measured
 from weightprint.report.scores import enumeration, in_order, words
 from weightprint.report.tables import whole_percent
-from weightprint.study import fine_tuning, half_life, identity, one_factor
+from weightprint.study import fine_tuning, generalization, half_life, identity, one_factor
 from weightprint.study.edits import EDITS
 from weightprint.study.few_runs import MANY
 from weightprint.study.robustness import AS_IS, FITTED_ON
@@ -199,6 +199,37 @@ def of_fine_tuning(rows: Sequence[Row]) -> Section:
     )
 
 
+def of_generalization(rows: Sequence[Row]) -> Section:
+    """How far the order of test runs is told, within each data set, a panel for each quantity."""
+    taus = [r for r in rows if r["measure"] == "kendall_tau" and r["low"] is not None]
+    series = in_order(r["series"] for r in taus)
+    against = [r for r in rows_of(rows, x=generalization.TOGETHER) if r["difference_low"] is not None]
+    told = []
+    for r in against:
+        ends = "difference", "difference_low", "difference_high"
+        less, low, high = (f"{100 * r[end]:+.1f}".replace("-", "−") for end in ends)
+        told.append(
+            f"{words(r['property'])}: R² {r['value']:.2f}, mean error {less} points [{low}, {high}] against the set-up "
+            "without weights"
+        )
+    unseen = [r for r in taus if r["experiment"] == generalization.NEVER_SEEN]
+    for target, of_target in by_property(unseen).items():
+        surely = sum(r["low"] > 0 for r in of_target)
+        told.append(f"{words(target)} on data sets never seen: surely put in order in {surely} of {len(of_target)}")
+    return _section(
+        "generalization",
+        rows,
+        "Do weights tell how well a network does?",
+        "Test accuracy, and the generalization gap (training accuracy less test accuracy), estimated from whole "
+        "networks by layer_trees and from the rest of the set-up by fields, scored within each data set; and by "
+        "layer_trees fitted without the data set that is tested.",
+        "; ".join(told) + "." if told else "",
+        estimates_figures("generalization", taus, x="Kendall's τ-b, in hundredths", series=series, widest=1.0),
+        "Agreement of the estimates' order with the true order of test runs (Kendall's τ-b), with 95 % bootstrap "
+        f"intervals over runs; {n_text(taus)}. “{generalization.UNSEEN}”: fitted without the data set that is tested.",
+    )
+
+
 def _section(
     name: str, rows: Sequence[Row], title: str, text: str, finding: str, pictures: Sequence[Picture], caption: str
 ) -> Section:
@@ -213,5 +244,6 @@ SECTIONS: Mapping[str, Callable[[Sequence[Row]], Section]] = {
     "identity": of_identity,
     "half-life": of_half_life,
     "fine-tuning": of_fine_tuning,
+    "generalization": of_generalization,
 }
 """By the names of `weightprint.study.QUESTIONS`."""

@@ -17,7 +17,17 @@ from types import ModuleType
 from typing import Any
 
 from weightprint.errors import MetaError, check_known
-from weightprint.study import experiments, few_runs, fine_tuning, half_life, identity, one_factor, plans, robustness
+from weightprint.study import (
+    experiments,
+    few_runs,
+    fine_tuning,
+    generalization,
+    half_life,
+    identity,
+    one_factor,
+    plans,
+    robustness,
+)
 from weightprint.study.budgets import BUDGETS, Budget, budget
 from weightprint.study.cells import Cells
 from weightprint.study.neighbours import STATISTICS
@@ -35,6 +45,7 @@ QUESTIONS: dict[str, ModuleType] = {
     "identity": identity,
     "half-life": half_life,
     "fine-tuning": fine_tuning,
+    "generalization": generalization,
 }
 """Beyond the study: name → the module that plans a question's results and makes rows of them."""
 

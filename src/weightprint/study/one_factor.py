@@ -28,11 +28,11 @@ WITHIN, ACROSS, ALL = "as many with it", "as many without it", "all training run
 def levels(runs: Sequence[StudiedRun], factor: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """The levels of a factor that have enough runs on both sides, each with its values of the property.
 
-    A number is halved at its median; anything else has a level for each of its values.
+    A number of many values is halved at its median; anything else has a level for each of its values.
     """
     counts = _counts(runs, factor)
     total = counts.total()
-    if len(counts) > total / 10:
+    if len(counts) > total / 10 and all(isinstance(value, (int, float)) for value in counts):
         middle = sorted(counts.elements())[total // 2]
         parts = {
             f"below {middle:,}": tuple(sorted(v for v in counts if v < middle)),
