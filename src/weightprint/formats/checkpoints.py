@@ -39,6 +39,7 @@ from weightprint.formats.file_maps import FileMap
 from weightprint.formats.folders import read_folder, read_index
 from weightprint.formats.hdf5 import MAGIC as HDF5
 from weightprint.formats.keras_files import CONFIG_ENTRY, WEIGHTS_ENTRY, read_keras_h5, read_keras_v3
+from weightprint.formats.limits import damaged
 from weightprint.formats.named_tensors import Checkpoint
 from weightprint.formats.npz import read_npz
 from weightprint.formats.onnx_files import read_onnx
@@ -86,9 +87,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(f"{path}: {error.message}", hint=hint) from error.__cause__
     except _DAMAGE as error:
         reason = f"{type(error).__name__}: {str(error)[:120]}"
-        raise CheckpointError(
-            f"{path}: not what it should be ({reason})", hint="it is cut short or damaged: fetch it again"
-        ) from error
+        raise damaged(f"{path}: not what it should be ({reason})") from error
 
 
 def _opened(path: Path) -> Checkpoint:
@@ -125,7 +124,7 @@ def _opened(path: Path) -> Checkpoint:
 
 def _archive(path: Path, file: FileMap) -> Checkpoint:
     archive = Archive(file, str(path))
-    names = archive.names
+    names = list(archive.entries)
     if WEIGHTS_ENTRY in archive.entries or CONFIG_ENTRY in archive.entries:
         return read_keras_v3(path, archive)
     if any(name.split("/")[-1] == "data.pkl" for name in names):

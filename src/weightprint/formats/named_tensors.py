@@ -21,7 +21,7 @@ import numpy as np
 
 from weightprint.errors import CheckpointError
 from weightprint.formats.dtypes import not_weights, to_float32
-from weightprint.formats.limits import MAX_RANK, MAX_TENSORS
+from weightprint.formats.limits import MAX_RANK, check_tensor_count
 
 KINDS = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance", "other")
 WINDOW = "dhw"
@@ -32,7 +32,7 @@ class Stored:
     """Numbers that lie in a file.
 
     shape: as stored
-    dtype: name of the number format (`dtypes.STORED_AS`), or words for one that is not read ("quantised (qint8)")
+    dtype: name of the number format (`dtypes.FORMATS`), or words for one that is not read ("quantised (qint8)")
     load:  () → array of that shape in the format's stored dtype; raises CheckpointError
     place: what two tensors that share their numbers have in common; None where a format cannot share
     """
@@ -41,6 +41,11 @@ class Stored:
     dtype: str
     load: Callable[[], np.ndarray]
     place: object = None
+
+    @classmethod
+    def unread(cls, shape: Any, words: str) -> Stored:
+        """Numbers of a format that is not read."""
+        return cls(checked_shape(shape, "a tensor"), words, lambda: np.empty(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,24 +239,21 @@ class Collector:
 
     def add(self, name: str, stored: Stored, *, source: str = "", kind: str = "other", axes: str = "") -> None:
         """Takes one tensor in; raises CheckpointError for one too many, or a name that is taken."""
-        source = source or name
         reason = not_weights(stored.dtype, stored.shape)
-        if len(self._found) + len(self.skipped) >= MAX_TENSORS:
-            raise CheckpointError(f"more than {MAX_TENSORS:,} tensors", hint="no network of this many is read")
         if reason is not None:
-            self.skipped.append(Skipped(name, reason, stored.shape))
+            self.skip(name, reason, stored.shape)
             return
+        check_tensor_count(len(self._found) + len(self.skipped) + 1)
         if name in self._found:
             raise CheckpointError(f"two tensors are named {name!r}")
         tied_to = self._places.get(stored.place) if stored.place is not None else None
         if stored.place is not None:
             self._places.setdefault(stored.place, name)
         axes = axes if len(axes) == len(stored.shape) else "x" * len(stored.shape)
-        self._found[name] = NamedTensor(name, source, stored.shape, stored.dtype, kind, axes, stored, tied_to)
+        self._found[name] = NamedTensor(name, source or name, stored.shape, stored.dtype, kind, axes, stored, tied_to)
 
     def skip(self, name: str, reason: str, shape: tuple[int, ...] = ()) -> None:
-        if len(self._found) + len(self.skipped) >= MAX_TENSORS:
-            raise CheckpointError(f"more than {MAX_TENSORS:,} tensors", hint="no network of this many is read")
+        check_tensor_count(len(self._found) + len(self.skipped) + 1)
         self.skipped.append(Skipped(name, reason, shape))
 
     def checkpoint(

@@ -6,9 +6,8 @@ import io
 import math
 import tokenize
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,7 +29,7 @@ def read_npz(path: Path, archive: Archive) -> Checkpoint:
     collector = Collector()
     weights: dict[str, Stored] = {}
     declared: dict[str, Any] = {}
-    for entry in archive.names:
+    for entry in archive.entries:
         name = entry.removesuffix(".npy")
         stored = _array(archive, entry)
         if stored is None:
@@ -60,13 +59,10 @@ def _array(archive: Archive, entry: str) -> Stored | None:
             f"{entry}: shape {list(shape)} of {kind.name} does not fit its {archive.entries[entry].file_size:,} bytes",
             hint="the file is damaged: fetch it again",
         )
-    return Stored(shape, kind.name, _loader(archive, entry, start, shape, kind, by_column))
-
-
-def _loader(
-    archive: Archive, entry: str, start: int, shape: tuple[int, ...], kind: np.dtype, by_column: bool
-) -> Callable[[], np.ndarray]:
-    return lambda: np.frombuffer(archive.read(entry)[start:], kind).reshape(shape, order="F" if by_column else "C")
+    order: Literal["F", "C"] = "F" if by_column else "C"
+    return Stored(
+        shape, kind.name, lambda: np.frombuffer(archive.read(entry)[start:], kind).reshape(shape, order=order)
+    )
 
 
 def _header(archive: Archive, entry: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:

@@ -11,10 +11,10 @@ from weightprint.errors import CheckpointError
 from weightprint.formats.directions import vector_axes, vector_length
 from weightprint.formats.extras import needed
 from weightprint.formats.file_maps import FileMap
-from weightprint.formats.limits import MAX_TENSORS
+from weightprint.formats.limits import MAX_TENSORS, damaged
 from weightprint.formats.named_tensors import Checkpoint, Collector, Graph, Layer, Stored
 from weightprint.formats.onnx_tensors import TensorReader
-from weightprint.formats.plain import parsed_json, plain
+from weightprint.formats.plain import plain, told_value
 
 _PASSING = ("Identity", "Cast", "Transpose")
 _NORMS = {
@@ -55,7 +55,7 @@ def read_onnx(path: Path, file: FileMap) -> Checkpoint:
     except Exception as error:  # protobuf's DecodeError has no import path that is common to its versions
         raise CheckpointError("no ONNX model that can be read", hint="it is cut short or damaged: fetch it") from error
     if not model.graph.node:
-        raise CheckpointError("an ONNX model without a graph", hint="it is cut short or damaged: fetch it again")
+        raise damaged("an ONNX model without a graph")
     if len(model.graph.node) > MAX_TENSORS or len(model.graph.initializer) > MAX_TENSORS:
         raise CheckpointError(f"an ONNX graph of more than {MAX_TENSORS:,} nodes or tensors")
     reader = _GraphReader(onnx, model.graph, TensorReader(path.parent))
@@ -64,7 +64,7 @@ def read_onnx(path: Path, file: FileMap) -> Checkpoint:
     if model.producer_name:
         declared["producer"] = f"{model.producer_name} {model.producer_version}".strip()
     for entry in model.metadata_props:
-        declared[entry.key] = _parsed(entry.value)
+        declared[entry.key] = told_value(entry.value)
     order = "hwc" if reader.flattens_channels_last(str(model.producer_name)) else "chw"
     return collector.checkpoint(
         path, "onnx", declared=plain(declared), graph=Graph(tuple(reader.layers())), flatten_order=order
@@ -241,12 +241,3 @@ def _attribute(onnx: Any, attribute: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return plain(value if value is None or isinstance(value, (int, float, str)) else list(value))
-
-
-def _parsed(text: str) -> Any:
-    if text[:1] in "{[" and text:
-        try:
-            return plain(parsed_json(text, "metadata"))
-        except CheckpointError:
-            return text
-    return text

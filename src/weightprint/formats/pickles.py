@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from weightprint.errors import CheckpointError
-from weightprint.formats.limits import MAX_PICKLE_STEPS
+from weightprint.formats.limits import MAX_PICKLE_STEPS, damaged
 
-_DAMAGED = "it is cut short or damaged: fetch it again"
 _LONGEST_NUMBER = 1024
 
 _MODULES_THAT_RUN_CODE = """
@@ -159,7 +158,7 @@ class PickleReader:
         except CheckpointError:
             raise
         except (LookupError, ValueError, TypeError, AttributeError, struct.error, ArithmeticError) as error:
-            raise CheckpointError(f"a damaged pickle (at byte {self.stop:,})", hint=_DAMAGED) from error
+            raise damaged(f"a damaged pickle (at byte {self.stop:,})") from error
         raise CheckpointError(
             f"a pickle of more than {MAX_PICKLE_STEPS:,} instructions",
             hint="save the weights as safetensors: they are read however many they are",
@@ -169,7 +168,7 @@ class PickleReader:
 
     def _take(self, length: int) -> memoryview:
         if length < 0 or self.stop + length > len(self._data):
-            raise CheckpointError("a pickle that is cut short", hint=_DAMAGED)
+            raise damaged("a pickle that is cut short")
         self.stop += length
         return self._data[self.stop - length : self.stop]
 
@@ -186,7 +185,7 @@ class PickleReader:
             if self._data[end] == 0x0A:
                 self.stop = end + 1
                 return str(self._data[start:end], "utf-8")
-        raise CheckpointError("a damaged pickle (a line without an end)", hint=_DAMAGED)
+        raise damaged("a damaged pickle (a line without an end)")
 
     def _text(self, length: int) -> None:
         self._stack.append(str(self._take(length), "utf-8", "replace"))
@@ -199,7 +198,7 @@ class PickleReader:
 
     def _number(self, length: int) -> None:
         if length > _LONGEST_NUMBER:
-            raise CheckpointError("a pickle with a number of more than 1,024 bytes", hint=_DAMAGED)
+            raise damaged("a pickle with a number of more than 1,024 bytes")
         self._stack.append(int.from_bytes(self._take(length), "little", signed=True))
 
     def _unpacked(self, form: str) -> None:
@@ -246,7 +245,7 @@ class PickleReader:
     def _tuple(self, length: int) -> None:
         items = tuple(self._stack[-length:])
         if len(items) < length:
-            raise CheckpointError("a damaged pickle (a tuple of what is not there)", hint=_DAMAGED)
+            raise damaged("a damaged pickle (a tuple of what is not there)")
         del self._stack[-length:]
         self._stack.append(items)
 
@@ -339,7 +338,7 @@ class PickleReader:
 
 def _of(kind: Any, value: Any) -> Any:
     if not isinstance(value, kind):
-        raise CheckpointError("a damaged pickle (a value of another kind than its use asks for)", hint=_DAMAGED)
+        raise damaged("a damaged pickle (a value of another kind than its use asks for)")
     return value
 
 
@@ -352,7 +351,7 @@ def _key(key: Any) -> Any:
             raise CheckpointError("a pickle with dictionary keys that are neither names nor numbers")
         return tuple(key)
     if isinstance(key, dict):
-        raise CheckpointError("a damaged pickle (a dictionary as a key)", hint=_DAMAGED)
+        raise damaged("a damaged pickle (a dictionary as a key)")
     return key
 
 
@@ -361,7 +360,7 @@ def _remember(reader: PickleReader, index: int) -> None:
 
 
 def _unknown(reader: PickleReader) -> None:
-    raise CheckpointError(f"a damaged pickle (no instruction at byte {reader.stop - 1:,})", hint=_DAMAGED)
+    raise damaged(f"a damaged pickle (no instruction at byte {reader.stop - 1:,})")
 
 
 def _instructions() -> list[Callable[[PickleReader], None]]:
