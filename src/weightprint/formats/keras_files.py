@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,14 @@ from weightprint.errors import CheckpointError
 from weightprint.formats.archives import Archive
 from weightprint.formats.file_maps import FileMap
 from weightprint.formats.hdf5 import Tree, read_tree
-from weightprint.formats.keras_graph import flatten_order, model_layers, store_paths
-from weightprint.formats.named_tensors import Checkpoint, Collector, Graph, Layer, Stored
+from weightprint.formats.keras_graph import flatten_order, layer_graph, model_layers, store_paths
+from weightprint.formats.named_tensors import Checkpoint, Collector, Layer, Stored
 from weightprint.formats.plain import parsed_json, plain
+from weightprint.formats.roles import KERAS_AXES, WINDOWS
+from weightprint.zoo.layout import NORM_KINDS
 
 WEIGHTS_ENTRY, CONFIG_ENTRY = "model.weights.h5", "config.json"
 _ATTRIBUTES = ("layer_names", "weight_names", "keras_version", "backend", "model_config", "training_config", "name")
-_KERNEL_AXES = {2: "io", 3: "wio", 4: "hwio", 5: "dhwio"}
-_TRANSPOSED_AXES = {3: "woi", 4: "hwoi", 5: "dhwoi"}
-_DEPTHWISE_AXES = {3: "wgo", 4: "hwgo", 5: "dhwgo"}
-_NORM_WORDS = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
 def read_keras_h5(path: Path, file: FileMap) -> Checkpoint:
@@ -57,11 +54,7 @@ def read_keras_h5(path: Path, file: FileMap) -> Checkpoint:
         named.setdefault(owner, []).append(name)
     _skip_optimizer(collector, [name for name in tree.datasets if name.startswith("optimizer_weights/")])
     return collector.checkpoint(
-        path,
-        "keras_h5",
-        declared=declared,
-        graph=_graph(layers, named),
-        flatten_order=flatten_order(layers),
+        path, "keras_h5", declared=declared, graph=layer_graph(layers, named), flatten_order=flatten_order(layers)
     )
 
 
@@ -87,19 +80,20 @@ def read_keras_v3(path: Path, archive: Archive) -> Checkpoint:
 def keras_role(word: str, kind: str, name: str, rank: int) -> tuple[str, str]:
     """(kind, axes) of a weight by Keras's word for it, its layer's class (or default name) and its rank."""
     kind = kind.lower().replace("_", "")
-    if word in _NORM_WORDS:
+    if word in NORM_KINDS:
         return word, "o" if rank == 1 else ""
     if word == "bias" or word.endswith("_bias"):
         return "bias", "o" * rank if rank == 1 or "einsum" in kind or "attention" in kind else ""
     if "kernel" not in word:
         return "other", ""
+    window = WINDOWS.get(rank)
     if word == "depthwise_kernel" or (word == "kernel" and "depthwise" in kind):
-        return "kernel", _DEPTHWISE_AXES.get(rank, "")
+        return "kernel", f"{window}go" if window else ""
     if "transpose" in kind and rank > 2:
-        return "kernel", _TRANSPOSED_AXES.get(rank, "")
+        return "kernel", f"{window}oi" if window else ""
     if ("attention" in kind or "einsum" in kind) and rank == 3:
         return "kernel", "iio" if "output" in name else "ioo"
-    return "kernel", _KERNEL_AXES.get(rank, "")
+    return "kernel", KERAS_AXES.get(rank, "")
 
 
 def _legacy_weights(tree: Tree, root: str) -> Iterator[tuple[str, str, str]]:
@@ -172,7 +166,7 @@ def _keras_3(path: Path, tree: Tree, model: Any, form: str, declared: dict[str, 
     if isinstance(rule, str) and "optimizer" not in declared:
         declared = {**declared, "optimizer": {"rule": rule.lower().replace("_", ""), **_learning_rate(tree)}}
     return collector.checkpoint(
-        path, form, declared=declared, graph=_graph(layers, named), flatten_order=flatten_order(layers)
+        path, form, declared=declared, graph=layer_graph(layers, named), flatten_order=flatten_order(layers)
     )
 
 
@@ -213,7 +207,7 @@ def _declare_training(declared: dict[str, Any], training: Any) -> None:
     optimizer = training.get("optimizer_config") or training.get("optimizer")
     if isinstance(optimizer, str):
         declared["optimizer"] = {"rule": optimizer.lower()}
-    if isinstance(optimizer, dict):
+    elif isinstance(optimizer, dict):
         config = plain(optimizer.get("config"))
         rule = str(optimizer.get("class_name", "")).rpartition(">")[2]
         declared["optimizer"] = {"rule": rule.lower() or None, **(config if isinstance(config, dict) else {})}
@@ -230,9 +224,3 @@ def _learning_rate(tree: Tree) -> dict[str, float]:
 def _skip_optimizer(collector: Collector, sources: list[str]) -> None:
     if sources:
         collector.skip(sources[0].partition("/")[0], f"optimizer state ({len(sources)} tensors)")
-
-
-def _graph(layers: list[Layer], named: dict[str, list[str]]) -> Graph | None:
-    if not layers:
-        return None
-    return Graph(tuple(replace(layer, tensors=tuple(named.get(layer.name, ()))) for layer in layers))

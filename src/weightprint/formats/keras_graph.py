@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from weightprint.errors import CheckpointError
 from weightprint.formats.limits import MAX_DEPTH, MAX_TENSORS
-from weightprint.formats.named_tensors import Layer
+from weightprint.formats.named_tensors import Graph, Layer
 from weightprint.formats.plain import plain
 
 
@@ -23,6 +24,13 @@ def model_layers(model: Any) -> list[Layer]:
 def flatten_order(layers: list[Layer]) -> str:
     """ "chw" where the model's layers keep channels first, "hwc" (Keras's default) otherwise."""
     return "chw" if any(layer.attributes.get("data_format") == "channels_first" for layer in layers) else "hwc"
+
+
+def layer_graph(layers: list[Layer], named: dict[str, list[str]]) -> Graph | None:
+    """The layers with the names of their tensors; None for none. named: layer → its tensors"""
+    if not layers:
+        return None
+    return Graph(tuple(replace(layer, tensors=tuple(named.get(layer.name, ()))) for layer in layers))
 
 
 def store_paths(model: Any, prefix: str = "layers", depth: int = 0) -> Iterator[tuple[str, str, str]]:

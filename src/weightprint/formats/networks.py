@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from weightprint.errors import CheckpointError
 from weightprint.formats.keras_files import keras_role
-from weightprint.formats.keras_graph import flatten_order, model_layers
+from weightprint.formats.keras_graph import flatten_order, layer_graph, model_layers
 from weightprint.formats.named_tensors import Collector, Graph, NamedTensor, Stored
 from weightprint.formats.torch_files import add_torch_tensors
 
@@ -64,8 +63,7 @@ def _add_keras(collector: Collector, model: Any) -> tuple[Graph | None, str]:
             kind, axes = keras_role(weight.name, type(layer).__name__, name, len(weight.shape))
             collector.add(name, _of_keras(weight), kind=kind, axes=axes)
             named.setdefault(owner, []).append(name)
-    graph = Graph(tuple(replace(layer, tensors=tuple(named.get(layer.name, ()))) for layer in layers))
-    return (graph if layers else None), flatten_order(layers)
+    return layer_graph(layers, named), flatten_order(layers)
 
 
 def _keras_layers(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:

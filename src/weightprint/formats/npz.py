@@ -13,10 +13,10 @@ import numpy as np
 
 from weightprint.errors import CheckpointError
 from weightprint.formats.archives import Archive
-from weightprint.formats.directions import told_roles
 from weightprint.formats.dtypes import FLOATS
 from weightprint.formats.named_tensors import Checkpoint, Collector, Stored, checked_shape
 from weightprint.formats.plain import plain
+from weightprint.formats.roles import told_roles
 
 _MAX_DECLARED = 64
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from weightprint.errors import CheckpointError
-from weightprint.formats.directions import vector_axes, vector_length
 from weightprint.formats.extras import needed
 from weightprint.formats.file_maps import FileMap
 from weightprint.formats.limits import MAX_TENSORS, damaged
 from weightprint.formats.named_tensors import Checkpoint, Collector, Graph, Layer, Stored
 from weightprint.formats.onnx_tensors import TensorReader
 from weightprint.formats.plain import plain, told_value
+from weightprint.formats.roles import WINDOWS, vector_axes, vector_length
 
 _PASSING = ("Identity", "Cast", "Transpose")
 _NORMS = {
@@ -26,7 +26,6 @@ _NORMS = {
     "GroupNormalization": ("gamma", "beta"),
 }
 _LINEAR = ("MatMul", "Gemm", "Conv", "ConvTranspose")
-_WINDOWS = {3: "w", 4: "hw", 5: "dhw"}
 _ELEMENTWISE = {
     *("Relu", "LeakyRelu", "Elu", "Gelu", "Selu", "Celu", "Sigmoid", "Tanh", "Softplus", "Clip", "HardSwish"),
     *("HardSigmoid", "PRelu", "Dropout", "Identity", "Cast", "Mul", "Add", "BatchNormalization"),
@@ -151,13 +150,13 @@ class _GraphReader:
         axes, kind, rank = "", "other", len(shape)
         if operation in _NORMS and 1 <= position <= len(_NORMS[operation]):
             return _NORMS[operation][position - 1], "o" if rank == 1 else ""
-        if operation in ("Conv", "ConvTranspose") and position == 1 and rank in _WINDOWS:
+        if operation in ("Conv", "ConvTranspose") and position == 1 and WINDOWS.get(rank):
             grouped = "group" in attributes and attributes["group"].i > 1
             kind = "kernel"
             if operation == "Conv":
-                axes = "oi" + _WINDOWS[rank]
+                axes = "oi" + WINDOWS[rank]
             elif not grouped:
-                axes = "io" + _WINDOWS[rank]
+                axes = "io" + WINDOWS[rank]
         elif operation == "Gemm" and position < 2 and rank == 2:
             turned = ("transA", "transB")[position]
             first = "io" if position == 1 else "oi"

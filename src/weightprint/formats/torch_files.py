@@ -13,7 +13,6 @@ from typing import Any
 
 from weightprint.errors import CheckpointError
 from weightprint.formats.archives import Archive
-from weightprint.formats.directions import told_roles
 from weightprint.formats.dtypes import FORMATS
 from weightprint.formats.file_maps import FileMap
 from weightprint.formats.limits import damaged
@@ -21,7 +20,7 @@ from weightprint.formats.named_tensors import Checkpoint, Collector, Stored
 from weightprint.formats.pickled_tensors import TENSOR_BUILDERS, Storage, item_size, storage_dtype
 from weightprint.formats.pickles import PickleReader
 from weightprint.formats.plain import plain
-from weightprint.formats.roles import roles_of_names
+from weightprint.formats.roles import roles_of_names, told_roles
 from weightprint.formats.state_dicts import find_state_dicts, without_wrappers
 from weightprint.formats.torchscript import scripted_modules
 
