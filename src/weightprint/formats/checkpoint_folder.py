@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from weightprint.errors import ZooError
-from weightprint.files import canonical_json, sha256_hex
+from weightprint.files import StrPath, canonical_json, sha256_hex
 from weightprint.formats.importing import (
     MOST_RUNS,
     ForeignRun,
@@ -35,12 +35,7 @@ _MEASURED_ENDINGS = ("_accuracy", "_loss")
 
 
 def import_folder(
-    src: str | os.PathLike[str],
-    zoo: str | os.PathLike[str],
-    *,
-    table: str | os.PathLike[str],
-    runs: int | None = None,
-    progress: Progress | None = None,
+    src: StrPath, zoo: StrPath, *, table: StrPath, runs: int | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Import checkpoints of any format that `inspect` reads, of any architectures; see docs/exchange.md.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from weightprint.errors import CheckpointError, WeightprintError, ZooError
-from weightprint.files import TEMPORARY_PREFIX, canonical_json, sha256_hex
+from weightprint.files import TEMPORARY_PREFIX, StrPath, canonical_json, sha256_hex
 from weightprint.formats.checkpoints import open_checkpoint
 from weightprint.formats.layout import layout_of, weight_vector
 from weightprint.zoo import Zoo, write_run
@@ -23,6 +23,7 @@ from weightprint.zoo.runfile import RunRecord
 from weightprint.zoo.zoo import KIN
 
 Progress = Callable[[int, int], None]
+"""Called with runs done and runs to do."""
 
 DEPTH = 3
 MOST_RUNS = 10_000_000
@@ -47,7 +48,6 @@ class ForeignRun:
     curve: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     curve_columns: tuple[str, ...] = ()
     test_images: int | None = None
-    test_classes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Source:
 
 
 def import_runs(
-    source: Source, path: str | os.PathLike[str], *, runs: int | None = None, progress: Progress | None = None
+    source: Source, path: StrPath, *, runs: int | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Write the runs that are not there yet. Memory does not grow with their number.
 
@@ -156,7 +156,6 @@ def _record(number: int, name: str, form: str, run: ForeignRun) -> RunRecord:
         curve=run.curve,
         curve_columns=run.curve_columns,
         test_images=run.test_images,
-        test_classes=run.test_classes,
     )
 
 
@@ -238,7 +237,7 @@ def run_folders(folder: Path, is_run: Callable[[Path, list[str], list[str]], boo
     return sorted(found)
 
 
-def existing_folder(path: str | os.PathLike[str]) -> Path:
+def existing_folder(path: StrPath) -> Path:
     """The folder to import from. Raises CheckpointError where there is none."""
     place = Path(path)
     if not place.is_dir():

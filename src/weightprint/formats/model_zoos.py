@@ -7,7 +7,6 @@ A run is a folder: `params.json` (settings), `result.json` (a JSON object a line
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from weightprint.errors import ZooError
+from weightprint.files import StrPath
 from weightprint.formats.importing import (
     ForeignRun,
     Progress,
@@ -61,25 +61,18 @@ _MOST_ITERATIONS = 10**9
 
 
 def import_model_zoos(
-    src: str | os.PathLike[str],
-    zoo: str | os.PathLike[str],
-    *,
-    runs: int | None = None,
-    progress: Progress | None = None,
+    src: StrPath, zoo: StrPath, *, runs: int | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Import an unpacked zoo of ModelZooDataset; see docs/exchange.md.
 
     Weights are read without unpickling. Arguments, answer and errors are those of `import_runs`.
     """
     folder = existing_folder(src)
-    names = run_folders(folder, _is_run)
-    return import_runs(
-        Source("model_zoos", names, lambda place: _read(folder / names[place])), zoo, runs=runs, progress=progress
+    names = run_folders(
+        folder, lambda _, inner, files: "params.json" in files and any(map(_CHECKPOINT.fullmatch, inner))
     )
-
-
-def _is_run(_: Path, inner: list[str], files: list[str]) -> bool:
-    return "params.json" in files and any(map(_CHECKPOINT.fullmatch, inner))
+    source = Source("model_zoos", names, lambda number: _read(folder / names[number]))
+    return import_runs(source, zoo, runs=runs, progress=progress)
 
 
 def _read(place: Path) -> ForeignRun:

@@ -7,13 +7,12 @@ that ends by an exception stays a recording, see `weightprint.recover`. Of sever
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from weightprint.errors import ZooError
+from weightprint.formats.extras import with_extra
 
 if TYPE_CHECKING:
     from weightprint.formats.recorder import Recorder
@@ -111,9 +110,4 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _needed(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError:
-        raise ZooError(
-            f"this callback needs {module.partition('.')[0]}", hint='pip install "weightprint[recorder]"'
-        ) from None
+    return with_extra(module, "recorder", "this callback")

@@ -8,7 +8,6 @@ before kernels, kernels in Keras' order (height, width, input, output).
 from __future__ import annotations
 
 import math
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from weightprint.errors import ZooError
-from weightprint.files import canonical_json, sha256_hex
+from weightprint.files import StrPath, canonical_json, sha256_hex
 from weightprint.formats.importing import ForeignRun, Progress, Source, existing_folder, import_runs
 from weightprint.formats.layout import layout_of
 from weightprint.formats.named_tensors import NamedTensor, Stored
@@ -37,11 +36,7 @@ _KINDS = {"kernel": "kernel", "weight": "kernel", "bias": "bias"}
 
 
 def import_small_cnn_zoo(
-    src: str | os.PathLike[str],
-    zoo: str | os.PathLike[str],
-    *,
-    runs: int | None = None,
-    progress: Progress | None = None,
+    src: StrPath, zoo: StrPath, *, runs: int | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Import one data set's folder of the Small CNN Zoo; see docs/exchange.md.
 

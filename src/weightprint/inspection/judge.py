@@ -29,14 +29,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from weightprint.inspection import learning
-from weightprint.inspection.cases import (
-    FURTHER,
-    Case,
-    cases_of_runs,
-    cases_of_strangers,
-    training_files,
-    with_further,
-)
+from weightprint.inspection.cases import FURTHER, Case, cases_of_runs, cases_of_strangers, training_files, with_further
 from weightprint.inspection.judged import Reply, Shapes, markdown, replies, scores
 from weightprint.inspection.learning import Answers, joined
 from weightprint.inspection.shipped import Shipped
