@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import ZooError
-from weightprint.files import canonical_json
+from weightprint.files import StrPath, canonical_json
 from weightprint.formats.layout import layout_of, weight_vector
 from weightprint.formats.networks import tensors_of
 from weightprint.formats.recordings import Recording
@@ -30,8 +30,8 @@ from weightprint.zoo.index import SCHEMA
 from weightprint.zoo.layout import Layout
 
 SNAPSHOTS = 20
-_PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation"}
-_PARTS |= {"eval": "validation", "dev": "validation", "test": "test"}
+_VALIDATION = ("val", "valid", "validation", "eval", "dev")
+_PARTS = {"train": "train", "test": "test", **dict.fromkeys(_VALIDATION, "validation")}
 _MEASURES = {"acc": "accuracy", "accuracy": "accuracy", "loss": "loss"}
 
 
@@ -60,7 +60,7 @@ class Recorder:
 
     def __init__(
         self,
-        zoo: str | os.PathLike[str],
+        zoo: StrPath,
         setup: Mapping[str, Any] | Setup | EverydaySetup | None = None,
         *,
         snapshots: int = SNAPSHOTS,
@@ -92,10 +92,10 @@ class Recorder:
             return
         if error is None:
             self.close()
-            return
-        self._keep_last()
-        self._recording.release()
-        self._recording = None
+        else:
+            self._keep_last()
+            self._recording.release()
+            self._recording = None
 
     def __repr__(self) -> str:
         return f"<recorder of run {self.number}, {self._records} records>"
@@ -143,7 +143,10 @@ class Recorder:
         recording.note(moment)
         self._records += 1
         if len(self._held) > 2 * self._snapshots:
-            self._thin(recording)
+            self._stride *= 2
+            for dropped in [n for n in self._held if n % self._stride]:
+                recording.drop(dropped)
+            self._held = [n for n in self._held if n % self._stride == 0]
 
     def close(self) -> int | None:
         """End the recording: the run appears in the zoo. Returns its number, None where nothing was recorded.
@@ -158,11 +161,11 @@ class Recorder:
             self._recording = None
             return None
         self._keep_last()
-        if self._diverged_at is None:
-            recording.finish(status="complete", reason=f"recorded to its end, {self._records} records")
-        else:
+        status, reason = "complete", f"recorded to its end, {self._records} records"
+        if self._diverged_at is not None:
+            status = "diverged"
             reason = f"weights became infinite or NaN at record {self._diverged_at} of {self._records}"
-            recording.finish(status="diverged", reason=reason)
+        recording.finish(status=status, reason=reason)
         self._recording = None
         return self.number
 
@@ -188,12 +191,6 @@ class Recorder:
         if self._recording is None:
             raise ZooError(f"the recording of run {self.number} has ended", hint="begin another Recorder")
         return self._recording
-
-    def _thin(self, recording: Recording) -> None:
-        self._stride *= 2
-        for number in [n for n in self._held if n % self._stride]:
-            recording.drop(number)
-        self._held = [n for n in self._held if n % self._stride == 0]
 
     def _keep_last(self) -> None:
         if self._last is not None and self._last[0] not in self._held:

@@ -12,31 +12,20 @@ from typing import Any
 from weightprint.formats.named_tensors import Graph
 from weightprint.inspection.strangers import IMAGE_KINDS, OPTIMIZERS, SGD_LIKE
 
-ACTIVATIONS = {
-    "relu": "relu",
-    "leakyrelu": "leaky_relu",
-    "elu": "elu",
-    "gelu": "gelu",
-    "silu": "silu",
-    "swish": "silu",
-    "tanh": "tanh",
-    "sigmoid": "sigmoid",
-}
+
+def _bare(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.rpartition(">")[2].lower())
+
+
+_ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid")
+ACTIVATIONS = {**{_bare(name): name for name in _ACTIVATIONS}, "swish": "silu"}
 """Names of activations in files, in small letters without strokes → the name that answers use."""
 
+_SCALED = ("uniform", "normal")
 INITIALIZATIONS = {
-    "glorotuniform": "glorot_uniform",
-    "xavieruniform": "glorot_uniform",
-    "glorotnormal": "glorot_normal",
-    "xaviernormal": "glorot_normal",
-    "heuniform": "he_uniform",
-    "kaiminguniform": "he_uniform",
-    "henormal": "he_normal",
-    "kaimingnormal": "he_normal",
-    "orthogonal": "orthogonal",
-    "constant": "constant",
-    "randomnormal": "random_normal",
-    "torchdefault": "torch_default",
+    **{f"{author}{kind}": f"glorot_{kind}" for author in ("glorot", "xavier") for kind in _SCALED},
+    **{f"{author}{kind}": f"he_{kind}" for author in ("he", "kaiming") for kind in _SCALED},
+    **{_bare(name): name for name in ("orthogonal", "constant", "random_normal", "torch_default")},
 }
 """The same of initialisations."""
 
@@ -132,7 +121,3 @@ def _named(values: Iterable[Any], names: Mapping[str, str]) -> Iterator[str]:
             value = value.get("class_name")
         if isinstance(value, str) and _bare(value) in names:
             yield names[_bare(value)]
-
-
-def _bare(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.rpartition(">")[2].lower())

@@ -21,22 +21,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from weightprint.inspection import learning
 from weightprint.inspection.cases import FURTHER, Case, cases_of_runs, cases_of_strangers, training_files, with_further
 from weightprint.inspection.judged import Reply, Shapes, markdown, replies, scores
-from weightprint.inspection.learning import Answers, joined
+from weightprint.inspection.learning import Answers, merged
 from weightprint.inspection.shipped import Shipped
 from weightprint.inspection.strangers import Stranger, read_strangers
 from weightprint.inspection.world import World
 from weightprint.meta.estimator import MetaClassifier
-from weightprint.meta.learners.base import deal_folds
 from weightprint.zoo import Zoo
 from weightprint.zoo.readable import Readable
 
@@ -71,8 +68,8 @@ class Judge:
         self.strangers = [s for s in strangers if s.network is not None and not s.embedded]
         self.files = cases_of_strangers(self.strangers)
         repos = sorted({s.repo for s in self.strangers})
-        deal = dict(zip(repos, deal_folds([0] * len(repos), learning.FOLDS, np.random.default_rng(0)), strict=True))
-        self.file_folds = [int(deal[s.repo]) for s in self.strangers]
+        fold_of = dict(zip(repos, learning.deal(repos), strict=True))
+        self.file_folds = [fold_of[s.repo] for s in self.strangers]
 
     def runs_held_out(self, folds: Sequence[Any]) -> tuple[Replies, dict[str, Answers]]:
         """What is said of every run by a fit that saw none of its fold, calibrated on the other folds and the files;
@@ -81,38 +78,30 @@ class Judge:
         answers = {k: self._answers(metas, _of_fold(self.cases, folds, k)) for k, metas in fits.items()}
         found: Replies = {name: [] for name in self.names}
         for k, metas in fits.items():
-            lab = {name: joined(a[name] for other, a in answers.items() if other != k) for name in self.names}
+            lab = merged(of for other, of in answers.items() if other != k)
             seen = _of_others(range(len(self.runs)), folds, k)
-            shipped = Shipped(
-                metas, self._world(seen), learning.calibrations_of(lab, self._answers(metas, self.files)), {}
-            )
+            shipped = _shipped(metas, self._world(seen), lab, self._answers(metas, self.files))
             shapes = Shapes.fit([self.cases[i] for i in seen], self.names)
             _extend(found, replies(shipped, shapes, _of_fold(self.cases, folds, k)))
-        return found, {name: joined(a[name] for a in answers.values()) for name in self.names}
+        return found, merged(answers.values())
 
     @cached_property
     def everyday(self) -> tuple[Replies, dict[str, Answers]]:
         """Of runs held out by folds of runs."""
         return self.runs_held_out(learning.deal(self.runs))
 
-    def column_a(self) -> Callable[[Sequence[Case]], Replies]:
-        """How files that are not among the development files are answered, by trees that saw no real file."""
-        metas = self.metas
-        calibrations = learning.calibrations_of(self.everyday[1], self._answers(metas, self.files))
-        shipped, shapes = Shipped(metas, self.world, calibrations, {}), self.shapes
-        return lambda cases: replies(shipped, shapes, cases)
-
-    def development_a(self) -> Replies:
-        """The development files by the same trees, calibrated on files of other repositories."""
-        metas = self.metas
+    def column_a(self) -> tuple[Replies, Callable[[Sequence[Case]], Replies]]:
+        """By trees that saw no real file: the development files, calibrated on files of other repositories, and how
+        other files are answered."""
+        metas = self._fit(self.runs, self.seeds)
+        shapes = Shapes.fit(self.cases, self.names)
         found: Replies = {name: [] for name in self.names}
         for k in sorted(set(self.file_folds)):
-            others = _of_others(self.files, self.file_folds, k)
-            calibrations = learning.calibrations_of(self.everyday[1], self._answers(metas, others))
-            shipped = Shipped(metas, self.world, calibrations, {})
+            others = self._answers(metas, _of_others(self.files, self.file_folds, k))
             own = _of_fold(self.files, self.file_folds, k)
-            _extend(found, replies(shipped, self.shapes, own))
-        return found
+            _extend(found, replies(_shipped(metas, self.world, self.everyday[1], others), shapes, own))
+        last = _shipped(metas, self.world, self.everyday[1], self._answers(metas, self.files))
+        return found, lambda cases: replies(last, shapes, cases)
 
     def column_b(self) -> tuple[Replies, Callable[[Sequence[Case]], Replies]]:
         """The development files by trees that saw files of other repositories, and how other files are answered by
@@ -122,13 +111,12 @@ class Judge:
         answers = {k: self._answers(metas, _of_fold(self.files, folds, k)) for k, metas in fits.items()}
         found: Replies = {name: [] for name in self.names}
         for k, metas in fits.items():
-            others = {name: joined(a[name] for other, a in answers.items() if other != k) for name in self.names}
-            shipped = Shipped(metas, self.world, learning.calibrations_of(self.everyday[1], others), {})
+            others = merged(of for other, of in answers.items() if other != k)
             shapes = Shapes.fit([*self.cases, *_of_others(self.files, folds, k) * COPIES], self.names)
+            shipped = _shipped(metas, self.world, self.everyday[1], others)
             _extend(found, replies(shipped, shapes, _of_fold(self.files, folds, k)))
-        every = {name: joined(a[name] for a in answers.values()) for name in self.names}
         metas = self._fit(self.runs, self.seeds, self.strangers)
-        last = Shipped(metas, self.world, learning.calibrations_of(self.everyday[1], every), {})
+        last = _shipped(metas, self.world, self.everyday[1], merged(answers.values()))
         all_shapes = Shapes.fit([*self.cases, *self.files * COPIES], self.names)
         return found, lambda cases: replies(last, all_shapes, cases)
 
@@ -139,29 +127,22 @@ class Judge:
         return learning.fit_metas([*runs, *beside], self.names, seeds)
 
     @cached_property
-    def metas(self) -> Metas:
-        """Fits on all runs."""
-        return self._fit(self.runs, self.seeds)
-
-    @cached_property
-    def shapes(self) -> Shapes:
-        """The baseline, of all runs."""
-        return Shapes.fit(self.cases, self.names)
-
-    @cached_property
     def world(self) -> World:
         """Of all runs."""
         return self._world(range(len(self.runs)))
 
     def _world(self, which: Sequence[int]) -> World:
         tables, layouts = [self.tables[i] for i in which], [self.cases[i].layout for i in which]
-        return World.of(
-            tables, layouts, deal_folds([0] * len(which), learning.FOLDS, np.random.default_rng(0)).tolist()
-        )
+        return World.of(tables, layouts, learning.deal(which))
 
     def _answers(self, metas: Metas, cases: Sequence[Case]) -> dict[str, Answers]:
         """Uncalibrated."""
         return learning.answers_of(metas, cases, self.names)
+
+
+def _shipped(metas: Metas, world: World, lab: Mapping[str, Answers], files: Mapping[str, Answers]) -> Shipped:
+    """Fits calibrated on answers of runs held out and of files."""
+    return Shipped(metas, world, learning.calibrations_of(lab, files), {})
 
 
 def _of_fold(items: Iterable[T], folds: Sequence[Any], k: Any) -> list[T]:
@@ -192,11 +173,7 @@ def judge(
         yield f"architectures held out: {family}", _scored(of_family)
     others, real = cases_of_strangers(loops), cases_of_strangers(held_out)
     for column in ("A", "B") if judged.files else ("A",):
-        if column == "A":
-            answer = judged.column_a()
-            development = judged.development_a()
-        else:
-            development, answer = judged.column_b()
+        development, answer = judged.column_a() if column == "A" else judged.column_b()
         if others:
             yield f"loops not ours, {column}", _scored(answer(others))
         title, rows = ("real files held out", answer(real)) if real else ("real files", development)

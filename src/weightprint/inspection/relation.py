@@ -34,14 +34,10 @@ NEW_HEAD = 0.4
 """Correlation of output layers up to which they have nothing to do with each other."""
 
 ANSWERS = {
-    "equal": ("yes", "no"),
-    "rounded": ("yes", "no"),
-    "reordered": ("yes", "no"),
+    **dict.fromkeys(("equal", "rounded", "reordered"), ("yes", "no")),
     "fine_tuned": ("no", "yes"),
-    "close": ("possible", "possible"),
-    "same_start": ("no", "no"),
-    "related": ("possible", "possible"),
-    "unrelated": ("no", "no"),
+    **dict.fromkeys(("close", "related"), ("possible", "possible")),
+    **dict.fromkeys(("same_start", "unrelated"), ("no", "no")),
     "cannot say": ("cannot say", "cannot say"),
 }
 """Relation → same run?, one fine-tuned from the other?"""

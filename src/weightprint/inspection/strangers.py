@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,18 +104,10 @@ def _stranger(row: Mapping[str, str], path: Path) -> Stranger:
     setup = tuple(
         row[name] for name in ("dataset", "optimizer", "learning_rate", "momentum", "batch_size", "activation")
     )
-    known: dict[str, Any] = {
-        "id": row["id"],
-        "repo": row["repo"],
-        "path": path,
-        "labels": labels,
-        "embedded": row["embedded"] == "true",
-        "doubt": row["doubt"],
-        "setup": setup,
-    }
+    stranger = Stranger(row["id"], row["repo"], path, labels, row["embedded"] == "true", row["doubt"], setup)
     try:
         network = Network.open(path)
         network.anatomy  # noqa: B018 - read now, so that a damaged file shows here
     except CheckpointError as error:
-        return Stranger(**known, problem=error.message)
-    return Stranger(**known, network=network)
+        return replace(stranger, problem=error.message)
+    return replace(stranger, network=network)
