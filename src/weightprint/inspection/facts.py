@@ -165,14 +165,13 @@ class _Units:
         self._incoming[layer.name] = _largest(values, 0)
         if tensor.groups > 1:
             return
-        channels = values
+        channels, axis = values, 1
         if layer.flatten is not None:
             c, h, w = layer.flatten.size
-            shape = (c, h * w) if layer.flatten.order == "chw" else (h * w, c)
+            shape, axis = ((c, h * w), 1) if layer.flatten.order == "chw" else ((h * w, c), 2)
             channels = values.reshape(len(values), *shape)
-            channels = channels if layer.flatten.order == "chw" else channels.transpose(0, 2, 1)
         for name in layer.reads:
-            sizes = _largest(channels, 1)
+            sizes = _largest(channels, axis)
             before = self._outgoing.get(name)
             self._outgoing[name] = sizes if before is None else np.maximum(before, sizes)
 
@@ -238,20 +237,19 @@ def _initialization(
     - `layers`: layer → `scheme` (the most probable), its `p`, `fits` (all schemes that are not ruled out), and
       `bias`: `zeros`, `torch_default` or null.
     """
-    layers = [layer for layer in layers_of(layout) if layer.kernel is not None]
-    told = {layer.name: fits.get(layer.kernel.name, {}) for layer in layers if layer.kernel is not None}
-    large = [layer.name for layer in layers if layer.kernel is not None and layer.kernel.size >= FEW_WEIGHTS]
+    layers = {layer.name: layer for layer in layers_of(layout)}
+    kernels = {name: layer.kernel for name, layer in layers.items() if layer.kernel is not None}
+    told = {name: fits.get(kernel.name, {}) for name, kernel in kernels.items()}
+    large = [name for name, kernel in kernels.items() if kernel.size >= FEW_WEIGHTS]
     untrained = [name for name in large if told[name]]
-    whole = bool(large) and len(untrained) == len(large)
-    whole = whole and all(known["untouched"] for known in norms.values())
+    whole = 0 < len(large) == len(untrained) and all(known["untouched"] for known in norms.values())
     if whole:
         untrained = [name for name, schemes in told.items() if schemes]
     votes = dict.fromkeys(scheme for name in untrained for scheme in told[name])
-    size = {layer.name: layer.kernel.size for layer in layers if layer.kernel is not None}
 
     def standing(scheme: str) -> tuple[int, int, float]:
         of = [name for name in untrained if scheme in told[name]]
-        return len(of), sum(size[name] for name in of), sum(told[name][scheme] for name in of)
+        return len(of), sum(kernels[name].size for name in of), sum(told[name][scheme] for name in of)
 
     best = max(votes, key=standing, default=None)  # of equals the first, fan-in before round numbers
     state = "unknown" if not large else "at initialisation" if whole else "partly" if untrained else "trained"
@@ -259,34 +257,27 @@ def _initialization(
         "state": state,
         "scheme": best,
         "untrained": untrained,
-        "layers": {
-            layer.name: {
-                "scheme": _named(told[layer.name], best),
-                "p": told[layer.name].get(_named(told[layer.name], best) or ""),
-                "fits": list(told[layer.name]),
-                "bias": _bias_scheme(layer, vectors),
-            }
-            for layer in layers
-        },
+        "layers": {name: _drawn(schemes, best) | _bias(layers[name], vectors) for name, schemes in told.items()},
     }
 
 
-def _named(schemes: Mapping[str, float], best: str | None) -> str | None:
-    """A layer's scheme: the network's where it fits, else the most probable."""
-    return best if best in schemes else next(iter(schemes), None)
+def _drawn(schemes: Mapping[str, float], best: str | None) -> dict[str, Any]:
+    """How a layer may have been drawn: by the network's scheme where that fits, else by the most probable."""
+    scheme = best if best in schemes else next(iter(schemes), None)
+    return {"scheme": scheme, "p": schemes.get(scheme or ""), "fits": list(schemes)}
 
 
-def _bias_scheme(layer: Layer, vectors: Mapping[str, npt.NDArray[np.float32]]) -> str | None:
-    if layer.kernel is None or "bias" not in layer.others:
-        return None
-    values = vectors.get(layer.others["bias"].name)
-    if values is None:
-        return None
+def _bias(layer: Layer, vectors: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, str | None]:
+    values = vectors.get(layer.others["bias"].name) if "bias" in layer.others else None
+    return {"bias": None if values is None or layer.kernel is None else _bias_scheme(layer.kernel, values)}
+
+
+def _bias_scheme(kernel: Tensor, values: npt.NDArray[np.float32]) -> str | None:
     if not values.any():
         return "zeros"
-    fan_in = math.prod(layer.kernel.shape[1:])
-    if layer.kernel.role == "recurrent":
+    if kernel.role == "recurrent":
         return None
+    fan_in = math.prod(kernel.shape[1:])
     bounded = float(np.abs(values).max()) <= 1.001 / math.sqrt(fan_in)
     stands = Tensor("bias", "kernel", "fc", (len(values), fan_in), 0, "", "oi")
     return "torch_default" if bounded and "torch_default" in fitting(stands, values, least=1) else None

@@ -55,37 +55,25 @@ def inspect(
     Nothing in the file is ever run. Raises CheckpointError for what is no checkpoint, CorruptFile for a damaged run
     file, MetaError where the meta-classifier reads no weights or cannot be loaded.
     """
-    own = load_meta(meta) if isinstance(meta, (str, os.PathLike)) else meta
+    own, by = (load_meta(meta), str(meta)) if isinstance(meta, (str, os.PathLike)) else (meta, "")
     if own is not None:
         check_meta(own)
-    by = str(meta) if isinstance(meta, (str, os.PathLike)) else "" if own is None else own.model
+    known = _shipped()
     # The matrices are small: more threads than one cost more than they save.
     with threadpool_limits(1, "blas"):
-        return _inspected(path, _shipped(), own, by, full, details)
-
-
-def _inspected(
-    path: str | os.PathLike[str],
-    known: Shipped,
-    own: MetaClassifier | None,
-    by: str,
-    full: bool,
-    with_details: bool,
-) -> Inspection:
-    network = Network.open(path)
-    told = _facts(path, network, full)
-    reason = _unreadable(network, told)
-    properties = (
-        unread(known, reason)
-        if reason
-        else verdicts_of(network, known, why=_untrained(network, told, known.properties))
-    )
-    if own is not None:
-        properties |= verdicts_by(network, own, by, reason=reason)
-    drawn = None
-    if with_details:
-        start = told["initialization"]
-        drawn = details_of(network.layout, network.read, start, format=network.checkpoint.format, full=full)
+        network = Network.open(path)
+        told = _facts(path, network, full)
+        reason = _unreadable(network, told)
+        if reason:
+            properties = unread(known, reason)
+        else:
+            properties = verdicts_of(network, known, why=_untrained(network, told, known.properties))
+        if own is not None:
+            properties |= verdicts_by(network, own, by or own.model, reason=reason)
+        drawn = None
+        if details:
+            start = told["initialization"]
+            drawn = details_of(network.layout, network.read, start, format=network.checkpoint.format, full=full)
     answers = {name: verdict.verdict for name, verdict in properties.items()}
     return Inspection(
         str(path),

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from weightprint.evaluation.intervals import clopper_pearson
 from weightprint.inspection.cases import Case, stacked
-from weightprint.inspection.shipped import Calibration, Shipped
+from weightprint.inspection.shipped import Shipped
 from weightprint.meta.learners.base import Examples, Fitted
 from weightprint.meta.learners.boosting import Boosting
 
@@ -87,28 +86,13 @@ def replies(shipped: Shipped, shapes: Shapes, cases: Sequence[Case]) -> dict[str
             found[name] = []
             continue
         of = shipped.probabilities(name, stacked([case.table for case in own]))
-        by_shapes = shapes.answers(name, own)
-        found[name] = [
-            _reply(case, case.labels[name], classes, p, calibration, outside[i], baseline)
-            for case, i, p, baseline in zip(own, known, of, by_shapes, strict=True)
-        ]
+        found[name] = []
+        for case, i, p, baseline in zip(own, known, of, shapes.answers(name, own), strict=True):  # as `verdicts_of`
+            truth, best = case.labels[name], classes[int(p.argmax())]
+            inside = classes if outside[i] else [classes[number] for number in calibration.inside(p)]
+            verdict = best if calibration.answers(p) and not outside[i] else None
+            found[name].append(Reply(case, truth, best, verdict, truth in inside, len(inside), baseline))
     return found
-
-
-def _reply(
-    case: Case,
-    truth: Any,
-    classes: Sequence[Any],
-    of: npt.NDArray[np.float64],
-    calibration: Calibration,
-    outside: bool,
-    baseline: Any,
-) -> Reply:
-    """As `verdicts.verdicts_of` answers."""
-    best = classes[int(of.argmax())]
-    inside = list(classes) if outside else [classes[number] for number in calibration.inside(of)]
-    verdict = best if calibration.answers(of) and not outside else None
-    return Reply(case, truth, best, verdict, truth in inside, len(inside), baseline)
 
 
 def scores(rows: Sequence[Reply]) -> dict[str, Any]:
@@ -172,20 +156,18 @@ def _line(title: str, score: Mapping[str, Any]) -> str:
     n, given = score["n"], score["verdicts"]
     values = ", ".join(f"{value} {right}/{of}" for value, (right, of) in score["per_class"].items())
     right, wrong, sets = score["right"], score["wrong"], score["sets"]
-    return " | ".join(
-        [
-            f"| {title}",
-            f"{n}",
-            values,
-            _share(score["balanced"]),
-            _share(score["shapes"]),
-            f"{_share(right[0] / n)} [{_share(right[1])}, {_share(right[2])}]",
-            _share(score["majority"]),
-            f"{given} ({given / n:.0%})",
-            f"{wrong[0]} [{_share(wrong[1])}, {_share(wrong[2])}]" if given else "–",
-            f"{_share(sets[0] / n)} [{_share(sets[1])}, {_share(sets[2])}], of {score['set_size']:.1f} values |",
-        ]
+    cells = (
+        *(title, n, values, _share(score["balanced"]), _share(score["shapes"])),
+        f"{_share(right[0] / n)} {_interval(right)}",
+        *(_share(score["majority"]), f"{given} ({given / n:.0%})"),
+        f"{wrong[0]} {_interval(wrong)}" if given else "–",
+        f"{_share(sets[0] / n)} {_interval(sets)}, of {score['set_size']:.1f} values",
     )
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _interval(counted: Sequence[float]) -> str:
+    return f"[{_share(counted[1])}, {_share(counted[2])}]"
 
 
 def _share(value: float) -> str:
