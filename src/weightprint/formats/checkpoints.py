@@ -27,13 +27,13 @@ Limits are those of `limits`.
 
 from __future__ import annotations
 
-import os
 import struct
 import zipfile
 import zlib
 from pathlib import Path
 
 from weightprint.errors import CheckpointError
+from weightprint.files import StrPath
 from weightprint.formats.archives import Archive
 from weightprint.formats.file_maps import FileMap
 from weightprint.formats.folders import read_folder, read_index
@@ -57,22 +57,12 @@ _FOREIGN = (  # how files begin that are known and not read
     (b"<html", "a web page; fetch the file itself"),
 )
 _DAMAGE = (  # what a parser raises over a file that is not what it seems; anything else is a bug of ours
-    OSError,
-    ValueError,
-    LookupError,
-    ArithmeticError,
-    EOFError,
-    RuntimeError,
-    TypeError,
-    AttributeError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
+    *(OSError, ValueError, LookupError, ArithmeticError, EOFError, RuntimeError, TypeError, AttributeError),
+    *(MemoryError, struct.error, zlib.error, zipfile.BadZipFile),
 )
 
 
-def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def open_checkpoint(path: StrPath) -> Checkpoint:
     """Opens a checkpoint file, a shard index or a Hugging Face folder; reads its description, not yet its numbers.
 
     Raises CheckpointError, whose message begins with the path, for a file of no known format, for a damaged one, for
@@ -113,13 +103,9 @@ def _opened(path: Path) -> Checkpoint:
         return read_safetensors(path, file)
     if head[:1] == b"\x08" or path.suffix == ".onnx":  # field 1 of ModelProto, the version
         return read_onnx(path, file)
-    expected = f"named {path.suffix}, " if path.suffix else ""
-    raise CheckpointError(
-        f"{expected}but its content is no checkpoint that is known (it begins with {_shown(head)})".removeprefix(
-            "" if expected else "but "
-        ),
-        hint=f"what is read: {READ}",
-    )
+    named = f"named {path.suffix}, but " if path.suffix else ""
+    content = f"its content is no checkpoint that is known (it begins with {_shown(head)})"
+    raise CheckpointError(named + content, hint=f"what is read: {READ}")
 
 
 def _archive(path: Path, file: FileMap) -> Checkpoint:
@@ -131,9 +117,8 @@ def _archive(path: Path, file: FileMap) -> Checkpoint:
         return read_zip(path, archive)
     if names and all(name.endswith(".npy") for name in names):
         return read_npz(path, archive)
-    raise CheckpointError(
-        f"a zip archive without a checkpoint in it ({', '.join(names[:3]) or 'empty'})", hint=f"what is read: {READ}"
-    )
+    held = ", ".join(names[:3]) or "empty"
+    raise CheckpointError(f"a zip archive without a checkpoint in it ({held})", hint=f"what is read: {READ}")
 
 
 def _shown(head: bytes) -> str:

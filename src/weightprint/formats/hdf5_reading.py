@@ -36,9 +36,6 @@ class Window(io.RawIOBase):
         self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
         return self._at
 
-    def tell(self) -> int:
-        return self._at
-
     def readinto(self, buffer) -> int:
         self._file.seek(self._start + self._at)
         part = self._file.read(max(0, min(len(buffer), self._length - self._at)))

@@ -27,6 +27,7 @@ from weightprint.formats.importing import (
     run_folders,
     snapshots_of,
 )
+from weightprint.formats.recorder import standard_name
 
 RENAMED = {
     "model::nlin": "activation",
@@ -42,16 +43,10 @@ RENAMED = {
 }
 """Settings that have a name with us; the others keep their own, `::` written as `_`."""
 
-MEASURED = {
-    "train_acc": "train_accuracy",
-    "train_loss": "train_loss",
-    "validation_acc": "validation_accuracy",
-    "val_acc": "validation_accuracy",
-    "validation_loss": "validation_loss",
-    "val_loss": "validation_loss",
-    "test_acc": "test_accuracy",
-    "test_loss": "test_loss",
-}
+_MEASURED = (
+    *("train_acc", "train_loss", "validation_acc", "val_acc"),
+    *("validation_loss", "val_loss", "test_acc", "test_loss"),
+)
 NOT_MEASURED = -999
 """What a result says for what was not measured."""
 
@@ -132,6 +127,6 @@ def _results(path: Path) -> dict[int, dict[str, Any]]:
             iteration = row.get("training_iteration")
             if not isinstance(iteration, int) or abs(iteration) > _MOST_ITERATIONS:
                 raise ZooError("result.json has a line without training_iteration", hint="unpack the zoo again")
-            given = {ours: row[name] for name, ours in MEASURED.items() if row.get(name, NOT_MEASURED) != NOT_MEASURED}
-            results[iteration] = numbers_of(given)
+            given = [name for name in _MEASURED if row.get(name, NOT_MEASURED) != NOT_MEASURED]
+            results[iteration] = numbers_of({standard_name(name): row[name] for name in given})
     return results

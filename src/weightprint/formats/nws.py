@@ -131,10 +131,8 @@ def _read(folder: Path, name: str, listed: _Listed | None) -> ForeignRun:
     files = sorted((place / "weights").glob("[0-9][0-9][0-9].bin"))
     if not files or [int(file.stem) for file in files] != list(range(1, len(files) + 1)):
         raise ZooError(f"expected weights/001.bin and on, found {', '.join(f.name for f in files[:4]) or 'none'}")
-    weights = np.empty((len(files), layout.size), dtype=np.float32)
-    for snapshot, file in enumerate(files):
-        with np.errstate(over="ignore"):
-            weights[snapshot] = doubles(file, count=layout.size)
+    with np.errstate(over="ignore"):
+        weights = np.array([doubles(file, count=layout.size).astype(np.float32) for file in files])
     curve = np.zeros((0, len(ERROR_COLUMNS)))
     if (place / "error.bin").exists():
         curve = doubles(place / "error.bin", columns=len(ERROR_COLUMNS))

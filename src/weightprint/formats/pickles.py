@@ -78,9 +78,6 @@ def _plain_builders() -> dict[str, Builder]:
         found = args[-1] if args else ()
         return dict(found) if isinstance(found, dict) else {_key(k): v for k, v in found}
 
-    def default_mapping(args: tuple[Any, ...]) -> Any:
-        return {}
-
     def listing(args: tuple[Any, ...]) -> Any:
         return list(args[0]) if args and isinstance(args[0], (list, tuple, dict)) else []
 
@@ -96,7 +93,7 @@ def _plain_builders() -> dict[str, Builder]:
     return {
         "collections.OrderedDict": mapping,
         "collections.Counter": mapping,
-        "collections.defaultdict": default_mapping,
+        "collections.defaultdict": lambda args: {},
         "builtins.dict": mapping,
         "builtins.set": listing,
         "builtins.frozenset": listing,
@@ -193,9 +190,6 @@ class PickleReader:
     def _old_text(self, length: int) -> None:  # Python 2's byte strings, names for the most part
         self._stack.append(str(self._take(length), "latin1"))
 
-    def _bytes(self, length: int) -> None:
-        self._stack.append(self._take(length))
-
     def _number(self, length: int) -> None:
         if length > _LONGEST_NUMBER:
             raise damaged("a pickle with a number of more than 1,024 bytes")
@@ -207,10 +201,6 @@ class PickleReader:
     def _whole_line(self) -> None:
         line = self._line().removesuffix("L")
         self._stack.append({"00": False, "01": True}.get(line, int(line) if len(line) <= _LONGEST_NUMBER else None))
-
-    def _quoted_line(self) -> None:
-        line = self._line()
-        self._stack.append(line[1:-1])
 
     # What is done with the stack
 
@@ -231,12 +221,6 @@ class PickleReader:
             self._stack.pop()
         else:
             self._since_mark()
-
-    def _drop_marked(self) -> None:
-        self._since_mark()
-
-    def _skip_frame(self) -> None:
-        self._take(8)
 
     def _protocol(self) -> None:
         if self._byte() > 5:
@@ -302,14 +286,13 @@ class PickleReader:
         args, called = self._stack.pop(), self._stack.pop()
         self._call(called, args)
 
-    def _new_object(self, keywords: bool) -> None:
-        if keywords:
-            self._stack.pop()
+    def _new_object_with_keywords(self) -> None:
+        self._stack.pop()
         self._reduce()
 
     def _object(self) -> None:
-        items = self._since_mark()
-        self._call(items[0], items[1:])
+        called, *args = self._since_mark()
+        self._call(called, args)
 
     def _instance(self) -> None:
         items = self._since_mark()
@@ -363,19 +346,21 @@ def _unknown(reader: PickleReader) -> None:
     raise damaged(f"a damaged pickle (no instruction at byte {reader.stop - 1:,})")
 
 
-def _instructions() -> list[Callable[[PickleReader], None]]:
+Instruction = Callable[[PickleReader], object]
+
+
+def _instructions() -> list[Instruction]:
     """What each opcode does, by its byte; the letters are those of Python's pickle format."""
-    push: Callable[[Any], Callable[[PickleReader], None]] = lambda value: lambda r: r._stack.append(value)  # noqa: E731
-    table: dict[bytes, Callable[[PickleReader], None]] = {
+    table: dict[bytes, Instruction] = {
         b"\x80": PickleReader._protocol,
-        b"\x95": PickleReader._skip_frame,
+        b"\x95": lambda r: r._take(8),
         b"(": PickleReader._mark,
         b"0": PickleReader._drop,
-        b"1": PickleReader._drop_marked,
+        b"1": PickleReader._since_mark,
         b"2": lambda r: r._stack.append(r._stack[-1]),
-        b"N": push(None),
-        b"\x88": push(True),
-        b"\x89": push(False),
+        b"N": lambda r: r._stack.append(None),
+        b"\x88": lambda r: r._stack.append(True),
+        b"\x89": lambda r: r._stack.append(False),
         b"F": lambda r: r._stack.append(float(r._line())),
         b"G": lambda r: r._unpacked(">d"),
         b"I": PickleReader._whole_line,
@@ -385,17 +370,17 @@ def _instructions() -> list[Callable[[PickleReader], None]]:
         b"M": lambda r: r._stack.append(r._unsigned(2)),
         b"\x8a": lambda r: r._number(r._byte()),
         b"\x8b": lambda r: r._number(r._unsigned(4)),
-        b"S": PickleReader._quoted_line,
+        b"S": lambda r: r._stack.append(r._line()[1:-1]),
         b"T": lambda r: r._old_text(r._unsigned(4)),
         b"U": lambda r: r._old_text(r._byte()),
         b"V": lambda r: r._stack.append(r._line()),
         b"X": lambda r: r._text(r._unsigned(4)),
         b"\x8c": lambda r: r._text(r._byte()),
         b"\x8d": lambda r: r._text(r._unsigned(8)),
-        b"B": lambda r: r._bytes(r._unsigned(4)),
-        b"C": lambda r: r._bytes(r._byte()),
-        b"\x8e": lambda r: r._bytes(r._unsigned(8)),
-        b"\x96": lambda r: r._bytes(r._unsigned(8)),
+        b"B": lambda r: r._stack.append(r._take(r._unsigned(4))),
+        b"C": lambda r: r._stack.append(r._take(r._byte())),
+        b"\x8e": lambda r: r._stack.append(r._take(r._unsigned(8))),
+        b"\x96": lambda r: r._stack.append(r._take(r._unsigned(8))),
         b"\x97": PickleReader._outside_buffer,
         b"\x98": PickleReader._outside_buffer,
         b"a": lambda r: r._append([r._stack.pop()]),
@@ -403,7 +388,7 @@ def _instructions() -> list[Callable[[PickleReader], None]]:
         b"l": lambda r: r._gather(list),
         b"]": lambda r: r._stack.append([]),
         b"t": lambda r: r._gather(tuple),
-        b")": push(()),
+        b")": lambda r: r._stack.append(()),
         b"\x85": lambda r: r._tuple(1),
         b"\x86": lambda r: r._tuple(2),
         b"\x87": lambda r: r._tuple(3),
@@ -417,8 +402,8 @@ def _instructions() -> list[Callable[[PickleReader], None]]:
         b"c": lambda r: r._name(r._line(), r._line()),
         b"\x93": PickleReader._stacked_name,
         b"R": PickleReader._reduce,
-        b"\x81": lambda r: r._new_object(False),
-        b"\x92": lambda r: r._new_object(True),
+        b"\x81": PickleReader._reduce,
+        b"\x92": PickleReader._new_object_with_keywords,
         b"o": PickleReader._object,
         b"i": PickleReader._instance,
         b"b": PickleReader._build,
@@ -435,7 +420,7 @@ def _instructions() -> list[Callable[[PickleReader], None]]:
         b"r": lambda r: _remember(r, r._unsigned(4)),
         b"\x94": lambda r: _remember(r, len(r._memo)),
     }
-    by_byte: list[Callable[[PickleReader], None]] = [_unknown] * 256
+    by_byte: list[Instruction] = [_unknown] * 256
     for code, instruction in table.items():
         by_byte[code[0]] = instruction
     return by_byte

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -52,28 +52,20 @@ class Network:
 
     @property
     def name(self) -> str:
-        return Path(self.checkpoint.path).name
+        return self.checkpoint.path.name
 
     @property
     def identity(self) -> str:
-        return f"file {Path(self.checkpoint.path).resolve()}"
+        return f"file {self.checkpoint.path.resolve()}"
 
     @property
     def kin(self) -> frozenset[str]:
         return frozenset({self.identity})
 
     status = "complete"
-    converged = None
-    checksum = None
-    cache = None
-
-    @property
-    def properties(self) -> Mapping[str, Any]:
-        return {}
-
-    @property
-    def measurements(self) -> Sequence[Mapping[str, Any]]:
-        return ({},)
+    converged = checksum = cache = None
+    properties: ClassVar[Mapping[str, Any]] = {}
+    measurements: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
 
     @property
     def weights(self) -> npt.NDArray[np.float32]:
