@@ -137,11 +137,11 @@ def _record(number: int, name: str, form: str, run: ForeignRun) -> RunRecord:
         kept = weights.astype(np.float32)
     finite = np.isfinite(kept).all(axis=1)
     good = len(kept) if finite.all() else int(np.argmin(finite))
+    if not len(kept):
+        raise ZooError("it has no snapshots")
     status, reason = "complete", f"imported from {form}"
     if good < len(kept):
         status, reason = "diverged" if good else "failed", f"snapshot {good + 1} is not finite"
-    elif not good:
-        raise ZooError("it has no snapshots")
     kept = kept[:good]
     rows = [dict(row) for row in run.measurements[:good]] or [{} for _ in kept]
     return RunRecord(
@@ -229,11 +229,11 @@ def run_folders(folder: Path, is_run: Callable[[Path, list[str], list[str]], boo
     found = []
     for here, inner, files in os.walk(folder):
         place = Path(here).relative_to(folder)
-        ends = is_run(place, inner, files)
-        if ends:
+        if is_run(place, inner, files):
             found.append(place.as_posix())
-        ends |= len(place.parts) >= DEPTH
-        inner[:] = [] if ends else [name for name in inner if not name.startswith(TEMPORARY_PREFIX)]
+            inner.clear()
+        deep = len(place.parts) >= DEPTH
+        inner[:] = [] if deep else [name for name in inner if not name.startswith(TEMPORARY_PREFIX)]
     return sorted(found)
 
 

@@ -177,25 +177,25 @@ def _owner(group: str, known: Any) -> str:
     return group
 
 
+_VARIABLES = {
+    "separable": ("depthwise_kernel", "pointwise_kernel", "bias"),
+    "cell": ("kernel", "recurrent_kernel", "bias"),
+    "embedding": ("embeddings",),
+    "dense": ("kernel", "bias"),
+    "conv": ("kernel", "bias"),
+}
+"""Part of a layer's class → its variables, the first that fits."""
+
+
 def _variable_words(kind: str, configuration: Any, held: list[Any]) -> list[str]:
     """Keras's words for a layer's numbered variables, by its class (or the group's name) and their number."""
     kind = re.sub(r"_\d+$", "", kind.rpartition("/")[2]).lower().replace("_", "")
     count = len(held)
-    words: list[str] = []
+    words = next((list(known) for part, known in _VARIABLES.items() if part in kind), [])
+    if "normalization" in kind:
+        words = [word for key, word in (("scale", "gamma"), ("center", "beta")) if configuration.get(key, True)]
     if "batchnormalization" in kind:
-        scale = configuration.get("scale", True) and count != 2
-        center = configuration.get("center", True) and count != 2
-        words = ["gamma"] * bool(scale) + ["beta"] * bool(center) + ["moving_mean", "moving_variance"]
-    elif "normalization" in kind:
-        words = ["gamma"] * bool(configuration.get("scale", True)) + ["beta"] * bool(configuration.get("center", True))
-    elif "separable" in kind:
-        words = ["depthwise_kernel", "pointwise_kernel", "bias"]
-    elif "cell" in kind:
-        words = ["kernel", "recurrent_kernel", "bias"]
-    elif "embedding" in kind:
-        words = ["embeddings"]
-    elif "dense" in kind or "conv" in kind:
-        words = ["kernel", "bias"]
+        words = [*(words if count != 2 else ()), "moving_mean", "moving_variance"]
     return [*words, *(f"variable_{number}" for number in range(len(words), count))][:count]
 
 

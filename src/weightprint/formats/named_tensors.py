@@ -102,10 +102,9 @@ class NamedTensor:
         """Shape of `canonical`, without reading anything."""
         if "x" in self.axes:
             return self.shape
-        by_letter = {"o": 1, "i": 1}
-        for letter, side in zip(self.axes, self.shape, strict=True):
-            letter = "o" if letter == "g" else letter
-            by_letter[letter] = by_letter.get(letter, 1) * side
+        by_letter = dict.fromkeys(f"oi1{WINDOW}", 1)
+        for letter, side in zip(self.axes.replace("g", "o"), self.shape, strict=True):
+            by_letter[letter] *= side
         return tuple(by_letter[letter] for letter in self.canonical_axes)
 
     def canonical(self) -> np.ndarray:
@@ -213,11 +212,6 @@ class Checkpoint:
                 return tensor
         raise CheckpointError(f"{self.path} holds no tensor {name!r}")
 
-    @property
-    def parameters(self) -> int:
-        """Number of weights, tied ones counted once."""
-        return sum(tensor.size for tensor in self.tensors if tensor.tied_to is None)
-
     def canonical(self) -> Iterator[CanonicalTensor]:
         """Each tensor in canonical order, one at a time, so that no more than one is held."""
         for tensor in self.tensors:
@@ -276,8 +270,7 @@ class Collector:
 
 def checked_shape(shape: Any, what: str) -> tuple[int, ...]:
     """`shape` as a tuple of whole numbers ≥ 0; raises CheckpointError for anything else."""
-    if not isinstance(shape, (list, tuple)) or len(shape) > MAX_RANK:
-        raise CheckpointError(f"{what}: no shape that a tensor can have")
-    if any(isinstance(side, bool) or not isinstance(side, int) or not 0 <= side < 1 << 62 for side in shape):
+    is_shape = isinstance(shape, (list, tuple)) and len(shape) <= MAX_RANK
+    if not is_shape or any(type(side) is not int or not 0 <= side < 1 << 62 for side in shape):
         raise CheckpointError(f"{what}: no shape that a tensor can have")
     return tuple(shape)

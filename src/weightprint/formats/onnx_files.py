@@ -19,11 +19,8 @@ from weightprint.formats.roles import WINDOWS, vector_axes, vector_length
 _PASSING = ("Identity", "Cast", "Transpose")
 _NORMS = {
     "BatchNormalization": ("gamma", "beta", "moving_mean", "moving_variance"),
-    "LayerNormalization": ("gamma", "beta"),
-    "SimplifiedLayerNormalization": ("gamma",),
-    "RMSNormalization": ("gamma",),
-    "InstanceNormalization": ("gamma", "beta"),
-    "GroupNormalization": ("gamma", "beta"),
+    **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization"), ("gamma", "beta")),
+    **dict.fromkeys(("SimplifiedLayerNormalization", "RMSNormalization"), ("gamma",)),
 }
 _LINEAR = ("MatMul", "Gemm", "Conv", "ConvTranspose")
 _ELEMENTWISE = {
@@ -148,7 +145,7 @@ class _GraphReader:
         if value.order is None:
             return "other", ""
         axes, kind, rank = "", "other", len(shape)
-        if operation in _NORMS and 1 <= position <= len(_NORMS[operation]):
+        if 1 <= position <= len(_NORMS.get(operation, ())):
             return _NORMS[operation][position - 1], "o" if rank == 1 else ""
         if operation in ("Conv", "ConvTranspose") and position == 1 and WINDOWS.get(rank):
             grouped = "group" in attributes and attributes["group"].i > 1

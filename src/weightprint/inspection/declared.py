@@ -42,14 +42,16 @@ def declared_properties(declared: Mapping[str, Any], graph: Graph | None) -> dic
     rule = _rule(declared)
     if rule is not None:
         found |= {"optimizer": rule, "optimizer_family": "sgd_like" if rule in SGD_LIKE else "adaptive"}
-    layers = _hidden(graph)
-    activations = {a for layer in layers for a in _named(layer.values(), ACTIVATIONS)}
-    activations |= set(_named([declared.get("activation")], ACTIVATIONS))
-    initializations = set(_named([layer.get("kernel_initializer") for layer in layers], INITIALIZATIONS))
-    initializations |= set(_named([declared.get(k) for k in ("initialization", "initializer")], INITIALIZATIONS))
-    for name, values in (("activation", activations), ("initialization", initializations)):
-        if len(values) == 1:
-            found[name] = values.pop()
+    activations, initializers = _hidden(graph)
+    activations += [declared.get("activation")]
+    initializers += [declared.get("initialization"), declared.get("initializer")]
+    for name, values, names in (
+        ("activation", activations, ACTIVATIONS),
+        ("initialization", initializers, INITIALIZATIONS),
+    ):
+        named = set(_named(values, names))
+        if len(named) == 1:
+            found[name] = named.pop()
     data_set = declared.get("dataset")
     if isinstance(data_set, str):
         name = _bare(data_set)
@@ -65,11 +67,11 @@ def disagreements(told: Mapping[str, Any], verdicts: Mapping[str, Any], silent: 
     told:     property → what the file says
     verdicts: property → the verdict's answer, `silent` where there is none
     """
-    found = []
-    for name, answer in verdicts.items():
-        if name in told and answer not in (silent, told[name]) and {str(answer), told[name]} - _ALIKE:
-            found.append(f"{name}: the file itself says {told[name]}, its weights look like {answer}")
-    return found
+    return [
+        f"{name}: the file itself says {told[name]}, its weights look like {answer}"
+        for name, answer in verdicts.items()
+        if name in told and answer not in (silent, told[name]) and {str(answer), told[name]} - _ALIKE
+    ]
 
 
 _ALIKE = {"rmsprop", "rmsprop_torch"}
@@ -94,25 +96,13 @@ def _rule(declared: Mapping[str, Any]) -> str | None:
     return rule
 
 
-def _hidden(graph: Graph | None) -> list[dict[str, Any]]:
-    """Of each layer before the last one with weights: what may name an activation, and the initializer.
-
-    What comes after the last layer with weights is the output's.
-    """
-    if graph is None:
-        return []
-    with_weights = [number for number, layer in enumerate(graph.layers) if layer.tensors]
-    last = with_weights[-1] if with_weights else 0
-    found = []
-    for number, layer in enumerate(graph.layers):
-        known: dict[str, Any] = {}
-        if number < last:
-            known["type"] = layer.type
-            known["activation"] = layer.attributes.get("activation")
-        if number <= last and layer.tensors:
-            known["kernel_initializer"] = layer.attributes.get("kernel_initializer")
-        found.append(known)
-    return found
+def _hidden(graph: Graph | None) -> tuple[list[Any], list[Any]]:
+    """What may name an activation in the layers before the last one with weights, and the initializers of all with
+    weights. What comes after the last layer with weights is the output's."""
+    layers = graph.layers if graph is not None else ()
+    last = max((number for number, layer in enumerate(layers) if layer.tensors), default=0)
+    activations = [name for layer in layers[:last] for name in (layer.type, layer.attributes.get("activation"))]
+    return activations, [layer.attributes.get("kernel_initializer") for layer in layers if layer.tensors]
 
 
 def _named(values: Iterable[Any], names: Mapping[str, str]) -> Iterator[str]:

@@ -120,9 +120,8 @@ def calibrate(lab: Answers, strangers: Answers | None = None) -> Calibration:
     at = Calibration(temperature)
     thresholds, quantiles = [], []
     for source in sources:
-        probabilities = at.apply(source.probabilities)
-        thresholds.append(_threshold(probabilities, source.truth))
-        own = probabilities[np.arange(len(source.truth)), source.truth]
+        thresholds.append(_threshold(at.apply(source.probabilities), source.truth))
+        own = _of_truth(at, source)
         rank = min(len(own), int(np.ceil(SET_LEVEL * (len(own) + 1))))
         quantiles.append(float(np.sort(1 - own)[rank - 1]))
     judged = "files of strangers" if len(sources) > 1 else "our own runs alone"
@@ -136,14 +135,15 @@ def calibrations_of(lab: Mapping[str, Answers], strangers: Mapping[str, Answers]
     return {name: calibrate(lab[name], strangers[name]) for name in lab}
 
 
+def _of_truth(at: Calibration, answers: Answers) -> npt.NDArray[np.float64]:
+    """Calibrated probabilities of the true classes [n]."""
+    return at.apply(answers.probabilities)[np.arange(len(answers.truth)), answers.truth]
+
+
 def _temperature(sources: Sequence[Answers]) -> float:
     def loss(log_temperature: float) -> float:
         at = Calibration(float(np.exp(log_temperature)))
-        losses = [
-            -np.log(np.maximum(at.apply(s.probabilities)[np.arange(len(s.truth)), s.truth], 1e-9)).mean()
-            for s in sources
-        ]
-        return float(np.mean(losses))
+        return float(np.mean([-np.log(np.maximum(_of_truth(at, s), 1e-9)).mean() for s in sources]))
 
     return float(np.exp(minimize_scalar(loss, bounds=(0.0, np.log(5.0)), method="bounded").x))
 
