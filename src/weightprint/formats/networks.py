@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from weightprint.errors import CheckpointError
-from weightprint.formats.keras_files import keras_role
-from weightprint.formats.keras_graph import flatten_order, layer_graph, model_layers
+from weightprint.formats.keras_files import flatten_order, keras_role, layer_graph, model_layers
 from weightprint.formats.named_tensors import Collector, Graph, NamedTensor, Stored
 from weightprint.formats.torch_files import add_torch_tensors
 
