@@ -125,9 +125,8 @@ def _key(cell: str | None) -> str:
 def _file_of(cell: str | None, files: dict[str, list[Path]]) -> Path:
     found = files.get(_key(cell), [])
     if not found:
-        raise ZooError(
-            f"there is no file {cell!r} in the folder", hint="a path inside it, or a name without the ending"
-        )
+        hint = "a path inside it, or a name without the ending"
+        raise ZooError(f"there is no file {cell!r} in the folder", hint=hint)
     if len(found) > 1:
         shown = ", ".join(path.name for path in found[:3])
         raise ZooError(f"{cell!r} names {len(found)} files ({shown})", hint="write the whole path in the table")

@@ -33,6 +33,17 @@ _CHANNELS_LAST = [0, 2, 3, 1]
 _CHANNELS_LAST_WRITERS = ("tf2onnx", "keras2onnx", "tflite2onnx", "keras")
 
 
+_DTYPES = {form.onnx: name for name, form in FORMATS.items()}
+_WORDS = {8: "strings", 21: "quantised (uint4)", 22: "quantised (int4)", 23: "quantised (float4)"}
+_FIELDS = {
+    **{"float32": "float_data", "float64": "double_data", "complex64": "float_data", "complex128": "double_data"},
+    **{"int64": "int64_data", "uint64": "uint64_data", "uint32": "uint64_data"},
+}
+"""Number format → where numbers lie that are not given as bytes; of all others in `int32_data`."""
+
+_EXTERNAL = 1
+
+
 @dataclass(frozen=True)
 class _Value:
     """A constant of the graph as a node sees it: an initialiser with its axes in another order.
@@ -239,17 +250,6 @@ def _attribute(onnx: Any, attribute: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return plain(value if value is None or isinstance(value, (int, float, str)) else list(value))
-
-
-_DTYPES = {form.onnx: name for name, form in FORMATS.items()}
-_WORDS = {8: "strings", 21: "quantised (uint4)", 22: "quantised (int4)", 23: "quantised (float4)"}
-_FIELDS = {
-    **{"float32": "float_data", "float64": "double_data", "complex64": "float_data", "complex128": "double_data"},
-    **{"int64": "int64_data", "uint64": "uint64_data", "uint32": "uint64_data"},
-}
-"""Number format → where numbers lie that are not given as bytes; of all others in `int32_data`."""
-
-_EXTERNAL = 1
 
 
 class TensorReader:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from weightprint.errors import ZooError
 from weightprint.files import StrPath, canonical_json
+from weightprint.formats import recorder_callbacks
 from weightprint.formats.layout import layout_of, weight_vector
 from weightprint.formats.networks import tensors_of
 from weightprint.formats.recordings import Recording
@@ -171,21 +172,15 @@ class Recorder:
 
     def lightning(self) -> Any:
         """A callback for Lightning's Trainer: records at the start and after every epoch. Needs `[recorder]`."""
-        from weightprint.formats.recorder_callbacks import lightning_callback
-
-        return lightning_callback(self)
+        return recorder_callbacks.lightning_callback(self)
 
     def transformers(self) -> Any:
         """A callback for the Hugging Face Trainer: records at the start and after every epoch. Needs `[recorder]`."""
-        from weightprint.formats.recorder_callbacks import transformers_callback
-
-        return transformers_callback(self)
+        return recorder_callbacks.transformers_callback(self)
 
     def keras(self) -> Any:
         """A callback for `fit` of Keras 3: records at the start and after every epoch. Needs `[recorder]`."""
-        from weightprint.formats.recorder_callbacks import keras_callback
-
-        return keras_callback(self)
+        return recorder_callbacks.keras_callback(self)
 
     def _open(self) -> Recording:
         if self._recording is None:

@@ -27,6 +27,12 @@ from weightprint.formats.state_dicts import find_state_dicts, without_wrappers
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 
 
+_ATTRIBUTES = (
+    *("stride", "padding", "dilation", "groups", "kernel_size", "transposed", "padding_mode", "eps", "momentum", "p"),
+    *("negative_slope", "alpha", "in_channels", "out_channels", "in_features", "out_features"),
+)
+
+
 def read_zip(path: Path, archive: Archive) -> Checkpoint:
     """A PyTorch or TorchScript archive; raises CheckpointError for one that cannot or must not be read."""
     top, unbuilt = unpickled_zip(archive)
@@ -166,12 +172,6 @@ def declared_arguments(path: Path) -> Any:
     except (CheckpointError, StopIteration):
         return None
     return plain(top)
-
-
-_ATTRIBUTES = (
-    *("stride", "padding", "dilation", "groups", "kernel_size", "transposed", "padding_mode", "eps", "momentum", "p"),
-    *("negative_slope", "alpha", "in_channels", "out_channels", "in_features", "out_features"),
-)
 
 
 def scripted_modules(path: Path, top: Any) -> Checkpoint:

@@ -118,28 +118,20 @@ class TrainingFile(Relabelled):
         assert stranger.network is not None  # the caller chooses files that can be read
         super().__init__(stranger.network, labels)
         self._network = stranger.network
-        self._snapshots = snapshots
+        self.measurements: Sequence[Mapping[str, Any]] = [{}] * snapshots
         self.identity = f"{stranger.id} {copy}"
         self.kin = frozenset({stranger.id})
         self.checksum = sha256_hex(stranger.path.read_bytes())
         self.cache = cache
 
     @property
-    def measurements(self) -> Sequence[Mapping[str, Any]]:
-        return [{}] * self._snapshots
-
-    @property
     def weights(self) -> npt.NDArray[np.float32]:
         only = self._network.weights
-        return np.broadcast_to(only, (self._snapshots, only.shape[1]))
+        return np.broadcast_to(only, (len(self.measurements), only.shape[1]))
 
 
 def training_files(
-    strangers: Sequence[Stranger],
-    known: Mapping[str, Collection[Any]],
-    snapshots: int,
-    copies: int,
-    cache: Path | None = None,
+    strangers: Sequence[Stranger], known: Mapping[str, Collection[Any]], snapshots: int, copies: int, cache: Path | None
 ) -> list[Readable]:
     """Files to fit on beside runs of so many snapshots, each so many times, with those labels that are `known`."""
     found = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from weightprint.features.layers import Layer, arranged, chosen, layers_of
+from weightprint.files import StrPath
 from weightprint.inspection.matching import Order, paired
 from weightprint.inspection.network import Network
 from weightprint.inspection.relation import Comparison, LayerPair, decided
@@ -24,7 +24,7 @@ ROUNDING = 2.0**-8
 """What rounding to bfloat16 changes, at most, as a share of a weight."""
 
 
-def compare_checkpoints(a: str | os.PathLike[str], b: str | os.PathLike[str], *, full: bool = False) -> Comparison:
+def compare_checkpoints(a: StrPath, b: StrPath, *, full: bool = False) -> Comparison:
     """What two checkpoint files have to do with each other.
 
         found = weightprint.compare_checkpoints("epoch-10.pth", "epoch-90.safetensors")

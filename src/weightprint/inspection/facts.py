@@ -27,6 +27,8 @@ NEAR_ONE = 0.01
 LARGE = 1 << 23
 """Of tensors with more weights, chosen outputs can stand for all."""
 
+Vectors = Mapping[str, npt.NDArray[np.float32]]
+
 _CHUNK = 1 << 22
 _PROBE = 4096
 
@@ -194,7 +196,7 @@ def _count_dead(sizes: npt.NDArray[np.float64] | None) -> int:
     return 0 if sizes is None else int((sizes <= DEAD * np.median(sizes)).sum())
 
 
-def _norms(layout: Layout, vectors: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, dict[str, Any]]:
+def _norms(layout: Layout, vectors: Vectors) -> dict[str, dict[str, Any]]:
     """Of each layer with a norm: least, middle and largest value of each of its vectors, and what is odd about them.
 
     `untouched`: shifts and moving means are 0, moving variances 1 and scales next to 1, as before the first step;
@@ -223,10 +225,7 @@ def _three(values: npt.NDArray[np.float32]) -> list[float]:
 
 
 def _initialization(
-    layout: Layout,
-    fits: Mapping[str, dict[str, float]],
-    vectors: Mapping[str, npt.NDArray[np.float32]],
-    norms: Mapping[str, dict[str, Any]],
+    layout: Layout, fits: Mapping[str, dict[str, float]], vectors: Vectors, norms: Mapping[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """Which layers could still be as they were drawn, and by which scheme.
 
@@ -267,7 +266,7 @@ def _drawn(schemes: Mapping[str, float], best: str | None) -> dict[str, Any]:
     return {"scheme": scheme, "p": schemes.get(scheme or ""), "fits": list(schemes)}
 
 
-def _bias(layer: Layer, vectors: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, str | None]:
+def _bias(layer: Layer, vectors: Vectors) -> dict[str, str | None]:
     values = vectors.get(layer.others["bias"].name) if "bias" in layer.others else None
     return {"bias": None if values is None or layer.kernel is None else _bias_scheme(layer.kernel, values)}
 

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from weightprint.errors import MetaError
 from weightprint.features.layers import layers_of
+from weightprint.files import StrPath
 from weightprint.inspection.architecture import architecture
 from weightprint.inspection.declared import declared_properties, disagreements
 from weightprint.inspection.details import details_of
@@ -32,11 +33,7 @@ MOST_SKIPPED = 50
 
 
 def inspect(
-    path: str | os.PathLike[str],
-    *,
-    meta: MetaClassifier | str | os.PathLike[str] | None = None,
-    full: bool = False,
-    details: bool = False,
+    path: StrPath, *, meta: MetaClassifier | StrPath | None = None, full: bool = False, details: bool = False
 ) -> Inspection:
     """What can be told of one checkpoint file: its architecture, facts, and a verdict on how it was trained.
 
@@ -95,7 +92,7 @@ def _shipped() -> Shipped:
         ) from error
 
 
-def _facts(path: str | os.PathLike[str], network: Network, full: bool) -> dict[str, Any]:
+def _facts(path: StrPath, network: Network, full: bool) -> dict[str, Any]:
     checkpoint = network.checkpoint
     place = Path(path)
     dtypes = {tensor.name: tensor.dtype for tensor in checkpoint.tensors}

@@ -199,9 +199,8 @@ def main() -> None:
     parser.add_argument("--loops", help="folder of files of other training loops with a table.csv")
     parser.add_argument("--held-out", action="store_true", help="score the held-out half of the repositories")
     parser.add_argument("--offered", action="store_true", help="leave out the properties that are judged only")
-    parser.add_argument(
-        "--seeds", type=int, default=len(learning.SEEDS), help="fits whose answers on files are averaged"
-    )
+    seeds = len(learning.SEEDS)
+    parser.add_argument("--seeds", type=int, default=seeds, help="fits whose answers on files are averaged")
     parser.add_argument("--runs", type=int, help="of the zoo, the first so many")
     parser.add_argument("--json", help="file to write all scores to")
     parser.add_argument("--markdown", help="file to write the tables to")

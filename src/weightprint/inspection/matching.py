@@ -27,6 +27,7 @@ RANDOM_ORDERS = 3
 
 Order = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float64]
+Kernel = npt.NDArray[np.float32]
 Biases = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
@@ -53,14 +54,7 @@ class Pairing:
 
 
 def paired(
-    layer: Layer,
-    a: npt.NDArray[np.float32],
-    b: npt.NDArray[np.float32],
-    orders: Mapping[str, Order],
-    biases: Biases | None,
-    *,
-    last: bool,
-    sampled: bool,
+    layer: Layer, a: Kernel, b: Kernel, orders: Mapping[str, Order], biases: Biases | None, *, last: bool, sampled: bool
 ) -> tuple[Pairing, Order | None]:
     """One layer: kernels [o, c, h, w] of both networks, the order of B's units that was found for the layers it reads.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from weightprint.errors import CheckpointError
 from weightprint.features.anatomy import anatomy_of
 from weightprint.features.table import Table
+from weightprint.files import StrPath
 from weightprint.formats.checkpoints import open_checkpoint
 from weightprint.formats.layout import layout_of, tensor_reader, weight_vector
 from weightprint.formats.named_tensors import Checkpoint, NamedTensor, Stored
@@ -38,7 +38,7 @@ class Network:
     layout: Layout
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Network:
+    def open(cls, path: StrPath) -> Network:
         """A checkpoint file; of a run file of a zoo the last snapshot, with the layout that stands in it.
 
         Raises CheckpointError for what is no checkpoint (see `weightprint.formats`), CorruptFile for a damaged run

@@ -17,6 +17,7 @@ from weightprint.inspection.world import Outlyingness
 from weightprint.meta.estimator import MetaClassifier
 from weightprint.meta.targets import CLASSIFICATION
 
+Probabilities = npt.NDArray[np.float64]
 CANNOT_SAY = "cannot say"
 SHIPPED = "the shipped meta-classifier"
 
@@ -117,24 +118,20 @@ def _silent(classes: Sequence[Any], reason: str) -> Verdict:
 
 
 def _verdict(
-    classes: Sequence[Any],
-    probabilities: npt.NDArray[np.float64],
-    calibration: Calibration,
-    reason: str,
-    evidence: tuple[Evidence, ...],
+    classes: Sequence[Any], of: Probabilities, calibration: Calibration, reason: str, evidence: tuple[Evidence, ...]
 ) -> Verdict:
-    best = int(probabilities.argmax())
-    if not reason and not calibration.answers(probabilities):
-        second = int(np.argsort(probabilities)[-2])
+    best = int(of.argmax())
+    if not reason and not calibration.answers(of):
+        second = int(np.argsort(of)[-2])
         reason = (
             f"its features lie between {classes[best]} and {classes[second]}: the probability of {classes[best]} is "
-            f"{probabilities[best]:.2f}, and an answer takes {calibration.threshold:.2f}"
+            f"{of[best]:.2f}, and an answer takes {calibration.threshold:.2f}"
         )
     return Verdict(
         verdict=CANNOT_SAY if reason else classes[best],
         reason=reason,
-        probabilities={value: float(p) for value, p in zip(classes, probabilities, strict=True)},
-        set=tuple(classes[number] for number in calibration.inside(probabilities)),
+        probabilities={value: float(p) for value, p in zip(classes, of, strict=True)},
+        set=tuple(classes[number] for number in calibration.inside(of)),
         evidence=evidence,
         judged_on=calibration.judged_on,
     )
