@@ -7,8 +7,7 @@ import pytest
 
 from weightprint.inspection import learning
 from weightprint.inspection.cases import Case, further
-from weightprint.inspection.judge import Judge, judge
-from weightprint.inspection.judged import Reply, markdown, scores
+from weightprint.inspection.judge import Judge, Reply, judge, markdown, scores
 from weightprint.inspection.learning import Answers
 from weightprint.inspection.strangers import Stranger, read_strangers
 

@@ -74,7 +74,7 @@ def export_nws(
     name = opened.space_name if opened.space_name.startswith("nws") else f"nws_{opened.space_name or 'zoo'}"
     _claim(folder, {"zoo": opened.identity, "map": mapping})
     lists: dict[str, list[list[Any]]] = {"train": [], "test": []}
-    seen: dict[str, set[Any]] = {column: set() for column in OPTIONS}
+    listed: list[Setup] = []
     for done, run in enumerate(complete, start=1):
         setup = _sayable(run, mapping, used)
         path = f"{name}/{run.number:07d}"
@@ -85,15 +85,13 @@ def export_nws(
             if side not in lists:
                 side = "test" if in_test_part(run.identity) else "train"
             lists[side].append([*_cells(setup).values(), layout.length("conv"), layout.length("fc"), path])
-            for column, values in seen.items():
-                values.add(getattr(setup, column))
+            listed.append(setup)
         if progress is not None:
             progress(done, len(complete))
     for side, rows in lists.items():
         write_atomic(folder / f"{name}_{side}.csv", _csv([nws.LIST_COLUMNS, *rows]))
-    absent = [
-        f"{column} {value}" for column, values in OPTIONS.items() for value in values if value not in seen[column]
-    ]
+    seen = {field: {getattr(setup, field) for setup in listed} for field in OPTIONS}
+    absent = [f"{field} {value}" for field, values in OPTIONS.items() for value in values if value not in seen[field]]
     note = (
         f"no listed run has {', '.join(absent)}: the published reader balances classes, and finds no runs for such a "
         "property"

@@ -17,6 +17,7 @@ from weightprint.errors import CheckpointError
 from weightprint.formats.limits import MAX_PICKLE_STEPS, damaged
 
 _LONGEST_NUMBER = 1024
+_OLD_MODULES = {"__builtin__": "builtins", "exceptions": "builtins", "copy_reg": "copyreg"}  # Python 2's names
 
 _MODULES_THAT_RUN_CODE = """
     os posix nt subprocess sys shutil socket pty commands ctypes _ctypes importlib runpy code codeop marshal pickle
@@ -91,17 +92,11 @@ def _plain_builders() -> dict[str, Builder]:
         return args[0] if args and isinstance(args[0], (int, float)) else 0
 
     return {
-        "collections.OrderedDict": mapping,
-        "collections.Counter": mapping,
+        **dict.fromkeys(("builtins.dict", "collections.OrderedDict", "collections.Counter"), mapping),
         "collections.defaultdict": lambda args: {},
-        "builtins.dict": mapping,
-        "builtins.set": listing,
-        "builtins.frozenset": listing,
-        "builtins.list": listing,
+        **dict.fromkeys(("builtins.list", "builtins.set", "builtins.frozenset"), listing),
         "builtins.tuple": lambda args: tuple(listing(args)),
-        "builtins.int": number,
-        "builtins.float": number,
-        "builtins.bool": number,
+        **dict.fromkeys(("builtins.int", "builtins.float", "builtins.bool"), number),
         "builtins.bytes": lambda args: args[0] if args and isinstance(args[0], (bytes, memoryview)) else b"",
         "_codecs.encode": encoded,
         **{
@@ -249,9 +244,7 @@ class PickleReader:
         self._set_items(items)
 
     def _name(self, module: str, name: str) -> None:
-        if module in ("__builtin__", "copy_reg", "exceptions"):
-            module = {"copy_reg": "copyreg"}.get(module, "builtins")
-        self._stack.append(Name(module, name))
+        self._stack.append(Name(_OLD_MODULES.get(module, module), name))
 
     def _stacked_name(self) -> None:
         name, module = self._stack.pop(), self._stack.pop()
@@ -350,7 +343,7 @@ Instruction = Callable[[PickleReader], object]
 
 
 def _instructions() -> list[Instruction]:
-    """What each opcode does, by its byte; the letters are those of Python's pickle format."""
+    """What each opcode does, by its byte; the letters are those of Python's pickle format. Sets are lists here."""
     table: dict[bytes, Instruction] = {
         b"\x80": PickleReader._protocol,
         b"\x95": lambda r: r._take(8),
@@ -363,8 +356,7 @@ def _instructions() -> list[Instruction]:
         b"\x89": lambda r: r._stack.append(False),
         b"F": lambda r: r._stack.append(float(r._line())),
         b"G": lambda r: r._unpacked(">d"),
-        b"I": PickleReader._whole_line,
-        b"L": PickleReader._whole_line,
+        **dict.fromkeys((b"I", b"L"), PickleReader._whole_line),
         b"J": lambda r: r._unpacked("<i"),
         b"K": lambda r: r._stack.append(r._byte()),
         b"M": lambda r: r._stack.append(r._unsigned(2)),
@@ -379,14 +371,12 @@ def _instructions() -> list[Instruction]:
         b"\x8d": lambda r: r._text(r._unsigned(8)),
         b"B": lambda r: r._stack.append(r._take(r._unsigned(4))),
         b"C": lambda r: r._stack.append(r._take(r._byte())),
-        b"\x8e": lambda r: r._stack.append(r._take(r._unsigned(8))),
-        b"\x96": lambda r: r._stack.append(r._take(r._unsigned(8))),
-        b"\x97": PickleReader._outside_buffer,
-        b"\x98": PickleReader._outside_buffer,
+        **dict.fromkeys((b"\x8e", b"\x96"), lambda r: r._stack.append(r._take(r._unsigned(8)))),
+        **dict.fromkeys((b"\x97", b"\x98"), PickleReader._outside_buffer),
         b"a": lambda r: r._append([r._stack.pop()]),
-        b"e": lambda r: r._append(r._since_mark()),
-        b"l": lambda r: r._gather(list),
-        b"]": lambda r: r._stack.append([]),
+        **dict.fromkeys((b"e", b"\x90"), lambda r: r._append(r._since_mark())),
+        **dict.fromkeys((b"l", b"\x91"), lambda r: r._gather(list)),
+        **dict.fromkeys((b"]", b"\x8f"), lambda r: r._stack.append([])),
         b"t": lambda r: r._gather(tuple),
         b")": lambda r: r._stack.append(()),
         b"\x85": lambda r: r._tuple(1),
@@ -396,22 +386,16 @@ def _instructions() -> list[Instruction]:
         b"d": PickleReader._dictionary,
         b"s": lambda r: r._set_items([r._stack.pop(-2), r._stack.pop()]),
         b"u": lambda r: r._set_items(r._since_mark()),
-        b"\x8f": lambda r: r._stack.append([]),  # EMPTY_SET: a list here
-        b"\x90": lambda r: r._append(r._since_mark()),
-        b"\x91": lambda r: r._gather(list),
         b"c": lambda r: r._name(r._line(), r._line()),
         b"\x93": PickleReader._stacked_name,
-        b"R": PickleReader._reduce,
-        b"\x81": PickleReader._reduce,
+        **dict.fromkeys((b"R", b"\x81"), PickleReader._reduce),
         b"\x92": PickleReader._new_object_with_keywords,
         b"o": PickleReader._object,
         b"i": PickleReader._instance,
         b"b": PickleReader._build,
         b"P": lambda r: r._persistent_id(r._line()),
         b"Q": lambda r: r._persistent_id(r._stack.pop()),
-        b"\x82": PickleReader._extension,
-        b"\x83": PickleReader._extension,
-        b"\x84": PickleReader._extension,
+        **dict.fromkeys((b"\x82", b"\x83", b"\x84"), PickleReader._extension),
         b"g": lambda r: r._stack.append(r._memo[int(r._line())]),
         b"h": lambda r: r._stack.append(r._memo[r._byte()]),
         b"j": lambda r: r._stack.append(r._memo[r._unsigned(4)]),

@@ -58,21 +58,9 @@ def facts(layout: Layout, read: Read, *, dtypes: Mapping[str, str] | None = None
     | `sampled` | tensors of which chosen outputs were looked at, for which all others' numbers stand |
     | `initialization` | see `_initialization` |
     """
-    found: dict[str, Any] = {
-        "weights": sum(t.size for t in layout if t.tied_to is None),
-        "dtypes": {},
-        "zeros": 0.0,
-        "sparse": {},
-        "not_finite": {},
-        "all_zero": [],
-        "constant": [],
-        "duplicates": [],
-        "tied": _tied(layout),
-        "dead_units": {},
-        "norms": {},
-        "grids": {},
-        "sampled": [],
-    }
+    found: dict[str, Any] = {"weights": sum(t.size for t in layout if t.tied_to is None)}
+    found |= {"dtypes": {}, "zeros": 0.0, "sparse": {}, "not_finite": {}, "all_zero": [], "constant": []}
+    found |= {"duplicates": [], "tied": _tied(layout), "dead_units": {}, "norms": {}, "grids": {}, "sampled": []}
     units = _Units(layout)
     fits: dict[str, dict[str, Any]] = {}
     prints: dict[tuple, list[str]] = {}

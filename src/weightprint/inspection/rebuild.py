@@ -14,7 +14,7 @@ import json
 
 from weightprint.inspection import learning
 from weightprint.inspection.cases import cases_of_runs, cases_of_strangers
-from weightprint.inspection.judged import Shapes, replies, scores
+from weightprint.inspection.judge import Shapes, replies, scores
 from weightprint.inspection.strangers import read_strangers
 from weightprint.zoo import Zoo
 
