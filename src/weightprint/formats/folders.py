@@ -62,7 +62,7 @@ def shard(path: Path) -> dict[str, Stored]:
         top, _ = unpickled_zip(Archive(file, str(path)))
     except StopIteration:
         raise CheckpointError(f"the shard {path.name!r} is no PyTorch archive") from None
-    return {prefix + name: s for prefix, _, inner in find_state_dicts(top).state_dicts for name, s in inner.items()}
+    return {prefix + name: s for prefix, inner in find_state_dicts(top).state_dicts for name, s in inner.items()}
 
 
 def read_folder(path: Path, open_file: Any) -> Checkpoint:

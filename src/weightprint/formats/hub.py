@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from weightprint.formats.extras import with_extra
 from weightprint.zoo import ZOO_FILE, Zoo
 from weightprint.zoo.index import INDEX_FILE, SCHEMA
 
+_SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
+_BOUNDS = (1_000, 10_000, 100_000, 1_000_000)
 _KEPT = ["README.md", "runs.parquet", ZOO_FILE, "runs/*/*.safetensors"]
 
 
@@ -20,7 +23,7 @@ def card(zoo: Zoo) -> str:
     """The dataset card: what the Hub reads in its head, then what a person wants to know."""
     facts = zoo.info()
     version = _plain(zoo.made_with.get("weightprint", "of an unknown version"))
-    size = next(name for name, most in _SIZES if len(zoo) < most)
+    size = _SIZES[bisect_right(_BOUNDS, len(zoo))]
     lengths = f"{facts['weights'][0]:,} to {facts['weights'][-1]:,}" if facts["weights"] else "no"
     rows = [f"| `{name}` | {_values(zoo, name)} |" for name in zoo.index.columns if name not in SCHEMA]
     listing = "\n".join(rows)
@@ -58,15 +61,6 @@ makes a zoo of it. Without weightprint:
 
 Recipe: SHA-256 `{zoo.identity}`. Made with weightprint {version}.
 """
-
-
-_SIZES = (
-    ("n<1K", 1_000),
-    ("1K<n<10K", 10_000),
-    ("10K<n<100K", 100_000),
-    ("100K<n<1M", 1_000_000),
-    ("1M<n<10M", 10**99),
-)
 
 
 def push(folder: StrPath, name: str, *, private: bool = False, endpoint: str | None = None) -> dict[str, str]:

@@ -23,7 +23,6 @@ from weightprint.errors import CheckpointError
 from weightprint.formats.dtypes import not_weights, to_float32
 from weightprint.formats.limits import MAX_RANK, check_tensor_count
 
-KINDS = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance", "other")
 WINDOW = "dhw"
 
 
@@ -56,7 +55,7 @@ class NamedTensor:
     source:  the tensor's name in the file
     shape:   as stored
     dtype:   the file's number format: "float32", "float16", "bfloat16", "float64", "float8_e4m3fn"…
-    kind:    one of KINDS, as far as the format or the name tells it
+    kind:    one of `weightprint.zoo.layout.KINDS`, as far as the format or the name tells it
     axes:    a letter per axis: o(utput), i(nput), d, h, w (window), g (group: merged into the output, before o),
              1 (an axis of one element that carries nothing), x (an axis of another meaning).
              A letter that comes twice is one axis stored in two (attention heads).

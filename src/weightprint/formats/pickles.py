@@ -8,7 +8,6 @@ No module is imported, no method of a foreign class called, no `__setstate__`, n
 from __future__ import annotations
 
 import struct
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,12 +62,12 @@ class Unbuilt:
         return found
 
 
-class Buildable(ABC):
+class Buildable:
     """A builder's result that a later instruction completes."""
 
-    @abstractmethod
     def build(self, state: Any) -> None:
         """Takes the state that the pickle holds for it."""
+        raise NotImplementedError
 
 
 Builder = Callable[[tuple[Any, ...]], Any]

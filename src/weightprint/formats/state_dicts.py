@@ -41,13 +41,12 @@ GROUP_RULES = (  # the hyper-parameters that only one rule has
 
 @dataclass(frozen=True)
 class Found:
-    """State dicts of a checkpoint: (prefix, where, state dict) each, and what else there is.
+    """State dicts of a checkpoint with the prefix of their names, and what else there is.
 
-    where:     the keys that lead to it, "" for the top
     optimizer: where → number of tensors in an optimizer's state
     """
 
-    state_dicts: tuple[tuple[str, str, dict[str, Stored]], ...]
+    state_dicts: tuple[tuple[str, dict[str, Stored]], ...]
     declared: dict[str, Any]
     optimizer: dict[str, int]
     others: tuple[str, ...]
@@ -71,7 +70,7 @@ def find_state_dicts(top: Any) -> Found:
             f"a pickle of {type(top).__name__}, without weights", hint="save model.state_dict() with torch.save"
         )
     if _is_state_dict(top):
-        return Found((("", "", _flat(top)),), {}, {}, ())
+        return Found((("", _flat(top)),), {}, {}, ())
     declared: dict[str, Any] = {}
     optimizers: dict[str, int] = {}
     candidates: dict[str, dict[str, Stored]] = {}
@@ -94,9 +93,9 @@ def find_state_dicts(top: Any) -> Found:
     usual = next((key for key in USUAL_KEYS if key in candidates), None)
     if usual is not None:
         others = tuple(name for name in candidates if name != usual)
-        return Found((("", usual, candidates[usual]),), declared, optimizers, others)
+        return Found((("", candidates[usual]),), declared, optimizers, others)
     alone = len(candidates) == 1
-    parts = tuple(("" if alone else f"{name}.", name, state_dict) for name, state_dict in candidates.items())
+    parts = tuple(("" if alone else f"{name}.", state_dict) for name, state_dict in candidates.items())
     return Found(parts, declared, optimizers, ())
 
 

@@ -141,7 +141,7 @@ def _root(archive: Archive) -> str:
 def _checkpoint(path: Path, top: Any, unbuilt: dict[str, int], form: str) -> Checkpoint:
     found = find_state_dicts(top)
     collector = Collector()
-    for prefix, _, state_dict in found.state_dicts:
+    for prefix, state_dict in found.state_dicts:
         add_torch_tensors(collector, state_dict, prefix)
     for where, count in found.optimizer.items():
         collector.skip(where, f"optimizer state ({count} tensors)")

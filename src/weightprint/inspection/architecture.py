@@ -9,13 +9,7 @@ from weightprint.zoo.layout import Layout, Tensor
 
 MOVING = ("moving_mean", "moving_variance")
 WINDOWS = {1: "1-D convolution", 2: "convolution", 3: "3-D convolution"}
-ROLES = {
-    "attention": "attention",
-    "recurrent": "recurrent",
-    "embedding": "embedding",
-    "position": "positions",
-    "token": "token",
-}
+ROLES = {**{role: role for role in ("attention", "recurrent", "embedding", "token")}, "position": "positions"}
 
 
 def architecture(layout: Layout) -> dict[str, Any]:

@@ -19,12 +19,9 @@ from weightprint.inspection.network import Network
 from weightprint.seeds import uniform_from_hash
 
 OPTIMIZERS = {
-    "sgd": "sgd",
-    "sgd_momentum": "momentum",
-    "momentum": "momentum",
-    "sgd_nesterov": "nesterov",
-    "nesterov": "nesterov",
+    **{name: name for name in ("sgd", "momentum", "nesterov")},
     **{name: name for name in ("adam", "adamw", "rmsprop", "nadam", "adagrad", "adadelta")},
+    **{"sgd_momentum": "momentum", "sgd_nesterov": "nesterov"},
 }
 _SETUP = ("dataset", "optimizer", "learning_rate", "momentum", "batch_size", "activation")
 SGD_LIKE = ("sgd", "momentum", "nesterov")

@@ -157,31 +157,28 @@ class Verdict:
     probabilities: of every value; all the same where the weights could not be read
     set:           values of which one is the true one for nine networks in ten of the known world; all values where
                    the network is not of that world, or was not trained
+    outlyingness:  how far outside the world that it knows the network lies; None where that is not known
     evidence:      what it rests on, the strongest first
     judged_on:     what verdicts of this property were judged on
     by:            the meta-classifier that says it
-    outlyingness:  how far outside the world that it knows the network lies; None where that is not known
     """
 
     verdict: Any
     reason: str
     probabilities: Mapping[Any, float]
     set: tuple[Any, ...]
+    outlyingness: Outlyingness | None = None
     evidence: tuple[Evidence, ...] = ()
     judged_on: str = ""
     by: str = SHIPPED
-    outlyingness: Outlyingness | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "verdict": self.verdict,
-            "reason": self.reason,
+            **vars(self),
             "probabilities": {str(value): round(p, 4) for value, p in self.probabilities.items()},
             "set": list(self.set),
             "outlyingness": None if self.outlyingness is None else self.outlyingness.to_json(),
             "evidence": [one.to_json() for one in self.evidence],
-            "judged_on": self.judged_on,
-            "by": self.by,
         }
 
 
@@ -285,14 +282,11 @@ class Inspection:
     details: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "file": self.file,
-            "architecture": self.architecture,
-            "facts": self.facts,
-            "properties": {name: verdict.to_json() for name, verdict in self.properties.items()},
-            "disagreements": list(self.disagreements),
-            **({} if self.details is None else {"details": self.details}),
-        }
+        verdicts = {name: verdict.to_json() for name, verdict in self.properties.items()}
+        found = {**vars(self), "properties": verdicts, "disagreements": list(self.disagreements)}
+        if self.details is None:
+            del found["details"]
+        return found
 
 
 def check_meta(meta: MetaClassifier) -> None:

@@ -145,11 +145,10 @@ class World:
     def to_json(self) -> dict[str, Any]:
         """What `from_json` takes."""
         return {
+            **vars(self),
             "names": list(self.names),
             **{name: [float(f"{v:.6g}") for v in getattr(self, name)] for name in ("low", "middle", "high")},
             "shares": {role: [round(float(v), 5) for v in found] for role, found in self.shares.items()},
-            "weights": self.weights,
-            "layers": self.layers,
             "outputs": list(self.outputs),
         }
 
