@@ -83,9 +83,8 @@ def _answer(*arguments: str) -> bytes:
     try:
         done = subprocess.run(command, capture_output=True, timeout=2 * hdf5_reading.SECONDS, env=environment)
     except subprocess.TimeoutExpired:
-        raise CheckpointError(
-            "a damaged HDF5 file, over which libhdf5 does not come to an end", hint=_DAMAGED
-        ) from None
+        endless = "a damaged HDF5 file, over which libhdf5 does not come to an end"
+        raise CheckpointError(endless, hint=_DAMAGED) from None
     if done.returncode != 0:
         reason = done.stderr.decode("utf-8", "replace").strip()[-160:] or "libhdf5 gave up on it"
         raise CheckpointError(f"a damaged HDF5 file ({reason})", hint=_DAMAGED)

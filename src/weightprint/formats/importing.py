@@ -164,17 +164,16 @@ def snapshots_of(paths: Sequence[Path]) -> tuple[Layout, np.ndarray]:
 
     Raises ZooError for none, and for one with other tensors than those before it; CheckpointError.
     """
-    layout, vectors = None, []
+    if not paths:
+        raise ZooError("it has no checkpoints")
+    layouts, vectors = [], []
     for path in paths:
         checkpoint = open_checkpoint(path)
-        of_file = layout_of(checkpoint.tensors, graph=checkpoint.graph, flatten_order=checkpoint.flatten_order)
-        if layout is not None and of_file != layout:
+        layouts.append(layout_of(checkpoint.tensors, graph=checkpoint.graph, flatten_order=checkpoint.flatten_order))
+        if layouts[-1] != layouts[0]:
             raise ZooError(f"{path} has other tensors than the snapshots before it")
-        layout = of_file
-        vectors.append(weight_vector(checkpoint.tensors, layout))
-    if layout is None:
-        raise ZooError("it has no checkpoints")
-    return layout, np.concatenate(vectors)
+        vectors.append(weight_vector(checkpoint.tensors, layouts[0]))
+    return layouts[0], np.concatenate(vectors)
 
 
 def clean_properties(properties: Mapping[str, Any]) -> dict[str, Any]:

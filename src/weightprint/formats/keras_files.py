@@ -18,7 +18,7 @@ from weightprint.formats.plain import parsed_json, plain
 from weightprint.formats.roles import KERAS_AXES, WINDOWS
 from weightprint.zoo.layout import NORM_KINDS
 
-WEIGHTS_ENTRY, CONFIG_ENTRY = "model.weights.h5", "config.json"
+WEIGHTS_ENTRY, CONFIG_ENTRY, ABOUT_ENTRY = "model.weights.h5", "config.json", "metadata.json"
 _ATTRIBUTES = ("layer_names", "weight_names", "keras_version", "backend", "model_config", "training_config", "name")
 
 
@@ -64,10 +64,8 @@ def read_keras_v3(path: Path, archive: Archive) -> Checkpoint:
     if WEIGHTS_ENTRY not in archive.entries:
         raise CheckpointError(f"a Keras archive without {WEIGHTS_ENTRY}", hint="fetch the file again")
     model = parsed_json(archive.read(CONFIG_ENTRY), CONFIG_ENTRY) if CONFIG_ENTRY in archive.entries else {}
-    declared: dict[str, Any] = {}
-    if "metadata.json" in archive.entries:
-        about = plain(parsed_json(archive.read("metadata.json"), "metadata.json"))
-        declared.update(about if isinstance(about, dict) else {})
+    about = parsed_json(archive.read(ABOUT_ENTRY), ABOUT_ENTRY) if ABOUT_ENTRY in archive.entries else {}
+    declared: dict[str, Any] = plain(about) if isinstance(about, dict) else {}
     if isinstance(model, dict):
         declared["model_config"] = plain(model)
         _declare_training(declared, model.get("compile_config"))

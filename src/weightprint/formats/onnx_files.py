@@ -99,7 +99,6 @@ class _GraphReader:
         for name in self._inputs:
             if name not in self._constants:
                 self._made_by[name] = name
-        self._subgraphs = False
         names = set(self._made_by)
         for number, node in enumerate(graph.node):
             self._follow(node, number, names, tensors)
@@ -111,7 +110,6 @@ class _GraphReader:
     def _follow(self, node: Any, number: int, names: set[str], tensors: TensorReader) -> None:
         """Takes in one node, in the graph's order: constants are followed, layers are kept with their weights."""
         attributes = {attribute.name: attribute for attribute in node.attribute}
-        self._subgraphs |= any(len(a.g.node) > 0 for a in node.attribute)
         if node.op_type == "Constant" and "value" in attributes and node.output:
             self._keep(node.output[0], tensors.stored(attributes["value"].t))
             self._inline.add(node.output[0])
@@ -203,7 +201,7 @@ class _GraphReader:
                 continue  # a constant of the computation, no weight
             else:
                 collector.add(name, stored, kind=kind, axes=axes)
-        if self._subgraphs:
+        if any(len(a.g.node) > 0 for node in self._graph.node for a in node.attribute):
             collector.notes.append("the graphs inside its If and Loop nodes were not looked at")
         return collector
 

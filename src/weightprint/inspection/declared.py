@@ -45,13 +45,11 @@ def declared_properties(declared: Mapping[str, Any], graph: Graph | None) -> dic
     activations, initializers = _hidden(graph)
     activations += [declared.get("activation")]
     initializers += [declared.get("initialization"), declared.get("initializer")]
-    for name, values, names in (
-        ("activation", activations, ACTIVATIONS),
-        ("initialization", initializers, INITIALIZATIONS),
-    ):
-        named = set(_named(values, names))
-        if len(named) == 1:
-            found[name] = named.pop()
+    named = {
+        "activation": set(_named(activations, ACTIVATIONS)),
+        "initialization": set(_named(initializers, INITIALIZATIONS)),
+    }
+    found |= {name: values.pop() for name, values in named.items() if len(values) == 1}
     data_set = declared.get("dataset")
     if isinstance(data_set, str):
         name = _bare(data_set)

@@ -22,6 +22,7 @@ from scipy.special import kolmogorov, ndtr
 from scipy.stats import chi2, norm
 
 from weightprint.features.layers import MOST_UNITS, chosen
+from weightprint.inspection.spectra import ks_distance
 from weightprint.zoo.layout import Tensor
 
 LEAST_P = 1e-4
@@ -144,9 +145,8 @@ def is_orthogonal(values: npt.NDArray[np.float32]) -> bool:
     matrix = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     if matrix.shape[0] < 2:
         return False
-    rows = matrix[np.unique(np.linspace(0, len(matrix) - 1, min(len(matrix), _MOST_ROWS)).astype(int))].astype(
-        np.float64
-    )
+    some = np.unique(np.linspace(0, len(matrix) - 1, min(len(matrix), _MOST_ROWS)).astype(int))
+    rows = matrix[some].astype(np.float64)
     gram = rows @ rows.T
     length = gram.trace() / len(gram)
     return bool(length > 0 and np.abs(gram - length * np.eye(len(gram))).max() < 1e-3 * length)
@@ -162,11 +162,8 @@ def evenly(flat: npt.NDArray, most: int) -> npt.NDArray:
 
 def _probability(ordered: npt.NDArray[np.float64], draw: Draw) -> float:
     """p of Kolmogorov and Smirnov's test; the limit for many values, with Stephens' correction (JRSS B 32, 1970)."""
-    count = ordered.size
-    expected = draw.share_below(ordered)
-    steps = np.arange(count + 1) / count
-    distance = max(float((steps[1:] - expected).max()), float((expected - steps[:-1]).max()))
-    root = math.sqrt(count)
+    distance = ks_distance(draw.share_below(ordered))
+    root = math.sqrt(ordered.size)
     return float(kolmogorov(distance * (root + 0.12 + 0.11 / root)))
 
 
