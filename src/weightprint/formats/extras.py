@@ -26,9 +26,3 @@ def with_extra(module: str, extra: str, what: str) -> Any:
     except ImportError:
         package = module.partition(".")[0]
         raise ZooError(f"{what} needs {package}", hint=f'pip install "weightprint[{extra}]"') from None
-
-
-def needed(module: str, kind: str) -> Any:
-    """The module; raises as `require` does."""
-    require(module, kind)
-    return import_module(module)

@@ -57,8 +57,7 @@ class NetworkGraph:
 
     def structure(self) -> dict[str, np.ndarray]:
         """The arrays that do not depend on the weights, by name."""
-        names = ("edge_index", "edge_position", "edge_layer", "edge_place", "x_position", "node_layer", "other")
-        return {**{name: getattr(self, name) for name in names}, "layers": np.array(self.layers)}
+        return {**vars(self), "layers": np.array(self.layers)}
 
 
 def graph_of(layout: Layout) -> NetworkGraph:

@@ -306,15 +306,10 @@ def _walk(model: Any, prefix: str, inputs: tuple[str, ...], layers: list[Layer],
         elif _is_model(layer):
             last = _walk(layer, f"{prefix}{name}/", before, layers, depth + 1)
         else:
-            attributes = plain(layer.get("config"))
-            layers.append(
-                Layer(
-                    prefix + name,
-                    "Input" if kind == "InputLayer" else kind,
-                    before,
-                    attributes=attributes if isinstance(attributes, dict) else {},
-                )
-            )
+            config = plain(layer.get("config"))
+            attributes = config if isinstance(config, dict) else {}
+            kind = "Input" if kind == "InputLayer" else kind
+            layers.append(Layer(prefix + name, kind, before, attributes=attributes))
             last = (prefix + name,)
         outputs[name] = last
     if functional and isinstance(model.get("config"), dict):

@@ -11,7 +11,7 @@ import numpy as np
 
 from weightprint.errors import CheckpointError
 from weightprint.formats.dtypes import FLOATS, FORMATS, stored_bytes, stored_dtype
-from weightprint.formats.extras import needed
+from weightprint.formats.extras import require
 from weightprint.formats.file_maps import FileMap, as_array, inside
 from weightprint.formats.limits import MAX_TENSORS, damaged
 from weightprint.formats.named_tensors import Checkpoint, Collector, Graph, Layer, Stored, checked_shape
@@ -57,7 +57,9 @@ class _Value:
 
 def read_onnx(path: Path, file: FileMap) -> Checkpoint:
     """An ONNX model; raises CheckpointError for what is none, for damaged ones, and where onnx is not installed."""
-    onnx = needed("onnx", "ONNX")
+    require("onnx", "ONNX")
+    import onnx
+
     model = onnx.ModelProto()
     try:
         model.ParseFromString(bytes(file.view()))

@@ -190,14 +190,9 @@ def scripted_modules(path: Path, top: Any) -> Checkpoint:
         for key in packed:
             collector.skip(f"{prefix}{key}", "quantised (packed parameters)")
         if own or packed or not any(isinstance(value, Unbuilt) for value in attributes.values()):
-            layers.append(
-                Layer(
-                    name,
-                    module.name.name,
-                    tensors=tuple(f"{prefix}{key}" for key in own),
-                    attributes={key: plain(attributes[key]) for key in _ATTRIBUTES if key in attributes},
-                )
-            )
+            told = {key: plain(attributes[key]) for key in _ATTRIBUTES if key in attributes}
+            tensors = tuple(f"{prefix}{key}" for key in own)
+            layers.append(Layer(name, module.name.name, tensors=tensors, attributes=told))
     roles = roles_of_names({name: stored.shape for name, stored in found.items()})
     transposed = {layer.name for layer in layers if layer.type.startswith("ConvTranspose")}
     for name, stored in found.items():

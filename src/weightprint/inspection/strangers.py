@@ -26,11 +26,9 @@ OPTIMIZERS = {
 _SETUP = ("dataset", "optimizer", "learning_rate", "momentum", "batch_size", "activation")
 SGD_LIKE = ("sgd", "momentum", "nesterov")
 IMAGE_KINDS = {
-    "mnist": "digits",
-    "svhn": "digits",
+    **dict.fromkeys(("mnist", "svhn"), "digits"),
     "fashion_mnist": "clothing",
-    "cifar10": "natural",
-    "tiny_imagenet10": "natural",
+    **dict.fromkeys(("cifar10", "tiny_imagenet10"), "natural"),
 }
 SPELLINGS = {"leakyrelu": "leaky_relu", "swish": "silu", "xavier_uniform": "glorot_uniform"}
 
