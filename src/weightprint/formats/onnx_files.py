@@ -31,8 +31,6 @@ _ELEMENTWISE = {
 }
 _CHANNELS_LAST = [0, 2, 3, 1]
 _CHANNELS_LAST_WRITERS = ("tf2onnx", "keras2onnx", "tflite2onnx", "keras")
-
-
 _DTYPES = {form.onnx: name for name, form in FORMATS.items()}
 _WORDS = {8: "strings", 21: "quantised (uint4)", 22: "quantised (int4)", 23: "quantised (float4)"}
 _FIELDS = {

@@ -50,6 +50,9 @@ from weightprint.meta.learners.boosting import Boosting
 from weightprint.zoo import Zoo
 from weightprint.zoo.readable import Readable
 
+COPIES = 8
+"""How often a real file stands in the training of column B, where a run stands once."""
+
 BASELINE = Boosting(iterations=60, leaves=7, column_share=0.5, early_stopping=False)
 
 
@@ -209,9 +212,6 @@ def _interval(counted: Sequence[float]) -> str:
 def _share(value: float) -> str:
     return f"{value:.2f}".removeprefix("0") if value < 0.995 else f"{value:.2f}"
 
-
-COPIES = 8
-"""How often a real file stands in the training of column B, where a run stands once."""
 
 T = TypeVar("T")
 Metas = Sequence[MetaClassifier]

@@ -20,7 +20,7 @@ from weightprint.meta.estimator import MetaClassifier
 from weightprint.meta.targets import CLASSIFICATION
 from weightprint.zoo.layout import Layout
 
-MOST = 4
+MOST_EVIDENCE = 4
 """Pieces of evidence for a verdict."""
 
 ABOUT: Mapping[str, str] = {
@@ -118,7 +118,7 @@ def evidence_for(shipped: Shipped, name: str, table: Table, layout: Layout, answ
         layer = by_role.get(role) or ROLE_NAMES.get(role, role)
         level = _level(shipped, strongest, table)
         found.append(Evidence(strongest, layer, about, level, abs(value) / total, value > 0))
-    return sorted(found, key=lambda e: -e.share)[:MOST]
+    return sorted(found, key=lambda e: -e.share)[:MOST_EVIDENCE]
 
 
 def _about(feature: str) -> str:
