@@ -211,6 +211,11 @@ class Checkpoint:
                 return tensor
         raise CheckpointError(f"{self.path} holds no tensor {name!r}")
 
+    @property
+    def parameters(self) -> int:
+        """Number of weights, tied ones counted once."""
+        return sum(tensor.size for tensor in self.tensors if tensor.tied_to is None)
+
     def canonical(self) -> Iterator[CanonicalTensor]:
         """Each tensor in canonical order, one at a time, so that no more than one is held."""
         for tensor in self.tensors:
