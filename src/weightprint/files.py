@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 TEMPORARY_PREFIX = ".tmp-"
+StrPath = str | os.PathLike[str]
+"""A path as users give it."""
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | memoryview) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from weightprint.errors import CheckpointError
 from weightprint.formats import open_checkpoint
-from weightprint.formats.directions import told_roles
+from weightprint.formats.roles import told_roles
 
 
 def test_kernels_of_both_directions_come_out_the_same(tmp_path):

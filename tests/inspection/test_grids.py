@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from weightprint.inspection.grids import grid_of
+from weightprint.inspection.facts import grid_of
 
 
 def normal(*shape):

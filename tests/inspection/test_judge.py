@@ -7,8 +7,7 @@ import pytest
 
 from weightprint.inspection import learning
 from weightprint.inspection.cases import Case, further
-from weightprint.inspection.judge import Judge, judge
-from weightprint.inspection.judged import Reply, markdown, scores
+from weightprint.inspection.judge import Judge, Reply, judge, markdown, scores
 from weightprint.inspection.learning import Answers
 from weightprint.inspection.strangers import Stranger, read_strangers
 
@@ -16,7 +15,7 @@ from .conftest import trained_networks
 
 
 def reply(truth, best, *, told=True, held=True, shapes="sgd_like"):
-    case = Case({}, "", (), None, None)
+    case = Case({}, (), None, None)
     return Reply(case, truth, best, best if told else None, held, 2, shapes)
 
 
@@ -54,7 +53,7 @@ def lab_answers(rng, classes, n, sharpness):
     """Probabilities of networks whose classes are equally common, each class's own score raised by `sharpness`."""
     truth = np.arange(n) % classes
     scores_ = rng.normal(size=(n, classes)) + sharpness * np.eye(classes)[truth]
-    return Answers(truth, np.exp(scores_) / np.exp(scores_).sum(axis=1, keepdims=True), np.arange(n).astype(str))
+    return Answers(truth, np.exp(scores_) / np.exp(scores_).sum(axis=1, keepdims=True))
 
 
 def test_calibration_never_makes_probabilities_surer_than_the_fits():
@@ -62,7 +61,7 @@ def test_calibration_never_makes_probabilities_surer_than_the_fits():
     # Scores of unit variance that the class raises by 2 have twice their differences as log odds: temperature a half.
     bold = lab.probabilities**3 / (lab.probabilities**3).sum(axis=1, keepdims=True)
     assert learning.calibrate(lab).temperature == pytest.approx(1, abs=1e-4)
-    assert learning.calibrate(Answers(lab.truth, bold, lab.group)).temperature == pytest.approx(1.5, rel=0.1)
+    assert learning.calibrate(Answers(lab.truth, bold)).temperature == pytest.approx(1.5, rel=0.1)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from weightprint.errors import ZooError
-from weightprint.files import canonical_json, sha256_hex
+from weightprint.files import StrPath, canonical_json, sha256_hex
 from weightprint.formats.importing import (
     MOST_RUNS,
     ForeignRun,
@@ -35,12 +35,7 @@ _MEASURED_ENDINGS = ("_accuracy", "_loss")
 
 
 def import_folder(
-    src: str | os.PathLike[str],
-    zoo: str | os.PathLike[str],
-    *,
-    table: str | os.PathLike[str],
-    runs: int | None = None,
-    progress: Progress | None = None,
+    src: StrPath, zoo: StrPath, *, table: StrPath, runs: int | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Import checkpoints of any format that `inspect` reads, of any architectures; see docs/exchange.md.
 
@@ -130,9 +125,8 @@ def _key(cell: str | None) -> str:
 def _file_of(cell: str | None, files: dict[str, list[Path]]) -> Path:
     found = files.get(_key(cell), [])
     if not found:
-        raise ZooError(
-            f"there is no file {cell!r} in the folder", hint="a path inside it, or a name without the ending"
-        )
+        hint = "a path inside it, or a name without the ending"
+        raise ZooError(f"there is no file {cell!r} in the folder", hint=hint)
     if len(found) > 1:
         shown = ", ".join(path.name for path in found[:3])
         raise ZooError(f"{cell!r} names {len(found)} files ({shown})", hint="write the whole path in the table")

@@ -27,18 +27,19 @@ Limits are those of `limits`.
 
 from __future__ import annotations
 
-import os
 import struct
 import zipfile
 import zlib
 from pathlib import Path
 
 from weightprint.errors import CheckpointError
+from weightprint.files import StrPath
 from weightprint.formats.archives import Archive
 from weightprint.formats.file_maps import FileMap
 from weightprint.formats.folders import read_folder, read_index
 from weightprint.formats.hdf5 import MAGIC as HDF5
 from weightprint.formats.keras_files import CONFIG_ENTRY, WEIGHTS_ENTRY, read_keras_h5, read_keras_v3
+from weightprint.formats.limits import damaged
 from weightprint.formats.named_tensors import Checkpoint
 from weightprint.formats.npz import read_npz
 from weightprint.formats.onnx_files import read_onnx
@@ -56,22 +57,12 @@ _FOREIGN = (  # how files begin that are known and not read
     (b"<html", "a web page; fetch the file itself"),
 )
 _DAMAGE = (  # what a parser raises over a file that is not what it seems; anything else is a bug of ours
-    OSError,
-    ValueError,
-    LookupError,
-    ArithmeticError,
-    EOFError,
-    RuntimeError,
-    TypeError,
-    AttributeError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
+    *(OSError, ValueError, LookupError, ArithmeticError, EOFError, RuntimeError, TypeError, AttributeError),
+    *(MemoryError, struct.error, zlib.error, zipfile.BadZipFile),
 )
 
 
-def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def open_checkpoint(path: StrPath) -> Checkpoint:
     """Opens a checkpoint file, a shard index or a Hugging Face folder; reads its description, not yet its numbers.
 
     Raises CheckpointError, whose message begins with the path, for a file of no known format, for a damaged one, for
@@ -86,9 +77,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(f"{path}: {error.message}", hint=hint) from error.__cause__
     except _DAMAGE as error:
         reason = f"{type(error).__name__}: {str(error)[:120]}"
-        raise CheckpointError(
-            f"{path}: not what it should be ({reason})", hint="it is cut short or damaged: fetch it again"
-        ) from error
+        raise damaged(f"{path}: not what it should be ({reason})") from error
 
 
 def _opened(path: Path) -> Checkpoint:
@@ -114,27 +103,22 @@ def _opened(path: Path) -> Checkpoint:
         return read_safetensors(path, file)
     if head[:1] == b"\x08" or path.suffix == ".onnx":  # field 1 of ModelProto, the version
         return read_onnx(path, file)
-    expected = f"named {path.suffix}, " if path.suffix else ""
-    raise CheckpointError(
-        f"{expected}but its content is no checkpoint that is known (it begins with {_shown(head)})".removeprefix(
-            "" if expected else "but "
-        ),
-        hint=f"what is read: {READ}",
-    )
+    named = f"named {path.suffix}, but " if path.suffix else ""
+    content = f"its content is no checkpoint that is known (it begins with {_shown(head)})"
+    raise CheckpointError(named + content, hint=f"what is read: {READ}")
 
 
 def _archive(path: Path, file: FileMap) -> Checkpoint:
     archive = Archive(file, str(path))
-    names = archive.names
+    names = list(archive.entries)
     if WEIGHTS_ENTRY in archive.entries or CONFIG_ENTRY in archive.entries:
         return read_keras_v3(path, archive)
     if any(name.split("/")[-1] == "data.pkl" for name in names):
         return read_zip(path, archive)
     if names and all(name.endswith(".npy") for name in names):
         return read_npz(path, archive)
-    raise CheckpointError(
-        f"a zip archive without a checkpoint in it ({', '.join(names[:3]) or 'empty'})", hint=f"what is read: {READ}"
-    )
+    held = ", ".join(names[:3]) or "empty"
+    raise CheckpointError(f"a zip archive without a checkpoint in it ({held})", hint=f"what is read: {READ}")
 
 
 def _shown(head: bytes) -> str:

@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
-STORED_AS = {
-    "float64": "f8",
-    "float32": "f4",
-    "float16": "f2",
-    "bfloat16": "u2",
-    "float8_e4m3fn": "u1",
-    "float8_e5m2": "u1",
-    "float8_e4m3fnuz": "u1",
-    "float8_e5m2fnuz": "u1",
-    "int64": "i8",
-    "int32": "i4",
-    "int16": "i2",
-    "int8": "i1",
-    "uint64": "u8",
-    "uint32": "u4",
-    "uint16": "u2",
-    "uint8": "u1",
-    "bool": "?",
-    "complex64": "c8",
-    "complex128": "c16",
-}
-"""numpy's code for the bytes of each format; formats that numpy lacks are held as unsigned integers of their size."""
 
-FLOATS = tuple(name for name in STORED_AS if "float" in name)
+class NumberFormat(NamedTuple):
+    """One number format: numpy's code for its bytes, and what files call it ("" or 0 where they cannot say it).
+
+    Formats that numpy lacks are held as unsigned integers of their size. `onnx`: onnx.proto, TensorProto.DataType.
+    """
+
+    numpy: str
+    safetensors: str
+    onnx: int
+    torch_storage: str
+
+
+FORMATS = {
+    "float64": NumberFormat("f8", "F64", 11, "DoubleStorage"),
+    "float32": NumberFormat("f4", "F32", 1, "FloatStorage"),
+    "float16": NumberFormat("f2", "F16", 10, "HalfStorage"),
+    "bfloat16": NumberFormat("u2", "BF16", 16, "BFloat16Storage"),
+    "float8_e4m3fn": NumberFormat("u1", "F8_E4M3", 17, ""),
+    "float8_e5m2": NumberFormat("u1", "F8_E5M2", 19, ""),
+    "float8_e4m3fnuz": NumberFormat("u1", "F8_E4M3FNUZ", 18, ""),
+    "float8_e5m2fnuz": NumberFormat("u1", "F8_E5M2FNUZ", 20, ""),
+    "int64": NumberFormat("i8", "I64", 7, "LongStorage"),
+    "int32": NumberFormat("i4", "I32", 6, "IntStorage"),
+    "int16": NumberFormat("i2", "I16", 5, "ShortStorage"),
+    "int8": NumberFormat("i1", "I8", 3, "CharStorage"),
+    "uint64": NumberFormat("u8", "U64", 13, ""),
+    "uint32": NumberFormat("u4", "U32", 12, ""),
+    "uint16": NumberFormat("u2", "U16", 4, ""),
+    "uint8": NumberFormat("u1", "U8", 2, "ByteStorage"),
+    "bool": NumberFormat("?", "BOOL", 9, "BoolStorage"),
+    "complex64": NumberFormat("c8", "C64", 14, "ComplexFloatStorage"),
+    "complex128": NumberFormat("c16", "", 15, "ComplexDoubleStorage"),
+}
+"""Every number format whose numbers can be read, by its name."""
+
+FLOATS = tuple(name for name in FORMATS if "float" in name)
 
 _EIGHT_BITS = {  # name: (mantissa bits, exponent bias, without negative zero)
     "float8_e4m3fn": (3, 7, False),
@@ -40,7 +55,12 @@ _EIGHT_BITS = {  # name: (mantissa bits, exponent bias, without negative zero)
 
 def stored_dtype(dtype: str, order: str = "<") -> np.dtype:
     """numpy dtype of a format's bytes; `order` is "<" (little-endian) or ">"."""
-    return np.dtype(STORED_AS[dtype]).newbyteorder(order)  # type: ignore[arg-type]
+    return np.dtype(FORMATS[dtype].numpy).newbyteorder(order)  # type: ignore[arg-type]
+
+
+def stored_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    """Bytes that so many numbers of a format take."""
+    return math.prod(shape) * stored_dtype(dtype).itemsize
 
 
 def not_weights(dtype: str, shape: tuple[int, ...]) -> str | None:

@@ -4,7 +4,6 @@ beside it; a file appears whole or not at all, and an export that was interrupte
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,26 +12,20 @@ import numpy as np
 import polars as pl
 
 from weightprint.errors import ZooError
-from weightprint.files import TEMPORARY_PREFIX, write_atomic
+from weightprint.files import TEMPORARY_PREFIX, StrPath, write_atomic
 from weightprint.formats.checkpoint_folder import TEST_IMAGES, is_measured
 from weightprint.formats.graphs import graph_of, tensors_by_source
+from weightprint.formats.importing import Progress
 from weightprint.zoo import ZOO_FILE, Run, Zoo
 from weightprint.zoo.index import SCHEMA, UNREADABLE, run_path
 from weightprint.zoo.zoo import KIN
-
-Progress = Callable[[int, int], None]
-"""Called with runs done and runs to do."""
 
 INDEX = "runs.parquet"
 _OF_THE_DISK = ("file_bytes", "file_mtime_ns")
 
 
 def export_folder(
-    zoo: str | os.PathLike[str] | Zoo,
-    dest: str | os.PathLike[str],
-    *,
-    numbers: Sequence[int] | None = None,
-    progress: Progress | None = None,
+    zoo: StrPath | Zoo, dest: StrPath, *, numbers: Sequence[int] | None = None, progress: Progress | None = None
 ) -> dict[str, int]:
     """Write a state dict per snapshot: <dest>/0000017/20.safetensors; <dest>/runs.csv with a row per run; and
     <dest>/snapshots.csv with a row per state dict of the complete runs, from which `import_folder` makes a zoo again.
@@ -83,11 +76,7 @@ def _snapshots(zoo: Zoo) -> pl.DataFrame:
 
 
 def export_graph(
-    zoo: str | os.PathLike[str] | Zoo,
-    dest: str | os.PathLike[str],
-    *,
-    numbers: Sequence[int] | None = None,
-    progress: Progress | None = None,
+    zoo: StrPath | Zoo, dest: StrPath, *, numbers: Sequence[int] | None = None, progress: Progress | None = None
 ) -> dict[str, int]:
     """Write a graph per run, <dest>/0000017.npz, and <dest>/runs.parquet with a row per run.
 
@@ -114,11 +103,7 @@ def export_graph(
 
 
 def export_hub(
-    zoo: str | os.PathLike[str] | Zoo,
-    dest: str | os.PathLike[str],
-    *,
-    numbers: Sequence[int] | None = None,
-    progress: Progress | None = None,
+    zoo: StrPath | Zoo, dest: StrPath, *, numbers: Sequence[int] | None = None, progress: Progress | None = None
 ) -> dict[str, int]:
     """Write a Hugging Face dataset folder: README.md (its card), runs.parquet (a row per run, `file` names its weights)
     and the runs as they are. The folder is itself a zoo; what was pulled can be read at once.
@@ -144,7 +129,7 @@ def export_hub(
     return _each(chosen, write, progress)
 
 
-def _chosen(zoo: str | os.PathLike[str] | Zoo, numbers: Sequence[int] | None) -> Zoo:
+def _chosen(zoo: StrPath | Zoo, numbers: Sequence[int] | None) -> Zoo:
     zoo = zoo if isinstance(zoo, Zoo) else Zoo(zoo)
     chosen = zoo if numbers is None else zoo.select(numbers=numbers)
     if not len(chosen):
@@ -152,7 +137,7 @@ def _chosen(zoo: str | os.PathLike[str] | Zoo, numbers: Sequence[int] | None) ->
     return chosen
 
 
-def _prepared(dest: str | os.PathLike[str], mark: str) -> Path:
+def _prepared(dest: StrPath, mark: str) -> Path:
     """The folder, made where there is none; one with other things in it than an export with this file is refused."""
     dest = Path(dest)
     dest.mkdir(parents=True, exist_ok=True)

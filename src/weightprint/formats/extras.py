@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from weightprint.errors import CheckpointError
+from weightprint.errors import CheckpointError, ZooError
 
 
 def require(module: str, kind: str) -> None:
@@ -19,7 +19,10 @@ def require(module: str, kind: str) -> None:
         raise CheckpointError(f'{kind} files are read with {module}: pip install "weightprint[formats]"')
 
 
-def needed(module: str, kind: str) -> Any:
-    """The module; raises as `require` does."""
-    require(module, kind)
-    return import_module(module)
+def with_extra(module: str, extra: str, what: str) -> Any:
+    """The module that an extra brings. Raises ZooError, naming what needs it, where it is not installed."""
+    try:
+        return import_module(module)
+    except ImportError:
+        package = module.partition(".")[0]
+        raise ZooError(f"{what} needs {package}", hint=f'pip install "weightprint[{extra}]"') from None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import mmap
 from pathlib import Path
 
 import numpy as np
 
 from weightprint.errors import CheckpointError
-from weightprint.formats.dtypes import stored_dtype
+from weightprint.formats.dtypes import stored_bytes, stored_dtype
+from weightprint.formats.limits import damaged
 
 PAGES_HELD = 64 << 20
 """After so many bytes were looked at, the system may take back the memory of all pages; those still used come again."""
@@ -36,10 +36,7 @@ class FileMap:
         """`length` bytes from `start`, without a copy; raises CheckpointError where the file ends before."""
         length = self.size - start if length is None else length
         if start < 0 or length < 0 or start + length > self.size:
-            raise CheckpointError(
-                f"{length:,} bytes are needed at {start:,}, the file has {self.size:,}",
-                hint="it is cut short or damaged: fetch it again",
-            )
+            raise damaged(f"{length:,} bytes are needed at {start:,}, the file has {self.size:,}")
         self._looked_at += length
         if self._looked_at > PAGES_HELD and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
@@ -47,8 +44,8 @@ class FileMap:
         return memoryview(self._map)[start : start + length]
 
     def array(self, start: int, shape: tuple[int, ...], dtype: str, order: str = "<") -> np.ndarray:
-        """Array of that shape at `start`, as a view; `dtype` is a name of `dtypes.STORED_AS`."""
-        return as_array(self.view(start, math.prod(shape) * stored_dtype(dtype).itemsize), shape, dtype, order)
+        """Array of that shape at `start`, as a view; `dtype` is a name of `dtypes.FORMATS`."""
+        return as_array(self.view(start, stored_bytes(dtype, shape)), shape, dtype, order)
 
 
 def as_array(data: memoryview | bytes, shape: tuple[int, ...], dtype: str, order: str = "<") -> np.ndarray:

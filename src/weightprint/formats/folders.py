@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def shard(path: Path) -> dict[str, Stored]:
         top, _ = unpickled_zip(Archive(file, str(path)))
     except StopIteration:
         raise CheckpointError(f"the shard {path.name!r} is no PyTorch archive") from None
-    return {prefix + name: s for prefix, _, inner in find_state_dicts(top).state_dicts for name, s in inner.items()}
+    return {prefix + name: s for prefix, inner in find_state_dicts(top).state_dicts for name, s in inner.items()}
 
 
 def read_folder(path: Path, open_file: Any) -> Checkpoint:
@@ -70,25 +71,17 @@ def read_folder(path: Path, open_file: Any) -> Checkpoint:
     open_file: how a single file is read (path → Checkpoint)
     Raises CheckpointError where the folder holds no model that is known.
     """
-    for name in INDEXES:
-        if (path / name).exists():
-            file = inside(path, name)
-            found = read_index(path / name, parsed_json(FileMap(file).view(), name), "huggingface")
-            break
+    name = next((known for known in (*INDEXES, *SINGLES) if (path / known).exists()), None)
+    if name is None:
+        saved = (path / "saved_model.pb").exists()
+        more = ": a TensorFlow SavedModel is not read, save it as .keras" if saved else ""
+        without = f"a folder without any of {', '.join((*SINGLES, *INDEXES))}"
+        raise CheckpointError(without, hint=f"give the checkpoint file itself{more}")
+    file = inside(path, name)
+    if name in INDEXES:
+        found = read_index(file, parsed_json(FileMap(file).view(), name), "huggingface")
     else:
-        name = next((single for single in SINGLES if (path / single).exists()), "")
-        if not name:
-            raise CheckpointError(
-                f"a folder without any of {', '.join((*SINGLES, *INDEXES))}",
-                hint="give the checkpoint file itself"
-                + (
-                    ": a TensorFlow SavedModel is not read, save it as .keras"
-                    if (path / "saved_model.pb").exists()
-                    else ""
-                ),
-            )
-        inside(path, name)
-        found = open_file(path / name)
+        found = open_file(file)
     declared = dict(found.declared)
     for document in ("config.json", "trainer_state.json"):
         if (path / document).exists():
@@ -98,6 +91,4 @@ def read_folder(path: Path, open_file: Any) -> Checkpoint:
         arguments = declared_arguments(inside(path, "training_args.bin"))
         if arguments is not None:
             declared["training_args"] = arguments
-    return Checkpoint(
-        path, "huggingface", found.tensors, declared, found.graph, found.flatten_order, found.skipped, found.notes
-    )
+    return replace(found, path=path, format="huggingface", declared=declared)

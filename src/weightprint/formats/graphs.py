@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from weightprint.zoo.layout import Layout, Tensor
 
+Integers = npt.NDArray[np.int64]
 FEATURES = ("bias", "beta", "gamma", "moving_mean", "moving_variance")
 """Columns of `x`."""
 _ABSENT = (0.0, 0.0, 1.0, 0.0, 1.0)
@@ -40,13 +41,13 @@ class NetworkGraph:
     layers:        names; inputs that no known layer feeds are nodes of layers "input" and "<layer>/input"
     """
 
-    edge_index: npt.NDArray[np.int64]
-    edge_position: npt.NDArray[np.int64]
-    edge_layer: npt.NDArray[np.int64]
-    edge_place: npt.NDArray[np.int64]
-    x_position: npt.NDArray[np.int64]
-    node_layer: npt.NDArray[np.int64]
-    other: npt.NDArray[np.int64]
+    edge_index: Integers
+    edge_position: Integers
+    edge_layer: Integers
+    edge_place: Integers
+    x_position: Integers
+    node_layer: Integers
+    other: Integers
     layers: tuple[str, ...]
 
     def values(self, weights: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
@@ -56,8 +57,7 @@ class NetworkGraph:
 
     def structure(self) -> dict[str, np.ndarray]:
         """The arrays that do not depend on the weights, by name."""
-        names = ("edge_index", "edge_position", "edge_layer", "edge_place", "x_position", "node_layer", "other")
-        return {**{name: getattr(self, name) for name in names}, "layers": np.array(self.layers)}
+        return {**vars(self), "layers": np.array(self.layers)}
 
 
 def graph_of(layout: Layout) -> NetworkGraph:
@@ -80,18 +80,18 @@ def graph_of(layout: Layout) -> NetworkGraph:
             vectors = [t for t in vectors if t.shape[0] == kernel.shape[0]]
         taken = {t.name for t in (kernel, *vectors) if t is not None}
         builder.other += [t for t in tensors if t.name not in taken]
-        units = kernel.shape[0] if kernel is not None else max((t.shape[0] for t in vectors), default=0)
-        if not units:
-            continue
-        if kernel is not None:
+        if kernel is not None and kernel.shape[0]:
             reads = kernel.reads if kernel.reads is not None else (before,) if before is not None else ()
             sources, channels, places = builder.inputs(kernel, reads)
-        nodes = builder.add_nodes(layer, units)
-        if kernel is not None:
+            nodes = builder.add_nodes(layer, kernel.shape[0])
             builder.is_map[layer] = len(kernel.shape) > 2
             for source in sources:
                 builder.add_edges(layer, kernel, nodes, source[channels], places)
             before = layer
+        elif kernel is None and (units := max((t.shape[0] for t in vectors), default=0)):
+            builder.add_nodes(layer, units)
+        else:
+            continue
         for vector in vectors:
             column = FEATURES.index(vector.kind)
             builder.x_position[-1][: vector.shape[0], column] = np.arange(vector.offset, vector.stop)
@@ -100,27 +100,24 @@ def graph_of(layout: Layout) -> NetworkGraph:
 
 class _Builder:
     def __init__(self) -> None:
-        self.nodes: dict[str, npt.NDArray[np.int64]] = {}
-        self.x_position: list[npt.NDArray[np.int64]] = []
-        self.edges: list[npt.NDArray[np.int64]] = []
+        self.nodes: dict[str, Integers] = {}
+        self.x_position: list[Integers] = []
+        self.edges: list[Integers] = []
         self.other: list[Tensor] = []
         self.is_map: dict[str, bool] = {}
 
-    def add_nodes(self, layer: str, units: int) -> npt.NDArray[np.int64]:
+    def add_nodes(self, layer: str, units: int) -> Integers:
         start = sum(map(len, self.nodes.values()))
         self.nodes[layer] = np.arange(start, start + units)
         self.x_position.append(np.full((units, len(FEATURES)), -1, dtype=np.int64))
         return self.nodes[layer]
 
-    def inputs(
-        self, kernel: Tensor, reads: tuple[str, ...]
-    ) -> tuple[list[npt.NDArray[np.int64]], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def inputs(self, kernel: Tensor, reads: tuple[str, ...]) -> tuple[list[Integers], Integers, Integers]:
         """(nodes that it reads, several sets where they are added; of each of its inputs [I · groups], which of these
         nodes; and which place of that node's map)"""
         width = kernel.shape[1] * kernel.groups
         found = [self.nodes[name] for name in reads if name in self.nodes]
-        channels, places = width, 1
-        order = "chw"
+        channels, places, order = width, 1, "chw"
         if kernel.flatten is not None:
             channels, places, order = kernel.flatten.size[0], math.prod(kernel.flatten.size[1:]), kernel.flatten.order
         elif len(kernel.shape) == 2 and len(found) == 1 and self.is_map.get(reads[0]) and width % len(found[0]) == 0:
@@ -141,14 +138,7 @@ class _Builder:
             return found, index // places, index % places
         return found, index % channels, index // channels
 
-    def add_edges(
-        self,
-        layer: str,
-        kernel: Tensor,
-        nodes: npt.NDArray[np.int64],
-        sources: npt.NDArray[np.int64],
-        places: npt.NDArray[np.int64],
-    ) -> None:
+    def add_edges(self, layer: str, kernel: Tensor, nodes: Integers, sources: Integers, places: Integers) -> None:
         outputs, inputs = kernel.shape[:2]
         window = math.prod(kernel.shape[2:])
         unit = np.arange(outputs).repeat(inputs)

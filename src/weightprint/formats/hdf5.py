@@ -8,23 +8,19 @@ such a process when they are asked for. Soft and external links, external and vi
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from weightprint.errors import CheckpointError
 from weightprint.formats import hdf5_reading
-from weightprint.formats.dtypes import STORED_AS, stored_dtype
+from weightprint.formats.dtypes import FORMATS, stored_bytes
 from weightprint.formats.extras import require
 from weightprint.formats.file_maps import FileMap, as_array
-from weightprint.formats.limits import MAX_TENSORS, unfolded_limit
+from weightprint.formats.limits import check_tensor_count, unfolded_limit
 from weightprint.formats.named_tensors import Stored, checked_shape
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -53,8 +49,7 @@ def read_tree(path: Path, file: FileMap, wanted: tuple[str, ...], start: int = 0
     length = file.size - start if length is None else length
     window = (str(path), str(start), str(length))
     document = json.loads(_answer("list", *window, *wanted))
-    if len(document["datasets"]) > MAX_TENSORS:
-        raise CheckpointError(f"more than {MAX_TENSORS:,} tensors", hint="no network of this many is read")
+    check_tensor_count(len(document["datasets"]))
     tree = Tree(attributes=document["attributes"])
     in_order = sorted(document["datasets"].items(), key=lambda entry: entry[1].get("offset") or 0)
     for name, described in in_order:
@@ -66,10 +61,10 @@ def _stored(
     name: str, described: dict[str, Any], file: FileMap, start: int, length: int, window: tuple[str, str, str]
 ) -> Stored | str:
     shape, dtype = checked_shape(described["shape"], f"dataset {name!r}"), described["dtype"]
-    if dtype not in STORED_AS:
+    if dtype not in FORMATS:
         return f"unknown number format ({dtype})"
     offset, held = described["offset"], described["held"]
-    size = math.prod(shape) * stored_dtype(dtype).itemsize
+    size = stored_bytes(dtype, shape)
     if offset is not None:
         if offset + size > length:
             raise CheckpointError(f"dataset {name!r} lies beyond the end of the file", hint=_DAMAGED)
@@ -78,14 +73,7 @@ def _stored(
         raise CheckpointError(
             f"dataset {name!r} of {held:,} bytes that would unfold to {size:,}", hint="no checkpoint is compressed so"
         )
-    return Stored(shape, dtype, _reader(name, shape, dtype, window))
-
-
-def _reader(name: str, shape: tuple[int, ...], dtype: str, window: tuple[str, str, str]) -> Callable[[], np.ndarray]:
-    def load() -> np.ndarray:
-        return as_array(_answer("read", *window, name), shape, dtype)
-
-    return load
+    return Stored(shape, dtype, lambda: as_array(_answer("read", *window, name), shape, dtype))
 
 
 def _answer(*arguments: str) -> bytes:
@@ -95,9 +83,8 @@ def _answer(*arguments: str) -> bytes:
     try:
         done = subprocess.run(command, capture_output=True, timeout=2 * hdf5_reading.SECONDS, env=environment)
     except subprocess.TimeoutExpired:
-        raise CheckpointError(
-            "a damaged HDF5 file, over which libhdf5 does not come to an end", hint=_DAMAGED
-        ) from None
+        endless = "a damaged HDF5 file, over which libhdf5 does not come to an end"
+        raise CheckpointError(endless, hint=_DAMAGED) from None
     if done.returncode != 0:
         reason = done.stderr.decode("utf-8", "replace").strip()[-160:] or "libhdf5 gave up on it"
         raise CheckpointError(f"a damaged HDF5 file ({reason})", hint=_DAMAGED)

@@ -12,6 +12,7 @@ and outside of the caller. Of this package nothing is imported: the program has 
 import importlib
 import io
 import json
+import math
 import os
 import sys
 
@@ -34,9 +35,6 @@ class Window(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
-        return self._at
-
-    def tell(self) -> int:
         return self._at
 
     def readinto(self, buffer) -> int:
@@ -92,9 +90,7 @@ def listing(h5py, root, prefixes: tuple) -> dict:
 def attribute(group, name: str):
     """An attribute's value, decoded."""
     identity = group.attrs.get_id(name)
-    size = identity.dtype.itemsize
-    for side in identity.shape or ():
-        size *= side
+    size = identity.dtype.itemsize * math.prod(identity.shape or ())
     if size > _MAX_ATTRIBUTE:
         raise ValueError(f"the attribute {name!r} claims {size:,} bytes")
     return decoded(group.attrs[name])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from importlib import import_module
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from weightprint.errors import ZooError
+from weightprint.files import StrPath
+from weightprint.formats.extras import with_extra
 from weightprint.zoo import ZOO_FILE, Zoo
 from weightprint.zoo.index import INDEX_FILE, SCHEMA
 
+_SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
+_BOUNDS = (1_000, 10_000, 100_000, 1_000_000)
 _KEPT = ["README.md", "runs.parquet", ZOO_FILE, "runs/*/*.safetensors"]
 
 
@@ -18,7 +23,7 @@ def card(zoo: Zoo) -> str:
     """The dataset card: what the Hub reads in its head, then what a person wants to know."""
     facts = zoo.info()
     version = _plain(zoo.made_with.get("weightprint", "of an unknown version"))
-    size = next(name for name, most in _SIZES if len(zoo) < most)
+    size = _SIZES[bisect_right(_BOUNDS, len(zoo))]
     lengths = f"{facts['weights'][0]:,} to {facts['weights'][-1]:,}" if facts["weights"] else "no"
     rows = [f"| `{name}` | {_values(zoo, name)} |" for name in zoo.index.columns if name not in SCHEMA]
     listing = "\n".join(rows)
@@ -58,18 +63,7 @@ Recipe: SHA-256 `{zoo.identity}`. Made with weightprint {version}.
 """
 
 
-_SIZES = (
-    ("n<1K", 1_000),
-    ("1K<n<10K", 10_000),
-    ("10K<n<100K", 100_000),
-    ("100K<n<1M", 1_000_000),
-    ("1M<n<10M", 10**99),
-)
-
-
-def push(
-    folder: str | os.PathLike[str], name: str, *, private: bool = False, endpoint: str | None = None
-) -> dict[str, str]:
+def push(folder: StrPath, name: str, *, private: bool = False, endpoint: str | None = None) -> dict[str, str]:
     """Upload a folder that `export_hub` made as the dataset `name` ("owner/name"); made where there is none.
 
     private:  whether a new one is seen by its owner alone
@@ -81,21 +75,18 @@ def push(
     folder = Path(folder)
     if not ((folder / "README.md").exists() and (folder / ZOO_FILE).exists()):
         raise ZooError(f"{folder} is no dataset folder", hint=f"weightprint export hub ZOO {folder}")
-    hub = _hub()
+    hub = with_extra("huggingface_hub", "hub", "this")
     api = hub.HfApi(endpoint=endpoint)
-    with _told(hub, name):
+    with _told(hub.errors, name):
         url = api.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
+        message = f"{len(Zoo(folder))} runs"
         api.upload_folder(
-            folder_path=folder,
-            repo_id=name,
-            repo_type="dataset",
-            allow_patterns=_KEPT,
-            commit_message=f"{len(Zoo(folder))} runs",
+            folder_path=folder, repo_id=name, repo_type="dataset", allow_patterns=_KEPT, commit_message=message
         )
     return {"url": str(url)}
 
 
-def pull(name: str, dest: str | os.PathLike[str], *, revision: str | None = None, endpoint: str | None = None) -> Zoo:
+def pull(name: str, dest: StrPath, *, revision: str | None = None, endpoint: str | None = None) -> Zoo:
     """Download the dataset `name` into a folder and check every run. What is there already is not fetched again.
 
     revision: branch, tag or commit; the main branch where None
@@ -103,8 +94,8 @@ def pull(name: str, dest: str | os.PathLike[str], *, revision: str | None = None
     Raises ZooError where the dataset is not there or is no zoo, CorruptFile for a run that is not as written.
     """
     dest = Path(dest)
-    hub = _hub()
-    with _told(hub, name):
+    hub = with_extra("huggingface_hub", "hub", "this")
+    with _told(hub.errors, name):
         hub.snapshot_download(
             name, repo_type="dataset", revision=revision, local_dir=dest, allow_patterns=_KEPT, endpoint=endpoint
         )
@@ -119,28 +110,14 @@ def pull(name: str, dest: str | os.PathLike[str], *, revision: str | None = None
     return zoo
 
 
-class _told:
+@contextmanager
+def _told(errors: Any, name: str) -> Iterator[None]:
     """Errors of the hub and of the way there as ZooErrors."""
-
-    def __init__(self, hub: Any, name: str) -> None:
-        errors = hub.errors
-        self._kinds = (errors.HfHubHTTPError, errors.HFValidationError, errors.LocalEntryNotFoundError, OSError)
-        self._name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
-        if isinstance(error, self._kinds):
-            said = " ".join(str(error).split())
-            raise ZooError(f"the hub did not take or give {self._name}: {said:.300}", hint="hf auth login") from error
-
-
-def _hub() -> Any:
     try:
-        return import_module("huggingface_hub")
-    except ImportError:
-        raise ZooError("this needs huggingface_hub", hint='pip install "weightprint[hub]"') from None
+        yield
+    except (errors.HfHubHTTPError, errors.HFValidationError, errors.LocalEntryNotFoundError, OSError) as error:
+        said = " ".join(str(error).split())
+        raise ZooError(f"the hub did not take or give {name}: {said:.300}", hint="hf auth login") from error
 
 
 def _values(zoo: Zoo, name: str) -> str:

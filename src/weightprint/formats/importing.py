@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from weightprint.errors import CheckpointError, WeightprintError, ZooError
-from weightprint.files import TEMPORARY_PREFIX, canonical_json, sha256_hex
+from weightprint.files import TEMPORARY_PREFIX, StrPath, canonical_json, sha256_hex
 from weightprint.formats.checkpoints import open_checkpoint
 from weightprint.formats.layout import layout_of, weight_vector
 from weightprint.zoo import Zoo, write_run
@@ -23,6 +23,7 @@ from weightprint.zoo.runfile import RunRecord
 from weightprint.zoo.zoo import KIN
 
 Progress = Callable[[int, int], None]
+"""Called with runs done and runs to do."""
 
 DEPTH = 3
 MOST_RUNS = 10_000_000
@@ -47,7 +48,6 @@ class ForeignRun:
     curve: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     curve_columns: tuple[str, ...] = ()
     test_images: int | None = None
-    test_classes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Source:
 
 
 def import_runs(
-    source: Source, path: str | os.PathLike[str], *, runs: int | None = None, progress: Progress | None = None
+    source: Source, path: StrPath, *, runs: int | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Write the runs that are not there yet. Memory does not grow with their number.
 
@@ -137,11 +137,11 @@ def _record(number: int, name: str, form: str, run: ForeignRun) -> RunRecord:
         kept = weights.astype(np.float32)
     finite = np.isfinite(kept).all(axis=1)
     good = len(kept) if finite.all() else int(np.argmin(finite))
+    if not len(kept):
+        raise ZooError("it has no snapshots")
     status, reason = "complete", f"imported from {form}"
     if good < len(kept):
         status, reason = "diverged" if good else "failed", f"snapshot {good + 1} is not finite"
-    elif not good:
-        raise ZooError("it has no snapshots")
     kept = kept[:good]
     rows = [dict(row) for row in run.measurements[:good]] or [{} for _ in kept]
     return RunRecord(
@@ -156,7 +156,6 @@ def _record(number: int, name: str, form: str, run: ForeignRun) -> RunRecord:
         curve=run.curve,
         curve_columns=run.curve_columns,
         test_images=run.test_images,
-        test_classes=run.test_classes,
     )
 
 
@@ -165,17 +164,16 @@ def snapshots_of(paths: Sequence[Path]) -> tuple[Layout, np.ndarray]:
 
     Raises ZooError for none, and for one with other tensors than those before it; CheckpointError.
     """
-    layout, vectors = None, []
+    if not paths:
+        raise ZooError("it has no checkpoints")
+    layouts, vectors = [], []
     for path in paths:
         checkpoint = open_checkpoint(path)
-        of_file = layout_of(checkpoint.tensors, graph=checkpoint.graph, flatten_order=checkpoint.flatten_order)
-        if layout is not None and of_file != layout:
+        layouts.append(layout_of(checkpoint.tensors, graph=checkpoint.graph, flatten_order=checkpoint.flatten_order))
+        if layouts[-1] != layouts[0]:
             raise ZooError(f"{path} has other tensors than the snapshots before it")
-        layout = of_file
-        vectors.append(weight_vector(checkpoint.tensors, layout))
-    if layout is None:
-        raise ZooError("it has no checkpoints")
-    return layout, np.concatenate(vectors)
+        vectors.append(weight_vector(checkpoint.tensors, layouts[0]))
+    return layouts[0], np.concatenate(vectors)
 
 
 def clean_properties(properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,15 +228,15 @@ def run_folders(folder: Path, is_run: Callable[[Path, list[str], list[str]], boo
     found = []
     for here, inner, files in os.walk(folder):
         place = Path(here).relative_to(folder)
-        ends = is_run(place, inner, files)
-        if ends:
+        if is_run(place, inner, files):
             found.append(place.as_posix())
-        ends |= len(place.parts) >= DEPTH
-        inner[:] = [] if ends else [name for name in inner if not name.startswith(TEMPORARY_PREFIX)]
+            inner.clear()
+        deep = len(place.parts) >= DEPTH
+        inner[:] = [] if deep else [name for name in inner if not name.startswith(TEMPORARY_PREFIX)]
     return sorted(found)
 
 
-def existing_folder(path: str | os.PathLike[str]) -> Path:
+def existing_folder(path: StrPath) -> Path:
     """The folder to import from. Raises CheckpointError where there is none."""
     place = Path(path)
     if not place.is_dir():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weightprint.errors import CheckpointError
+
 MAX_TENSORS = 200_000
 """Named tensors in one checkpoint; the largest published models hold about half as many."""
 
@@ -22,6 +24,17 @@ UNFOLD_RATIO, UNFOLD_FREE = 100, 64 << 20
 
 EXPANDED_FREE = 1 << 20
 """Elements that a tensor may have beyond those stored for it (an expanded view repeats what is stored)."""
+
+
+def damaged(message: str) -> CheckpointError:
+    """The refusal of a file that is not whole."""
+    return CheckpointError(message, hint="it is cut short or damaged: fetch it again")
+
+
+def check_tensor_count(count: int) -> None:
+    """Raises CheckpointError for more than MAX_TENSORS."""
+    if count > MAX_TENSORS:
+        raise CheckpointError(f"more than {MAX_TENSORS:,} tensors", hint="no network of this many is read")
 
 
 def unfolded_limit(stored: int) -> int:

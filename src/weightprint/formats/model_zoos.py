@@ -7,7 +7,6 @@ A run is a folder: `params.json` (settings), `result.json` (a JSON object a line
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from weightprint.errors import ZooError
+from weightprint.files import StrPath
 from weightprint.formats.importing import (
     ForeignRun,
     Progress,
@@ -27,6 +27,7 @@ from weightprint.formats.importing import (
     run_folders,
     snapshots_of,
 )
+from weightprint.formats.recorder import standard_name
 
 RENAMED = {
     "model::nlin": "activation",
@@ -42,16 +43,10 @@ RENAMED = {
 }
 """Settings that have a name with us; the others keep their own, `::` written as `_`."""
 
-MEASURED = {
-    "train_acc": "train_accuracy",
-    "train_loss": "train_loss",
-    "validation_acc": "validation_accuracy",
-    "val_acc": "validation_accuracy",
-    "validation_loss": "validation_loss",
-    "val_loss": "validation_loss",
-    "test_acc": "test_accuracy",
-    "test_loss": "test_loss",
-}
+_MEASURED = (
+    *("train_acc", "train_loss", "validation_acc", "val_acc"),
+    *("validation_loss", "val_loss", "test_acc", "test_loss"),
+)
 NOT_MEASURED = -999
 """What a result says for what was not measured."""
 
@@ -61,25 +56,18 @@ _MOST_ITERATIONS = 10**9
 
 
 def import_model_zoos(
-    src: str | os.PathLike[str],
-    zoo: str | os.PathLike[str],
-    *,
-    runs: int | None = None,
-    progress: Progress | None = None,
+    src: StrPath, zoo: StrPath, *, runs: int | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Import an unpacked zoo of ModelZooDataset; see docs/exchange.md.
 
     Weights are read without unpickling. Arguments, answer and errors are those of `import_runs`.
     """
     folder = existing_folder(src)
-    names = run_folders(folder, _is_run)
-    return import_runs(
-        Source("model_zoos", names, lambda place: _read(folder / names[place])), zoo, runs=runs, progress=progress
+    names = run_folders(
+        folder, lambda _, inner, files: "params.json" in files and any(map(_CHECKPOINT.fullmatch, inner))
     )
-
-
-def _is_run(_: Path, inner: list[str], files: list[str]) -> bool:
-    return "params.json" in files and any(map(_CHECKPOINT.fullmatch, inner))
+    source = Source("model_zoos", names, lambda number: _read(folder / names[number]))
+    return import_runs(source, zoo, runs=runs, progress=progress)
 
 
 def _read(place: Path) -> ForeignRun:
@@ -139,6 +127,6 @@ def _results(path: Path) -> dict[int, dict[str, Any]]:
             iteration = row.get("training_iteration")
             if not isinstance(iteration, int) or abs(iteration) > _MOST_ITERATIONS:
                 raise ZooError("result.json has a line without training_iteration", hint="unpack the zoo again")
-            given = {ours: row[name] for name, ours in MEASURED.items() if row.get(name, NOT_MEASURED) != NOT_MEASURED}
-            results[iteration] = numbers_of(given)
+            given = [name for name in _MEASURED if row.get(name, NOT_MEASURED) != NOT_MEASURED]
+            results[iteration] = numbers_of({standard_name(name): row[name] for name in given})
     return results

@@ -21,9 +21,8 @@ import numpy as np
 
 from weightprint.errors import CheckpointError
 from weightprint.formats.dtypes import not_weights, to_float32
-from weightprint.formats.limits import MAX_RANK, MAX_TENSORS
+from weightprint.formats.limits import MAX_RANK, check_tensor_count
 
-KINDS = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance", "other")
 WINDOW = "dhw"
 
 
@@ -32,7 +31,7 @@ class Stored:
     """Numbers that lie in a file.
 
     shape: as stored
-    dtype: name of the number format (`dtypes.STORED_AS`), or words for one that is not read ("quantised (qint8)")
+    dtype: name of the number format (`dtypes.FORMATS`), or words for one that is not read ("quantised (qint8)")
     load:  () → array of that shape in the format's stored dtype; raises CheckpointError
     place: what two tensors that share their numbers have in common; None where a format cannot share
     """
@@ -41,6 +40,11 @@ class Stored:
     dtype: str
     load: Callable[[], np.ndarray]
     place: object = None
+
+    @classmethod
+    def unread(cls, shape: Any, words: str) -> Stored:
+        """Numbers of a format that is not read."""
+        return cls(checked_shape(shape, "a tensor"), words, lambda: np.empty(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +55,7 @@ class NamedTensor:
     source:  the tensor's name in the file
     shape:   as stored
     dtype:   the file's number format: "float32", "float16", "bfloat16", "float64", "float8_e4m3fn"…
-    kind:    one of KINDS, as far as the format or the name tells it
+    kind:    one of `weightprint.zoo.layout.KINDS`, as far as the format or the name tells it
     axes:    a letter per axis: o(utput), i(nput), d, h, w (window), g (group: merged into the output, before o),
              1 (an axis of one element that carries nothing), x (an axis of another meaning).
              A letter that comes twice is one axis stored in two (attention heads).
@@ -97,10 +101,9 @@ class NamedTensor:
         """Shape of `canonical`, without reading anything."""
         if "x" in self.axes:
             return self.shape
-        by_letter = {"o": 1, "i": 1}
-        for letter, side in zip(self.axes, self.shape, strict=True):
-            letter = "o" if letter == "g" else letter
-            by_letter[letter] = by_letter.get(letter, 1) * side
+        by_letter = dict.fromkeys(f"oi1{WINDOW}", 1)
+        for letter, side in zip(self.axes.replace("g", "o"), self.shape, strict=True):
+            by_letter[letter] *= side
         return tuple(by_letter[letter] for letter in self.canonical_axes)
 
     def canonical(self) -> np.ndarray:
@@ -234,24 +237,21 @@ class Collector:
 
     def add(self, name: str, stored: Stored, *, source: str = "", kind: str = "other", axes: str = "") -> None:
         """Takes one tensor in; raises CheckpointError for one too many, or a name that is taken."""
-        source = source or name
         reason = not_weights(stored.dtype, stored.shape)
-        if len(self._found) + len(self.skipped) >= MAX_TENSORS:
-            raise CheckpointError(f"more than {MAX_TENSORS:,} tensors", hint="no network of this many is read")
         if reason is not None:
-            self.skipped.append(Skipped(name, reason, stored.shape))
+            self.skip(name, reason, stored.shape)
             return
+        check_tensor_count(len(self._found) + len(self.skipped) + 1)
         if name in self._found:
             raise CheckpointError(f"two tensors are named {name!r}")
         tied_to = self._places.get(stored.place) if stored.place is not None else None
         if stored.place is not None:
             self._places.setdefault(stored.place, name)
         axes = axes if len(axes) == len(stored.shape) else "x" * len(stored.shape)
-        self._found[name] = NamedTensor(name, source, stored.shape, stored.dtype, kind, axes, stored, tied_to)
+        self._found[name] = NamedTensor(name, source or name, stored.shape, stored.dtype, kind, axes, stored, tied_to)
 
     def skip(self, name: str, reason: str, shape: tuple[int, ...] = ()) -> None:
-        if len(self._found) + len(self.skipped) >= MAX_TENSORS:
-            raise CheckpointError(f"more than {MAX_TENSORS:,} tensors", hint="no network of this many is read")
+        check_tensor_count(len(self._found) + len(self.skipped) + 1)
         self.skipped.append(Skipped(name, reason, shape))
 
     def checkpoint(
@@ -274,8 +274,7 @@ class Collector:
 
 def checked_shape(shape: Any, what: str) -> tuple[int, ...]:
     """`shape` as a tuple of whole numbers ≥ 0; raises CheckpointError for anything else."""
-    if not isinstance(shape, (list, tuple)) or len(shape) > MAX_RANK:
-        raise CheckpointError(f"{what}: no shape that a tensor can have")
-    if any(isinstance(side, bool) or not isinstance(side, int) or not 0 <= side < 1 << 62 for side in shape):
+    is_shape = isinstance(shape, (list, tuple)) and len(shape) <= MAX_RANK
+    if not is_shape or any(type(side) is not int or not 0 <= side < 1 << 62 for side in shape):
         raise CheckpointError(f"{what}: no shape that a tensor can have")
     return tuple(shape)

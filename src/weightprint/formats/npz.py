@@ -6,18 +6,17 @@ import io
 import math
 import tokenize
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from weightprint.errors import CheckpointError
 from weightprint.formats.archives import Archive
-from weightprint.formats.directions import told_roles
 from weightprint.formats.dtypes import FLOATS
 from weightprint.formats.named_tensors import Checkpoint, Collector, Stored, checked_shape
 from weightprint.formats.plain import plain
+from weightprint.formats.roles import told_roles
 
 _MAX_DECLARED = 64
 
@@ -30,7 +29,7 @@ def read_npz(path: Path, archive: Archive) -> Checkpoint:
     collector = Collector()
     weights: dict[str, Stored] = {}
     declared: dict[str, Any] = {}
-    for entry in archive.names:
+    for entry in archive.entries:
         name = entry.removesuffix(".npy")
         stored = _array(archive, entry)
         if stored is None:
@@ -60,13 +59,10 @@ def _array(archive: Archive, entry: str) -> Stored | None:
             f"{entry}: shape {list(shape)} of {kind.name} does not fit its {archive.entries[entry].file_size:,} bytes",
             hint="the file is damaged: fetch it again",
         )
-    return Stored(shape, kind.name, _loader(archive, entry, start, shape, kind, by_column))
-
-
-def _loader(
-    archive: Archive, entry: str, start: int, shape: tuple[int, ...], kind: np.dtype, by_column: bool
-) -> Callable[[], np.ndarray]:
-    return lambda: np.frombuffer(archive.read(entry)[start:], kind).reshape(shape, order="F" if by_column else "C")
+    order: Literal["F", "C"] = "F" if by_column else "C"
+    return Stored(
+        shape, kind.name, lambda: np.frombuffer(archive.read(entry)[start:], kind).reshape(shape, order=order)
+    )
 
 
 def _header(archive: Archive, entry: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:

@@ -7,7 +7,6 @@ A run is a folder: `meta.csv`, `weights/001.bin` … `020.bin` (float64), `error
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import SetupError, ZooError
-from weightprint.files import TEMPORARY_PREFIX, sha256_hex
+from weightprint.files import TEMPORARY_PREFIX, StrPath, sha256_hex
 from weightprint.formats.importing import (
     ForeignRun,
     Progress,
@@ -39,29 +38,14 @@ CODES: dict[str, tuple[str, ...]] = {
 }
 """Fields that are whole numbers in the lists: the place of the value here."""
 
-DATASETS = {
-    "mnist": "mnist",
-    "cifar10": "cifar10",
-    "svhn": "svhn",
-    "stl10": "stl10",
-    "fashion": "fashion_mnist",
-}
+DATASETS = {**{name: name for name in ("mnist", "cifar10", "svhn", "stl10")}, "fashion": "fashion_mnist"}
 """Name in the lists → ours."""
 
 COLUMNS = {
     "dataset": "dataset",
     "lrate": "learning_rate",
-    "batch_size": "batch_size",
-    "batch_norm": "batch_norm",
-    "augmentation": "augmentation",
-    "optimizer": "optimizer",
-    "activation": "activation",
-    "initialization": "initialization",
-    "filter_size": "filter_size",
-    "depth_conv": "depth_conv",
-    "depth_fc": "depth_fc",
-    "width_conv": "width_conv",
-    "width_fc": "width_fc",
+    **{name: name for name in ("batch_size", "batch_norm", "augmentation", *CODES)},
+    **{name: name for name in ("filter_size", "depth_conv", "depth_fc", "width_conv", "width_fc")},
 }
 """Column → field of a set-up, in the order of the columns."""
 
@@ -84,11 +68,7 @@ _MAX_KIN = 1000
 
 
 def import_nws(
-    src: str | os.PathLike[str],
-    zoo: str | os.PathLike[str],
-    *,
-    runs: int | None = None,
-    progress: Progress | None = None,
+    src: StrPath, zoo: StrPath, *, runs: int | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Import a folder of runs with its lists, as `nws_main` and `nws_fixed` are published; see docs/exchange.md.
 
@@ -102,12 +82,8 @@ def import_nws(
     runs_there = run_folders(folder, lambda place, _, files: "meta.csv" in files and place != Path())
     names = sorted({*listed, *runs_there})
     lists = sha256_hex(*(path.read_bytes() for path in _lists(folder)))
-    return import_runs(
-        Source("nws", names, lambda place: _read(folder, names[place], listed.get(names[place])), {"lists": lists}),
-        zoo,
-        runs=runs,
-        progress=progress,
-    )
+    source = Source("nws", names, lambda n: _read(folder, names[n], listed.get(names[n])), {"lists": lists})
+    return import_runs(source, zoo, runs=runs, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -155,13 +131,12 @@ def _read(folder: Path, name: str, listed: _Listed | None) -> ForeignRun:
     files = sorted((place / "weights").glob("[0-9][0-9][0-9].bin"))
     if not files or [int(file.stem) for file in files] != list(range(1, len(files) + 1)):
         raise ZooError(f"expected weights/001.bin and on, found {', '.join(f.name for f in files[:4]) or 'none'}")
-    weights = np.empty((len(files), layout.size), dtype=np.float32)
-    for snapshot, file in enumerate(files):
-        with np.errstate(over="ignore"):
-            weights[snapshot] = doubles(file, count=layout.size)
-    curve = doubles(place / "error.bin", columns=len(ERROR_COLUMNS)) if (place / "error.bin").exists() else None
-    curve = np.zeros((0, len(ERROR_COLUMNS))) if curve is None else curve.copy()
-    curve[:, 1:] = 1 - curve[:, 1:] / 100
+    with np.errstate(over="ignore"):
+        weights = np.array([doubles(file, count=layout.size).astype(np.float32) for file in files])
+    curve = np.zeros((0, len(ERROR_COLUMNS)))
+    if (place / "error.bin").exists():
+        curve = doubles(place / "error.bin", columns=len(ERROR_COLUMNS))
+        curve[:, 1:] = 1 - curve[:, 1:] / 100
     more: dict[str, Any] = {} if listed is None else {LIST_PROPERTY: listed.side}
     if (place / "stat.bin").exists():
         more[SECONDS_PROPERTY] = float(doubles(place / "stat.bin", count=4)[3])

@@ -16,20 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import WeightprintError, ZooError
-from weightprint.files import TEMPORARY_PREFIX, canonical_json, write_atomic, write_json
+from weightprint.files import TEMPORARY_PREFIX, StrPath, canonical_json, write_atomic, write_json
+from weightprint.formats import nws
 from weightprint.formats.importing import Progress
-from weightprint.formats.nws import (
-    CODES,
-    COLUMNS,
-    DATASETS,
-    ERROR_COLUMNS,
-    FIXED,
-    KIN_FILE,
-    LIST_COLUMNS,
-    LIST_PROPERTY,
-    SECONDS_PROPERTY,
-    SNAPSHOTS,
-)
+from weightprint.formats.nws import CODES, COLUMNS, DATASETS, ERROR_COLUMNS, FIXED, LIST_PROPERTY, SNAPSHOTS
 from weightprint.setups import EverydaySetup, Setup
 from weightprint.zoo import Run, Zoo, in_test_part
 
@@ -50,8 +40,8 @@ _OUR_DATASETS = {ours: theirs for theirs, ours in DATASETS.items()}
 
 
 def export_nws(
-    zoo: str | os.PathLike[str] | Zoo,
-    dest: str | os.PathLike[str],
+    zoo: StrPath | Zoo,
+    dest: StrPath,
     *,
     numbers: Sequence[int] | None = None,
     map_: Mapping[str, str] | None = None,
@@ -84,7 +74,7 @@ def export_nws(
     name = opened.space_name if opened.space_name.startswith("nws") else f"nws_{opened.space_name or 'zoo'}"
     _claim(folder, {"zoo": opened.identity, "map": mapping})
     lists: dict[str, list[list[Any]]] = {"train": [], "test": []}
-    seen: dict[str, set[Any]] = {column: set() for column in OPTIONS}
+    listed: list[Setup] = []
     for done, run in enumerate(complete, start=1):
         setup = _sayable(run, mapping, used)
         path = f"{name}/{run.number:07d}"
@@ -92,23 +82,20 @@ def export_nws(
         if run.converged is not False:
             layout = run.layout
             side = run.properties.get(LIST_PROPERTY)
-            side = side if side in lists else "test" if in_test_part(run.identity) else "train"
+            if side not in lists:
+                side = "test" if in_test_part(run.identity) else "train"
             lists[side].append([*_cells(setup).values(), layout.length("conv"), layout.length("fc"), path])
-            for column, values in seen.items():
-                values.add(getattr(setup, column))
+            listed.append(setup)
         if progress is not None:
             progress(done, len(complete))
     for side, rows in lists.items():
-        write_atomic(folder / f"{name}_{side}.csv", _csv([LIST_COLUMNS, *rows]))
-    absent = [
-        f"{column} {value}" for column, values in OPTIONS.items() for value in values if value not in seen[column]
-    ]
-    notes = []
-    if absent:
-        notes.append(
-            f"no listed run has {', '.join(absent)}: the published reader balances classes, and finds no runs for "
-            "such a property"
-        )
+        write_atomic(folder / f"{name}_{side}.csv", _csv([nws.LIST_COLUMNS, *rows]))
+    seen = {field: {getattr(setup, field) for setup in listed} for field in OPTIONS}
+    absent = [f"{field} {value}" for field, values in OPTIONS.items() for value in values if value not in seen[field]]
+    note = (
+        f"no listed run has {', '.join(absent)}: the published reader balances classes, and finds no runs for such a "
+        "property"
+    )
     return {
         "dest": str(folder),
         "runs": len(complete),
@@ -116,7 +103,7 @@ def export_nws(
         "test": len(lists["test"]),
         "skipped": len(runs) - len(complete),
         "mapped": used,
-        "notes": notes,
+        "notes": [note] if absent else [],
         "seconds": round(time.perf_counter() - started, 3),
     }
 
@@ -173,13 +160,11 @@ def _write_run(place: Path, run: Run, setup: Setup) -> None:
     record = run.load()
     curve = _errors(record.curve, record.curve_columns)
     if not len(curve):
-        curve = _errors(
-            np.array([[row.get(column, np.nan) for column in ERROR_COLUMNS] for row in record.measurements]),
-            ERROR_COLUMNS,
-        )
+        measured = [[row.get(column, np.nan) for column in ERROR_COLUMNS] for row in record.measurements]
+        curve = _errors(np.array(measured), ERROR_COLUMNS)
     has_epochs = len(record.curve) > 0 and "epoch" in record.curve_columns
     epochs = record.curve[-1, record.curve_columns.index("epoch")] if has_epochs else np.nan
-    stat = [len(curve), curve[-1, 0], epochs, record.properties.get(SECONDS_PROPERTY, np.nan)]
+    stat = [len(curve), curve[-1, 0], epochs, record.properties.get(nws.SECONDS_PROPERTY, np.nan)]
     temporary = place.parent / f"{TEMPORARY_PREFIX}{place.name}"
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / "weights").mkdir(parents=True)
@@ -188,7 +173,7 @@ def _write_run(place: Path, run: Run, setup: Setup) -> None:
         vector.astype("<f8").tofile(temporary / "weights" / f"{snapshot:03d}.bin")
     curve.astype("<f8").tofile(temporary / "error.bin")
     np.array(stat, dtype="<f8").tofile(temporary / "stat.bin")
-    (temporary / KIN_FILE).write_text(run.streams, encoding="utf-8")
+    (temporary / nws.KIN_FILE).write_text(run.streams, encoding="utf-8")
     os.replace(temporary, place)
 
 

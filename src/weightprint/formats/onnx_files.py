@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from weightprint.errors import CheckpointError
-from weightprint.formats.directions import vector_axes, vector_length
-from weightprint.formats.extras import needed
-from weightprint.formats.file_maps import FileMap
-from weightprint.formats.limits import MAX_TENSORS
-from weightprint.formats.named_tensors import Checkpoint, Collector, Graph, Layer, Stored
-from weightprint.formats.onnx_tensors import TensorReader
-from weightprint.formats.plain import parsed_json, plain
+from weightprint.formats.dtypes import FLOATS, FORMATS, stored_bytes, stored_dtype
+from weightprint.formats.extras import require
+from weightprint.formats.file_maps import FileMap, as_array, inside
+from weightprint.formats.limits import MAX_TENSORS, damaged
+from weightprint.formats.named_tensors import Checkpoint, Collector, Graph, Layer, Stored, checked_shape
+from weightprint.formats.plain import plain, told_value
+from weightprint.formats.roles import WINDOWS, vector_axes, vector_length
 
 _PASSING = ("Identity", "Cast", "Transpose")
 _NORMS = {
     "BatchNormalization": ("gamma", "beta", "moving_mean", "moving_variance"),
-    "LayerNormalization": ("gamma", "beta"),
-    "SimplifiedLayerNormalization": ("gamma",),
-    "RMSNormalization": ("gamma",),
-    "InstanceNormalization": ("gamma", "beta"),
-    "GroupNormalization": ("gamma", "beta"),
+    **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization"), ("gamma", "beta")),
+    **dict.fromkeys(("SimplifiedLayerNormalization", "RMSNormalization"), ("gamma",)),
 }
 _LINEAR = ("MatMul", "Gemm", "Conv", "ConvTranspose")
-_WINDOWS = {3: "w", 4: "hw", 5: "dhw"}
 _ELEMENTWISE = {
     *("Relu", "LeakyRelu", "Elu", "Gelu", "Selu", "Celu", "Sigmoid", "Tanh", "Softplus", "Clip", "HardSwish"),
     *("HardSigmoid", "PRelu", "Dropout", "Identity", "Cast", "Mul", "Add", "BatchNormalization"),
 }
 _CHANNELS_LAST = [0, 2, 3, 1]
 _CHANNELS_LAST_WRITERS = ("tf2onnx", "keras2onnx", "tflite2onnx", "keras")
+_DTYPES = {form.onnx: name for name, form in FORMATS.items()}
+_WORDS = {8: "strings", 21: "quantised (uint4)", 22: "quantised (int4)", 23: "quantised (float4)"}
+_FIELDS = {
+    **{"float32": "float_data", "float64": "double_data", "complex64": "float_data", "complex128": "double_data"},
+    **{"int64": "int64_data", "uint64": "uint64_data", "uint32": "uint64_data"},
+}
+"""Number format → where numbers lie that are not given as bytes; of all others in `int32_data`."""
+
+_EXTERNAL = 1
 
 
 @dataclass(frozen=True)
@@ -48,14 +55,16 @@ class _Value:
 
 def read_onnx(path: Path, file: FileMap) -> Checkpoint:
     """An ONNX model; raises CheckpointError for what is none, for damaged ones, and where onnx is not installed."""
-    onnx = needed("onnx", "ONNX")
+    require("onnx", "ONNX")
+    import onnx
+
     model = onnx.ModelProto()
     try:
         model.ParseFromString(bytes(file.view()))
     except Exception as error:  # protobuf's DecodeError has no import path that is common to its versions
         raise CheckpointError("no ONNX model that can be read", hint="it is cut short or damaged: fetch it") from error
     if not model.graph.node:
-        raise CheckpointError("an ONNX model without a graph", hint="it is cut short or damaged: fetch it again")
+        raise damaged("an ONNX model without a graph")
     if len(model.graph.node) > MAX_TENSORS or len(model.graph.initializer) > MAX_TENSORS:
         raise CheckpointError(f"an ONNX graph of more than {MAX_TENSORS:,} nodes or tensors")
     reader = _GraphReader(onnx, model.graph, TensorReader(path.parent))
@@ -64,7 +73,7 @@ def read_onnx(path: Path, file: FileMap) -> Checkpoint:
     if model.producer_name:
         declared["producer"] = f"{model.producer_name} {model.producer_version}".strip()
     for entry in model.metadata_props:
-        declared[entry.key] = _parsed(entry.value)
+        declared[entry.key] = told_value(entry.value)
     order = "hwc" if reader.flattens_channels_last(str(model.producer_name)) else "chw"
     return collector.checkpoint(
         path, "onnx", declared=plain(declared), graph=Graph(tuple(reader.layers())), flatten_order=order
@@ -90,7 +99,6 @@ class _GraphReader:
         for name in self._inputs:
             if name not in self._constants:
                 self._made_by[name] = name
-        self._subgraphs = False
         names = set(self._made_by)
         for number, node in enumerate(graph.node):
             self._follow(node, number, names, tensors)
@@ -102,7 +110,6 @@ class _GraphReader:
     def _follow(self, node: Any, number: int, names: set[str], tensors: TensorReader) -> None:
         """Takes in one node, in the graph's order: constants are followed, layers are kept with their weights."""
         attributes = {attribute.name: attribute for attribute in node.attribute}
-        self._subgraphs |= any(len(a.g.node) > 0 for a in node.attribute)
         if node.op_type == "Constant" and "value" in attributes and node.output:
             self._keep(node.output[0], tensors.stored(attributes["value"].t))
             self._inline.add(node.output[0])
@@ -149,15 +156,15 @@ class _GraphReader:
         if value.order is None:
             return "other", ""
         axes, kind, rank = "", "other", len(shape)
-        if operation in _NORMS and 1 <= position <= len(_NORMS[operation]):
+        if 1 <= position <= len(_NORMS.get(operation, ())):
             return _NORMS[operation][position - 1], "o" if rank == 1 else ""
-        if operation in ("Conv", "ConvTranspose") and position == 1 and rank in _WINDOWS:
+        if operation in ("Conv", "ConvTranspose") and position == 1 and WINDOWS.get(rank):
             grouped = "group" in attributes and attributes["group"].i > 1
             kind = "kernel"
             if operation == "Conv":
-                axes = "oi" + _WINDOWS[rank]
+                axes = "oi" + WINDOWS[rank]
             elif not grouped:
-                axes = "io" + _WINDOWS[rank]
+                axes = "io" + WINDOWS[rank]
         elif operation == "Gemm" and position < 2 and rank == 2:
             turned = ("transA", "transB")[position]
             first = "io" if position == 1 else "oi"
@@ -194,7 +201,7 @@ class _GraphReader:
                 continue  # a constant of the computation, no weight
             else:
                 collector.add(name, stored, kind=kind, axes=axes)
-        if self._subgraphs:
+        if any(len(a.g.node) > 0 for node in self._graph.node for a in node.attribute):
             collector.notes.append("the graphs inside its If and Loop nodes were not looked at")
         return collector
 
@@ -243,10 +250,58 @@ def _attribute(onnx: Any, attribute: Any) -> Any:
     return plain(value if value is None or isinstance(value, (int, float, str)) else list(value))
 
 
-def _parsed(text: str) -> Any:
-    if text[:1] in "{[" and text:
+class TensorReader:
+    """Turns TensorProto messages into `Stored` numbers; `folder` is where external data may lie, and nowhere else."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._maps: dict[str, FileMap] = {}
+
+    def stored(self, tensor: Any) -> Stored:
+        """One tensor; raises CheckpointError where its shape does not fit its data or its data lie elsewhere."""
+        name = tensor.name
+        shape = checked_shape([int(side) for side in tensor.dims], f"tensor {name!r}")
+        dtype = _DTYPES.get(tensor.data_type, _WORDS.get(tensor.data_type, "unknown number format"))
+        if dtype not in FORMATS:
+            return Stored.unread(shape, dtype)
+        length = stored_bytes(dtype, shape)
+        if tensor.data_location == _EXTERNAL:
+            return Stored(shape, dtype, self._external(tensor, shape, dtype, length))
+        if tensor.HasField("raw_data"):
+            held = len(tensor.raw_data)
+            stored = Stored(shape, dtype, lambda: as_array(tensor.raw_data, shape, dtype))
+        else:
+            numbers = getattr(tensor, _FIELDS.get(dtype, "int32_data"))
+            held = len(numbers) // (2 if dtype.startswith("complex") else 1) * stored_dtype(dtype).itemsize
+            stored = Stored(shape, dtype, lambda: _typed(np.array(numbers), dtype).reshape(shape))
+        if held != length:
+            raise CheckpointError(
+                f"tensor {name!r} of shape {list(shape)} needs {length:,} bytes, the file has {held:,} of it",
+                hint="the file is cut short or damaged: fetch it again",
+            )
+        return stored
+
+    def _external(self, tensor: Any, shape: tuple[int, ...], dtype: str, length: int) -> Callable[[], np.ndarray]:
+        where = {entry.key: entry.value for entry in tensor.external_data}
+        location = where.get("location", "")
+        if location not in self._maps:
+            self._maps[location] = FileMap(inside(self._folder, location))
         try:
-            return plain(parsed_json(text, "metadata"))
-        except CheckpointError:
-            return text
-    return text
+            offset, held = int(where.get("offset", "0")), int(where.get("length", str(length)))
+        except ValueError:
+            raise CheckpointError(f"tensor {tensor.name!r} lies at no place that can be") from None
+        if held != length:
+            raise CheckpointError(f"tensor {tensor.name!r} of shape {list(shape)} does not fit its {held:,} bytes")
+        file = self._maps[location]
+        file.view(offset, length)
+        return lambda: file.array(offset, shape, dtype)
+
+
+def _typed(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Numbers of a field as an array of the format's stored dtype."""
+    kind = stored_dtype(dtype)
+    if dtype.startswith("complex"):
+        values = values[::2] + 1j * values[1::2]
+    elif dtype in FLOATS and dtype not in _FIELDS:  # bit patterns in `int32_data`
+        return values.astype(f"u{kind.itemsize}").view(kind)
+    return values.astype(kind)

@@ -5,32 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from weightprint.errors import CheckpointError
-from weightprint.formats.dtypes import STORED_AS, stored_dtype
+from weightprint.formats.dtypes import FORMATS, stored_dtype
 from weightprint.formats.file_maps import as_array
 from weightprint.formats.limits import EXPANDED_FREE
 from weightprint.formats.named_tensors import Stored, checked_shape
 from weightprint.formats.pickles import PLAIN_BUILDERS, Buildable, Builder, Name
 
-STORAGE_TYPES = {
-    "DoubleStorage": "float64",
-    "FloatStorage": "float32",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-    "ComplexFloatStorage": "complex64",
-    "ComplexDoubleStorage": "complex128",
-    "UntypedStorage": "uint8",
-}
+STORAGE_TYPES = {form.torch_storage: name for name, form in FORMATS.items() if form.torch_storage}
+STORAGE_TYPES["UntypedStorage"] = "uint8"
 _TORCH_NAMES = {"double": "float64", "float": "float32", "half": "float16", "long": "int64", "int": "int32"}
 _QUANTISED = {"QInt8Storage": "qint8", "QUInt8Storage": "quint8", "QInt32Storage": "qint32"}
 
@@ -65,7 +52,7 @@ def storage_dtype(kind: Any) -> str:
 
 def item_size(dtype: str) -> int:
     """Bytes of one element."""
-    if dtype in STORED_AS:
+    if dtype in FORMATS:
         return stored_dtype(dtype).itemsize
     return 4 if "qint32" in dtype else 1
 
@@ -100,50 +87,44 @@ def _view(storage: Storage, offset: Any, size: Any, stride: Any, dtype: str) -> 
     return Stored(shape, dtype, load, place=(storage.key, offset, shape, steps))
 
 
-def _no_values(dtype: Any, size: Any) -> Stored:
+def _no_values(args: tuple[Any, ...]) -> Stored:
     def load() -> np.ndarray:
         raise CheckpointError("a tensor without values")
 
-    return Stored(checked_shape(size, "a tensor"), f"{dtype}, without values", load)
+    dtype, size = args[:2]
+    return Stored(checked_shape(size, "a tensor"), f"{torch_dtype(dtype)}, without values", load)
 
 
 def torch_dtype(value: Any) -> str:
     """The number format that a pickled torch.dtype names."""
     name = value.name if isinstance(value, Name) else str(value)
     name = _TORCH_NAMES.get(name, name)
-    return name if name in STORED_AS else f"unknown number format ({name})"
+    return name if name in FORMATS else f"unknown number format ({name})"
 
 
 def _tensor(args: tuple[Any, ...]) -> Stored:
-    storage, offset, size, stride = args[:4]
-    return _view(_storage(storage), offset, size, stride, storage.dtype) if _readable(storage) else _words(args)
+    """(storage, offset, size, strides, …) in the storage's own number format"""
+    return _tensor_of(args, _storage(args[0]).dtype)
 
 
 def _tensor_of_dtype(args: tuple[Any, ...]) -> Stored:
-    dtype = torch_dtype(args[6])
-    if dtype not in STORED_AS:
-        return Stored(checked_shape(args[2], "a tensor"), dtype, lambda: np.empty(0))
-    return _view(_storage(args[0]), args[1], args[2], args[3], dtype)
+    return _tensor_of(args, torch_dtype(args[6]))
+
+
+def _tensor_of(args: tuple[Any, ...], dtype: str) -> Stored:
+    storage, offset, size, stride = args[:4]
+    return _view(_storage(storage), offset, size, stride, dtype) if dtype in FORMATS else Stored.unread(size, dtype)
+
+
+def _quantised(args: tuple[Any, ...]) -> Stored:
+    dtype = _storage(args[0]).dtype
+    return Stored.unread(args[2], dtype if dtype.startswith("quantised") else f"quantised ({dtype})")
 
 
 def _storage(value: Any) -> Storage:
     if not isinstance(value, Storage):
         raise CheckpointError("a tensor without a storage", hint="the file is damaged: fetch it again")
     return value
-
-
-def _readable(storage: Any) -> bool:
-    return _storage(storage).dtype in STORED_AS
-
-
-def _words(args: tuple[Any, ...]) -> Stored:
-    return Stored(checked_shape(args[2], "a tensor"), args[0].dtype, lambda: np.empty(0))
-
-
-def _quantised(args: tuple[Any, ...]) -> Stored:
-    dtype = _storage(args[0]).dtype
-    words = dtype if dtype.startswith("quantised") else f"quantised ({dtype})"
-    return Stored(checked_shape(args[2], "a tensor"), words, lambda: np.empty(0))
 
 
 def _parameter(args: tuple[Any, ...]) -> Any:
@@ -190,11 +171,8 @@ class PickledArray(Buildable):
         if len(data) != math.prod(shape) * kind.itemsize:
             raise CheckpointError("an array whose size does not fit its shape", hint="the file is damaged")
 
-        def load() -> np.ndarray:
-            flat = np.frombuffer(data.encode("latin1") if isinstance(data, str) else data, dtype=kind)
-            return flat.reshape(shape, order="F" if by_column else "C")
-
-        self.stored = Stored(shape, kind.name, load)
+        order: Literal["F", "C"] = "F" if by_column else "C"
+        self.stored = Stored(shape, kind.name, lambda: np.frombuffer(_bytes(data), kind).reshape(shape, order=order))
 
 
 def _array_of_bytes(args: tuple[Any, ...]) -> PickledArray:
@@ -209,8 +187,12 @@ def _scalar(args: tuple[Any, ...]) -> Any:
     kind, data = args[0], args[1] if len(args) > 1 else b""
     if not isinstance(kind, PickledDType) or kind.dtype is None or len(data) != kind.dtype.itemsize:
         return None
-    data = data.encode("latin1") if isinstance(data, str) else data
-    return np.frombuffer(data, dtype=kind.dtype)[0].item()
+    return np.frombuffer(_bytes(data), dtype=kind.dtype)[0].item()
+
+
+def _bytes(data: Any) -> Any:
+    """Python 2's byte strings come as text."""
+    return data.encode("latin1") if isinstance(data, str) else data
 
 
 def _size(args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -223,17 +205,14 @@ def _device(args: tuple[Any, ...]) -> str:
 
 TENSOR_BUILDERS: dict[str, Builder] = {
     **PLAIN_BUILDERS,
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
+    **dict.fromkeys(("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"), _tensor),
     "torch._utils._rebuild_tensor_v3": _tensor_of_dtype,
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch._utils._rebuild_qtensor": _quantised,
-    "torch._utils._rebuild_meta_tensor_no_storage": lambda args: _no_values(torch_dtype(args[0]), args[1]),
+    "torch._utils._rebuild_meta_tensor_no_storage": _no_values,
     "torch._tensor._rebuild_from_type_v2": _of_subclass,
-    "torch.jit._pickle.build_intlist": _size,
-    "torch.jit._pickle.build_doublelist": _size,
-    "torch.jit._pickle.build_boollist": _size,
+    **{f"torch.jit._pickle.build_{kind}list": _size for kind in ("int", "double", "bool")},
     "torch.jit._pickle.build_tensorlist": lambda args: list(args[0]),
     "torch.jit._pickle.restore_type_tag": _parameter,
     "torch.Size": _size,

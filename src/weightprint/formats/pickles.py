@@ -8,16 +8,15 @@ No module is imported, no method of a foreign class called, no `__setstate__`, n
 from __future__ import annotations
 
 import struct
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from weightprint.errors import CheckpointError
-from weightprint.formats.limits import MAX_PICKLE_STEPS
+from weightprint.formats.limits import MAX_PICKLE_STEPS, damaged
 
-_DAMAGED = "it is cut short or damaged: fetch it again"
 _LONGEST_NUMBER = 1024
+_OLD_MODULES = {"__builtin__": "builtins", "exceptions": "builtins", "copy_reg": "copyreg"}  # Python 2's names
 
 _MODULES_THAT_RUN_CODE = """
     os posix nt subprocess sys shutil socket pty commands ctypes _ctypes importlib runpy code codeop marshal pickle
@@ -63,12 +62,12 @@ class Unbuilt:
         return found
 
 
-class Buildable(ABC):
+class Buildable:
     """A builder's result that a later instruction completes."""
 
-    @abstractmethod
     def build(self, state: Any) -> None:
         """Takes the state that the pickle holds for it."""
+        raise NotImplementedError
 
 
 Builder = Callable[[tuple[Any, ...]], Any]
@@ -78,9 +77,6 @@ def _plain_builders() -> dict[str, Builder]:
     def mapping(args: tuple[Any, ...]) -> Any:
         found = args[-1] if args else ()
         return dict(found) if isinstance(found, dict) else {_key(k): v for k, v in found}
-
-    def default_mapping(args: tuple[Any, ...]) -> Any:
-        return {}
 
     def listing(args: tuple[Any, ...]) -> Any:
         return list(args[0]) if args and isinstance(args[0], (list, tuple, dict)) else []
@@ -95,17 +91,11 @@ def _plain_builders() -> dict[str, Builder]:
         return args[0] if args and isinstance(args[0], (int, float)) else 0
 
     return {
-        "collections.OrderedDict": mapping,
-        "collections.Counter": mapping,
-        "collections.defaultdict": default_mapping,
-        "builtins.dict": mapping,
-        "builtins.set": listing,
-        "builtins.frozenset": listing,
-        "builtins.list": listing,
+        **dict.fromkeys(("builtins.dict", "collections.OrderedDict", "collections.Counter"), mapping),
+        "collections.defaultdict": lambda args: {},
+        **dict.fromkeys(("builtins.list", "builtins.set", "builtins.frozenset"), listing),
         "builtins.tuple": lambda args: tuple(listing(args)),
-        "builtins.int": number,
-        "builtins.float": number,
-        "builtins.bool": number,
+        **dict.fromkeys(("builtins.int", "builtins.float", "builtins.bool"), number),
         "builtins.bytes": lambda args: args[0] if args and isinstance(args[0], (bytes, memoryview)) else b"",
         "_codecs.encode": encoded,
         **{
@@ -159,7 +149,7 @@ class PickleReader:
         except CheckpointError:
             raise
         except (LookupError, ValueError, TypeError, AttributeError, struct.error, ArithmeticError) as error:
-            raise CheckpointError(f"a damaged pickle (at byte {self.stop:,})", hint=_DAMAGED) from error
+            raise damaged(f"a damaged pickle (at byte {self.stop:,})") from error
         raise CheckpointError(
             f"a pickle of more than {MAX_PICKLE_STEPS:,} instructions",
             hint="save the weights as safetensors: they are read however many they are",
@@ -169,7 +159,7 @@ class PickleReader:
 
     def _take(self, length: int) -> memoryview:
         if length < 0 or self.stop + length > len(self._data):
-            raise CheckpointError("a pickle that is cut short", hint=_DAMAGED)
+            raise damaged("a pickle that is cut short")
         self.stop += length
         return self._data[self.stop - length : self.stop]
 
@@ -186,7 +176,7 @@ class PickleReader:
             if self._data[end] == 0x0A:
                 self.stop = end + 1
                 return str(self._data[start:end], "utf-8")
-        raise CheckpointError("a damaged pickle (a line without an end)", hint=_DAMAGED)
+        raise damaged("a damaged pickle (a line without an end)")
 
     def _text(self, length: int) -> None:
         self._stack.append(str(self._take(length), "utf-8", "replace"))
@@ -194,12 +184,9 @@ class PickleReader:
     def _old_text(self, length: int) -> None:  # Python 2's byte strings, names for the most part
         self._stack.append(str(self._take(length), "latin1"))
 
-    def _bytes(self, length: int) -> None:
-        self._stack.append(self._take(length))
-
     def _number(self, length: int) -> None:
         if length > _LONGEST_NUMBER:
-            raise CheckpointError("a pickle with a number of more than 1,024 bytes", hint=_DAMAGED)
+            raise damaged("a pickle with a number of more than 1,024 bytes")
         self._stack.append(int.from_bytes(self._take(length), "little", signed=True))
 
     def _unpacked(self, form: str) -> None:
@@ -208,10 +195,6 @@ class PickleReader:
     def _whole_line(self) -> None:
         line = self._line().removesuffix("L")
         self._stack.append({"00": False, "01": True}.get(line, int(line) if len(line) <= _LONGEST_NUMBER else None))
-
-    def _quoted_line(self) -> None:
-        line = self._line()
-        self._stack.append(line[1:-1])
 
     # What is done with the stack
 
@@ -233,12 +216,6 @@ class PickleReader:
         else:
             self._since_mark()
 
-    def _drop_marked(self) -> None:
-        self._since_mark()
-
-    def _skip_frame(self) -> None:
-        self._take(8)
-
     def _protocol(self) -> None:
         if self._byte() > 5:
             raise CheckpointError("a pickle of a protocol after 5", hint="save it with pickle_protocol=2")
@@ -246,7 +223,7 @@ class PickleReader:
     def _tuple(self, length: int) -> None:
         items = tuple(self._stack[-length:])
         if len(items) < length:
-            raise CheckpointError("a damaged pickle (a tuple of what is not there)", hint=_DAMAGED)
+            raise damaged("a damaged pickle (a tuple of what is not there)")
         del self._stack[-length:]
         self._stack.append(items)
 
@@ -266,9 +243,7 @@ class PickleReader:
         self._set_items(items)
 
     def _name(self, module: str, name: str) -> None:
-        if module in ("__builtin__", "copy_reg", "exceptions"):
-            module = {"copy_reg": "copyreg"}.get(module, "builtins")
-        self._stack.append(Name(module, name))
+        self._stack.append(Name(_OLD_MODULES.get(module, module), name))
 
     def _stacked_name(self) -> None:
         name, module = self._stack.pop(), self._stack.pop()
@@ -303,14 +278,13 @@ class PickleReader:
         args, called = self._stack.pop(), self._stack.pop()
         self._call(called, args)
 
-    def _new_object(self, keywords: bool) -> None:
-        if keywords:
-            self._stack.pop()
+    def _new_object_with_keywords(self) -> None:
+        self._stack.pop()
         self._reduce()
 
     def _object(self) -> None:
-        items = self._since_mark()
-        self._call(items[0], items[1:])
+        called, *args = self._since_mark()
+        self._call(called, args)
 
     def _instance(self) -> None:
         items = self._since_mark()
@@ -339,7 +313,7 @@ class PickleReader:
 
 def _of(kind: Any, value: Any) -> Any:
     if not isinstance(value, kind):
-        raise CheckpointError("a damaged pickle (a value of another kind than its use asks for)", hint=_DAMAGED)
+        raise damaged("a damaged pickle (a value of another kind than its use asks for)")
     return value
 
 
@@ -352,7 +326,7 @@ def _key(key: Any) -> Any:
             raise CheckpointError("a pickle with dictionary keys that are neither names nor numbers")
         return tuple(key)
     if isinstance(key, dict):
-        raise CheckpointError("a damaged pickle (a dictionary as a key)", hint=_DAMAGED)
+        raise damaged("a damaged pickle (a dictionary as a key)")
     return key
 
 
@@ -361,50 +335,49 @@ def _remember(reader: PickleReader, index: int) -> None:
 
 
 def _unknown(reader: PickleReader) -> None:
-    raise CheckpointError(f"a damaged pickle (no instruction at byte {reader.stop - 1:,})", hint=_DAMAGED)
+    raise damaged(f"a damaged pickle (no instruction at byte {reader.stop - 1:,})")
 
 
-def _instructions() -> list[Callable[[PickleReader], None]]:
-    """What each opcode does, by its byte; the letters are those of Python's pickle format."""
-    push: Callable[[Any], Callable[[PickleReader], None]] = lambda value: lambda r: r._stack.append(value)  # noqa: E731
-    table: dict[bytes, Callable[[PickleReader], None]] = {
+Instruction = Callable[[PickleReader], object]
+
+
+def _instructions() -> list[Instruction]:
+    """What each opcode does, by its byte; the letters are those of Python's pickle format. Sets are lists here."""
+    table: dict[bytes, Instruction] = {
         b"\x80": PickleReader._protocol,
-        b"\x95": PickleReader._skip_frame,
+        b"\x95": lambda r: r._take(8),
         b"(": PickleReader._mark,
         b"0": PickleReader._drop,
-        b"1": PickleReader._drop_marked,
+        b"1": PickleReader._since_mark,
         b"2": lambda r: r._stack.append(r._stack[-1]),
-        b"N": push(None),
-        b"\x88": push(True),
-        b"\x89": push(False),
+        b"N": lambda r: r._stack.append(None),
+        b"\x88": lambda r: r._stack.append(True),
+        b"\x89": lambda r: r._stack.append(False),
         b"F": lambda r: r._stack.append(float(r._line())),
         b"G": lambda r: r._unpacked(">d"),
-        b"I": PickleReader._whole_line,
-        b"L": PickleReader._whole_line,
+        **dict.fromkeys((b"I", b"L"), PickleReader._whole_line),
         b"J": lambda r: r._unpacked("<i"),
         b"K": lambda r: r._stack.append(r._byte()),
         b"M": lambda r: r._stack.append(r._unsigned(2)),
         b"\x8a": lambda r: r._number(r._byte()),
         b"\x8b": lambda r: r._number(r._unsigned(4)),
-        b"S": PickleReader._quoted_line,
+        b"S": lambda r: r._stack.append(r._line()[1:-1]),
         b"T": lambda r: r._old_text(r._unsigned(4)),
         b"U": lambda r: r._old_text(r._byte()),
         b"V": lambda r: r._stack.append(r._line()),
         b"X": lambda r: r._text(r._unsigned(4)),
         b"\x8c": lambda r: r._text(r._byte()),
         b"\x8d": lambda r: r._text(r._unsigned(8)),
-        b"B": lambda r: r._bytes(r._unsigned(4)),
-        b"C": lambda r: r._bytes(r._byte()),
-        b"\x8e": lambda r: r._bytes(r._unsigned(8)),
-        b"\x96": lambda r: r._bytes(r._unsigned(8)),
-        b"\x97": PickleReader._outside_buffer,
-        b"\x98": PickleReader._outside_buffer,
+        b"B": lambda r: r._stack.append(r._take(r._unsigned(4))),
+        b"C": lambda r: r._stack.append(r._take(r._byte())),
+        **dict.fromkeys((b"\x8e", b"\x96"), lambda r: r._stack.append(r._take(r._unsigned(8)))),
+        **dict.fromkeys((b"\x97", b"\x98"), PickleReader._outside_buffer),
         b"a": lambda r: r._append([r._stack.pop()]),
-        b"e": lambda r: r._append(r._since_mark()),
-        b"l": lambda r: r._gather(list),
-        b"]": lambda r: r._stack.append([]),
+        **dict.fromkeys((b"e", b"\x90"), lambda r: r._append(r._since_mark())),
+        **dict.fromkeys((b"l", b"\x91"), lambda r: r._gather(list)),
+        **dict.fromkeys((b"]", b"\x8f"), lambda r: r._stack.append([])),
         b"t": lambda r: r._gather(tuple),
-        b")": push(()),
+        b")": lambda r: r._stack.append(()),
         b"\x85": lambda r: r._tuple(1),
         b"\x86": lambda r: r._tuple(2),
         b"\x87": lambda r: r._tuple(3),
@@ -412,22 +385,16 @@ def _instructions() -> list[Callable[[PickleReader], None]]:
         b"d": PickleReader._dictionary,
         b"s": lambda r: r._set_items([r._stack.pop(-2), r._stack.pop()]),
         b"u": lambda r: r._set_items(r._since_mark()),
-        b"\x8f": lambda r: r._stack.append([]),  # EMPTY_SET: a list here
-        b"\x90": lambda r: r._append(r._since_mark()),
-        b"\x91": lambda r: r._gather(list),
         b"c": lambda r: r._name(r._line(), r._line()),
         b"\x93": PickleReader._stacked_name,
-        b"R": PickleReader._reduce,
-        b"\x81": lambda r: r._new_object(False),
-        b"\x92": lambda r: r._new_object(True),
+        **dict.fromkeys((b"R", b"\x81"), PickleReader._reduce),
+        b"\x92": PickleReader._new_object_with_keywords,
         b"o": PickleReader._object,
         b"i": PickleReader._instance,
         b"b": PickleReader._build,
         b"P": lambda r: r._persistent_id(r._line()),
         b"Q": lambda r: r._persistent_id(r._stack.pop()),
-        b"\x82": PickleReader._extension,
-        b"\x83": PickleReader._extension,
-        b"\x84": PickleReader._extension,
+        **dict.fromkeys((b"\x82", b"\x83", b"\x84"), PickleReader._extension),
         b"g": lambda r: r._stack.append(r._memo[int(r._line())]),
         b"h": lambda r: r._stack.append(r._memo[r._byte()]),
         b"j": lambda r: r._stack.append(r._memo[r._unsigned(4)]),
@@ -436,7 +403,7 @@ def _instructions() -> list[Callable[[PickleReader], None]]:
         b"r": lambda r: _remember(r, r._unsigned(4)),
         b"\x94": lambda r: _remember(r, len(r._memo)),
     }
-    by_byte: list[Callable[[PickleReader], None]] = [_unknown] * 256
+    by_byte: list[Instruction] = [_unknown] * 256
     for code, instruction in table.items():
         by_byte[code[0]] = instruction
     return by_byte

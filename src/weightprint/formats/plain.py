@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from typing import Any
 
 from weightprint.errors import CheckpointError
@@ -60,6 +61,14 @@ class _Plain:
 
 def _has_plain_form(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str, Name, Unbuilt, dict, list, tuple))
+
+
+def told_value(value: Any) -> Any:
+    """A value of a file's metadata; a text that holds a JSON object or list is parsed."""
+    if isinstance(value, str) and value.startswith(("{", "[")):
+        with suppress(CheckpointError):
+            return parsed_json(value, "metadata")
+    return value
 
 
 def parsed_json(data: Any, what: str) -> Any:

@@ -8,11 +8,13 @@ with wp.Recorder("zoo", setup={"optimizer": "adam", "learning_rate": 1e-3}) as r
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,18 +22,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from weightprint.errors import ZooError
-from weightprint.files import canonical_json
+from weightprint.errors import CheckpointError, ZooError
+from weightprint.files import StrPath, canonical_json
+from weightprint.formats import recorder_callbacks
+from weightprint.formats.keras_files import flatten_order, keras_role, layer_graph, model_layers
 from weightprint.formats.layout import layout_of, weight_vector
-from weightprint.formats.networks import tensors_of
+from weightprint.formats.named_tensors import Collector, Graph, NamedTensor, Stored
 from weightprint.formats.recordings import Recording
+from weightprint.formats.torch_files import add_torch_tensors
 from weightprint.setups import EverydaySetup, Setup
 from weightprint.zoo.index import SCHEMA
 from weightprint.zoo.layout import Layout
 
 SNAPSHOTS = 20
-_PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation"}
-_PARTS |= {"eval": "validation", "dev": "validation", "test": "test"}
+_VALIDATION = ("val", "valid", "validation", "eval", "dev")
+_PARTS = {"train": "train", "test": "test", **dict.fromkeys(_VALIDATION, "validation")}
 _MEASURES = {"acc": "accuracy", "accuracy": "accuracy", "loss": "loss"}
 
 
@@ -60,7 +65,7 @@ class Recorder:
 
     def __init__(
         self,
-        zoo: str | os.PathLike[str],
+        zoo: StrPath,
         setup: Mapping[str, Any] | Setup | EverydaySetup | None = None,
         *,
         snapshots: int = SNAPSHOTS,
@@ -92,10 +97,10 @@ class Recorder:
             return
         if error is None:
             self.close()
-            return
-        self._keep_last()
-        self._recording.release()
-        self._recording = None
+        else:
+            self._keep_last()
+            self._recording.release()
+            self._recording = None
 
     def __repr__(self) -> str:
         return f"<recorder of run {self.number}, {self._records} records>"
@@ -143,7 +148,10 @@ class Recorder:
         recording.note(moment)
         self._records += 1
         if len(self._held) > 2 * self._snapshots:
-            self._thin(recording)
+            self._stride *= 2
+            for dropped in [n for n in self._held if n % self._stride]:
+                recording.drop(dropped)
+            self._held = [n for n in self._held if n % self._stride == 0]
 
     def close(self) -> int | None:
         """End the recording: the run appears in the zoo. Returns its number, None where nothing was recorded.
@@ -158,42 +166,30 @@ class Recorder:
             self._recording = None
             return None
         self._keep_last()
-        if self._diverged_at is None:
-            recording.finish(status="complete", reason=f"recorded to its end, {self._records} records")
-        else:
+        status, reason = "complete", f"recorded to its end, {self._records} records"
+        if self._diverged_at is not None:
+            status = "diverged"
             reason = f"weights became infinite or NaN at record {self._diverged_at} of {self._records}"
-            recording.finish(status="diverged", reason=reason)
+        recording.finish(status=status, reason=reason)
         self._recording = None
         return self.number
 
     def lightning(self) -> Any:
         """A callback for Lightning's Trainer: records at the start and after every epoch. Needs `[recorder]`."""
-        from weightprint.formats.recorder_callbacks import lightning_callback
-
-        return lightning_callback(self)
+        return recorder_callbacks.lightning_callback(self)
 
     def transformers(self) -> Any:
         """A callback for the Hugging Face Trainer: records at the start and after every epoch. Needs `[recorder]`."""
-        from weightprint.formats.recorder_callbacks import transformers_callback
-
-        return transformers_callback(self)
+        return recorder_callbacks.transformers_callback(self)
 
     def keras(self) -> Any:
         """A callback for `fit` of Keras 3: records at the start and after every epoch. Needs `[recorder]`."""
-        from weightprint.formats.recorder_callbacks import keras_callback
-
-        return keras_callback(self)
+        return recorder_callbacks.keras_callback(self)
 
     def _open(self) -> Recording:
         if self._recording is None:
             raise ZooError(f"the recording of run {self.number} has ended", hint="begin another Recorder")
         return self._recording
-
-    def _thin(self, recording: Recording) -> None:
-        self._stride *= 2
-        for number in [n for n in self._held if n % self._stride]:
-            recording.drop(number)
-        self._held = [n for n in self._held if n % self._stride == 0]
 
     def _keep_last(self) -> None:
         if self._last is not None and self._last[0] not in self._held:
@@ -244,3 +240,69 @@ def _properties(setup: Mapping[str, Any] | Setup | EverydaySetup) -> dict[str, A
                 hint="numbers, text, truth values, lists and dictionaries of them",
             ) from None
     return properties
+
+
+def tensors_of(network: Any) -> tuple[tuple[NamedTensor, ...], Graph | None, str]:
+    """(tensors, graph, flatten order) of a network as it is now; their values are read when asked for.
+
+    network: a torch module, its state dict, or a built Keras model. Of a module come the tensors of its state dict,
+             named as a file saved from it would name them; integers (batch counts) are left out
+
+    Raises CheckpointError for anything else, and for a network without weights.
+    """
+    collector = Collector()
+    keras = sys.modules.get("keras")
+    if keras is not None and isinstance(network, keras.Model):
+        graph, order = _add_keras(collector, network)
+    else:
+        state = network.state_dict() if hasattr(network, "state_dict") else network
+        if not isinstance(state, dict):
+            raise CheckpointError(
+                f"expected a torch module, its state dict or a Keras model, found {type(network).__name__}"
+            )
+        stored = {str(name): _of_torch(value) for name, value in state.items() if hasattr(value, "untyped_storage")}
+        add_torch_tensors(collector, stored)
+        graph, order = None, "chw"
+    if not any(tensor.size for tensor in collector.tensors):
+        raise CheckpointError("a network without weights", hint="build it, or call it once, before it is recorded")
+    return collector.tensors, graph, order
+
+
+def _of_torch(tensor: Any) -> Stored:
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    shape = tuple(tensor.shape)
+    place = (tensor.data_ptr(), shape, tensor.stride()) if tensor.numel() else None
+    if not tensor.is_floating_point():
+        return Stored(shape, dtype, lambda: tensor.cpu().numpy(), place)
+    return Stored(shape, "float32", lambda: tensor.detach().float().cpu().contiguous().numpy(), place)
+
+
+def _add_keras(collector: Collector, model: Any) -> tuple[Graph | None, str]:
+    layers = model_layers(json.loads(model.to_json()))
+    named: dict[str, list[str]] = {}
+    for owner, layer in _keras_layers(model, ""):
+        for weight in layer.weights:
+            parts = weight.path.split("/")
+            rest = parts[len(parts) - parts[::-1].index(layer.name) :] if layer.name in parts else [weight.name]
+            name = "/".join([owner, *rest])
+            kind, axes = keras_role(weight.name, type(layer).__name__, name, len(weight.shape))
+            collector.add(name, _of_keras(weight), kind=kind, axes=axes)
+            named.setdefault(owner, []).append(name)
+    return layer_graph(layers, named), flatten_order(layers)
+
+
+def _keras_layers(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """(name as `model_layers` has it, layer) of all that are no models themselves, each once."""
+    for layer in model.layers:
+        if getattr(layer, "layers", None):
+            yield from _keras_layers(layer, f"{prefix}{layer.name}/")
+        else:
+            yield f"{prefix}{layer.name}", layer
+
+
+def _of_keras(weight: Any) -> Stored:
+    def load() -> np.ndarray:
+        return np.asarray(import_module("keras").ops.convert_to_numpy(weight), dtype=np.float32)
+
+    is_float = "float" in str(weight.dtype)
+    return Stored(tuple(weight.shape), "float32" if is_float else str(weight.dtype), load, id(weight))

@@ -7,13 +7,12 @@ that ends by an exception stays a recording, see `weightprint.recover`. Of sever
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from weightprint.errors import ZooError
+from weightprint.formats.extras import with_extra
 
 if TYPE_CHECKING:
     from weightprint.formats.recorder import Recorder
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 def lightning_callback(recorder: Recorder) -> Any:
     """A `lightning.pytorch.Callback`; metrics are those that were logged by the end of the epoch."""
-    callback: Any = _needed("lightning.pytorch").Callback
+    callback: Any = with_extra("lightning.pytorch", "recorder", "this callback").Callback
 
     class LightningRecorder(callback):
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -41,7 +40,7 @@ def lightning_callback(recorder: Recorder) -> Any:
 
 def transformers_callback(recorder: Recorder) -> Any:
     """A `transformers.TrainerCallback`; metrics are those of the logs and evaluations at the end of the epoch."""
-    callback: Any = _needed("transformers").TrainerCallback
+    callback: Any = with_extra("transformers", "recorder", "this callback").TrainerCallback
 
     class TransformersRecorder(callback):
         def __init__(self) -> None:
@@ -78,7 +77,7 @@ def transformers_callback(recorder: Recorder) -> Any:
 
 def keras_callback(recorder: Recorder) -> Any:
     """A `keras.callbacks.Callback`; metrics are the logs of the epoch, those without `val_` of the training images."""
-    callback: Any = _needed("keras").callbacks.Callback
+    callback: Any = with_extra("keras", "recorder", "this callback").callbacks.Callback
 
     class KerasRecorder(callback):
         def on_train_begin(self, logs: Any = None) -> None:
@@ -108,12 +107,3 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
         except (TypeError, ValueError, RuntimeError):
             continue
     return found
-
-
-def _needed(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError:
-        raise ZooError(
-            f"this callback needs {module.partition('.')[0]}", hint='pip install "weightprint[recorder]"'
-        ) from None

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import math
 import os
 import secrets
 import shutil
@@ -29,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import CorruptFile
-from weightprint.files import canonical_json, write_atomic
+from weightprint.files import StrPath, canonical_json, write_atomic
 from weightprint.zoo import Zoo, runfile, write_run
 from weightprint.zoo.index import run_path
 from weightprint.zoo.layout import Layout
@@ -115,7 +114,7 @@ def recording_path(zoo: Path, number: int) -> Path:
     return zoo / RECORDINGS_FOLDER / f"{number:07d}"
 
 
-def unfinished(zoo: str | os.PathLike[str]) -> list[dict[str, Any]]:
+def unfinished(zoo: StrPath) -> list[dict[str, Any]]:
     """The recordings that are no runs yet: [{"run", "records": how many so far, "goes_on": its process lives}]."""
     found = []
     for folder in sorted((Path(zoo) / RECORDINGS_FOLDER).glob("[0-9]*")):
@@ -127,7 +126,7 @@ def unfinished(zoo: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return found
 
 
-def recover(zoo: str | os.PathLike[str]) -> list[int]:
+def recover(zoo: StrPath) -> list[int]:
     """Make runs of a zoo's recordings whose process is gone, and return their numbers.
 
     Such a run has the snapshots that lie on disk (at most 2 T, the last one at most one thinning step before the end)
@@ -145,16 +144,14 @@ def recover(zoo: str | os.PathLike[str]) -> list[int]:
             stack.callback(recording.release)
             moments = _moments(folder)
             path = run_path(zoo, recording.number)
-            if path.exists() and runfile.read_metadata(path)["identity"] == _about(folder)["identity"]:
-                recording.discard()  # it was killed after it had written the run
-            elif not moments:
+            # A process may be killed after it has written the run.
+            written = path.exists() and runfile.read_metadata(path)["identity"] == _about(folder)["identity"]
+            if written or not moments:
                 recording.discard()
-            else:
-                diverged = any(moment.get("diverged") for moment in moments)
-                recording.finish(
-                    status="diverged" if diverged else "complete", reason=f"cut off after {len(moments)} records"
-                )
-                recovered.append(recording.number)
+                continue
+            status = "diverged" if any(moment.get("diverged") for moment in moments) else "complete"
+            recording.finish(status=status, reason=f"cut off after {len(moments)} records")
+            recovered.append(recording.number)
     return recovered
 
 
@@ -184,8 +181,7 @@ def _left_behind(zoo: Path, folder: Path) -> Recording | None:
         os.close(lock)
         return None
     if not (folder / _ABOUT).exists():
-        young = abs(time.time() - folder.stat().st_mtime) < _YOUNG_SECONDS
-        if not young:
+        if abs(time.time() - folder.stat().st_mtime) >= _YOUNG_SECONDS:
             shutil.rmtree(folder)
         os.close(lock)
         return None
@@ -200,7 +196,7 @@ def _record(folder: Path, *, status: str, reason: str) -> RunRecord:
     numbers = [number for number in numbers if number < len(moments)]
     chosen = evenly_spaced(numbers, about["snapshots"])
     columns = tuple(sorted({name for moment in moments for name in moment["metrics"]}))
-    curve = [[_or_nan(moment["metrics"].get(name)) for name in columns] for moment in moments]
+    curve = [[moment["metrics"].get(name) for name in columns] for moment in moments]
     return RunRecord(
         number=about["number"],
         identity=about["identity"],
@@ -208,9 +204,7 @@ def _record(folder: Path, *, status: str, reason: str) -> RunRecord:
         reason=reason,
         properties=about["properties"],
         layout=layout,
-        weights=np.stack([_weights(folder, n, layout) for n in chosen])
-        if chosen
-        else np.zeros((0, layout.size), np.float32),
+        weights=np.array([_weights(folder, n, layout) for n in chosen], np.float32).reshape(-1, layout.size),
         measurements=[
             {"snapshot": i, "record": n, **{name: moments[n]["metrics"].get(name) for name in columns}}
             for i, n in enumerate(chosen, start=1)
@@ -264,10 +258,6 @@ def _weights(folder: Path, number: int, layout: Layout) -> npt.NDArray[np.float3
 
 def _weights_path(folder: Path, number: int) -> Path:
     return folder / f"{number:010d}.npy"
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else float(value)
 
 
 def _take(lock: int) -> bool:

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import Any
 
 from weightprint.errors import CheckpointError
-from weightprint.formats.dtypes import STORED_AS, stored_dtype
+from weightprint.formats.dtypes import FORMATS, stored_bytes
 from weightprint.formats.file_maps import FileMap
-from weightprint.formats.limits import MAX_HEADER, MAX_TENSORS
+from weightprint.formats.limits import MAX_HEADER, check_tensor_count, damaged
 from weightprint.formats.named_tensors import Checkpoint, Collector, Stored, checked_shape
-from weightprint.formats.plain import parsed_json, plain
+from weightprint.formats.plain import parsed_json, plain, told_value
 from weightprint.formats.torch_files import add_torch_tensors
 
-_DTYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2",
-    "F8_E4M3FNUZ": "float8_e4m3fnuz",
-    "F8_E5M2FNUZ": "float8_e5m2fnuz",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U64": "uint64",
-    "U32": "uint32",
-    "U16": "uint16",
-    "U8": "uint8",
-    "BOOL": "bool",
-    "C64": "complex64",
-}
+_DTYPES = {form.safetensors: name for name, form in FORMATS.items() if form.safetensors}
 
 
 def looks_like_safetensors(file: FileMap) -> bool:
@@ -64,8 +44,7 @@ def stored_tensors(file: FileMap) -> tuple[dict[str, Stored], dict[str, Any]]:
             hint="it is cut short, damaged or no safetensors file: fetch it again",
         )
     raw = bytes(file.view(8, length))
-    if raw.count(b'"data_offsets"') > MAX_TENSORS:
-        raise CheckpointError(f"more than {MAX_TENSORS:,} tensors", hint="no network of this many is read")
+    check_tensor_count(raw.count(b'"data_offsets"'))
     header = parsed_json(raw, "its safetensors header")
     if not isinstance(header, dict):
         raise CheckpointError("its safetensors header is no JSON object", hint="fetch the file again")
@@ -93,10 +72,8 @@ def _tensor(file: FileMap, name: str, entry: Any, start: int) -> Stored:
     first, last = checked_shape(entry.get("data_offsets"), f"the place of tensor {name!r}")
     dtype = _DTYPES.get(str(entry.get("dtype")), f"quantised or unknown format ({str(entry.get('dtype'))[:20]})")
     if not 0 <= first <= last <= file.size - start:
-        raise CheckpointError(
-            f"tensor {name!r} lies beyond the end of the file", hint="it is cut short or damaged: fetch it again"
-        )
-    if dtype in STORED_AS and last - first != math.prod(shape) * stored_dtype(dtype).itemsize:
+        raise damaged(f"tensor {name!r} lies beyond the end of the file")
+    if dtype in FORMATS and last - first != stored_bytes(dtype, shape):
         raise CheckpointError(
             f"tensor {name!r} of shape {list(shape)} does not fit its {last - first:,} bytes",
             hint="the file is damaged",
@@ -106,16 +83,7 @@ def _tensor(file: FileMap, name: str, entry: Any, start: int) -> Stored:
 
 def _parsed(metadata: dict[str, Any]) -> dict[str, Any]:
     """Metadata values are texts; those that hold JSON objects or lists are parsed."""
-    found = {}
-    for key, value in metadata.items():
-        if isinstance(value, str) and value[:1] in "{[" and len(value) > 1:
-            try:
-                value = parsed_json(value, key)
-            except CheckpointError:
-                found[key] = value
-                continue
-        found[key] = value
-    return plain(found)
+    return plain({key: told_value(value) for key, value in metadata.items()})
 
 
 def _numbers_as_numbers(name: str) -> list[tuple[bool, int, str]]:

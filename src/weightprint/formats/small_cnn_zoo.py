@@ -8,7 +8,6 @@ before kernels, kernels in Keras' order (height, width, input, output).
 from __future__ import annotations
 
 import math
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from weightprint.errors import ZooError
-from weightprint.files import canonical_json, sha256_hex
+from weightprint.files import StrPath, canonical_json, sha256_hex
 from weightprint.formats.importing import ForeignRun, Progress, Source, existing_folder, import_runs
 from weightprint.formats.layout import layout_of
 from weightprint.formats.named_tensors import NamedTensor, Stored
@@ -37,11 +36,7 @@ _KINDS = {"kernel": "kernel", "weight": "kernel", "bias": "bias"}
 
 
 def import_small_cnn_zoo(
-    src: str | os.PathLike[str],
-    zoo: str | os.PathLike[str],
-    *,
-    runs: int | None = None,
-    progress: Progress | None = None,
+    src: StrPath, zoo: StrPath, *, runs: int | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Import one data set's folder of the Small CNN Zoo; see docs/exchange.md.
 
@@ -88,9 +83,9 @@ def _matrix(path: Path) -> npt.NDArray[Any]:
 
 def _metrics(folder: Path, count: int) -> pl.DataFrame:
     """The table with typed columns and `row`, the row in the matrix."""
-    path = next(
-        (p for p in (folder / "metrics.csv.gz", folder / "metrics.csv") if p.exists()), folder / "metrics.csv.gz"
-    )
+    path = folder / "metrics.csv.gz"
+    if not path.exists() and (folder / "metrics.csv").exists():
+        path = folder / "metrics.csv"
     table = read_table(path, required=("modeldir", "step"))
     if len(table) != count:
         raise ZooError(f"{path} has {len(table)} rows for {count} rows of weights", hint="they are of different zoos")
@@ -99,14 +94,9 @@ def _metrics(folder: Path, count: int) -> pl.DataFrame:
     table = typed(table).with_columns(pl.col("modeldir").cast(pl.String), row=pl.int_range(len(table), dtype=pl.Int64))
     wrong = [n for n in _MEASURED if n in table.columns and not (table[n].dtype.is_numeric() or not table[n].count())]
     if wrong:
-        raise ZooError(
-            f"{path} has {', '.join(wrong)} that are no numbers", hint="the table is damaged: unpack it again"
-        )
+        names = ", ".join(wrong)
+        raise ZooError(f"{path} has {names} that are no numbers", hint="the table is damaged: unpack it again")
     return table
-
-
-def _never() -> npt.NDArray[Any]:
-    raise ZooError("only the place of this tensor is known")
 
 
 def _layout(table: pl.DataFrame, width: int) -> tuple[Layout, npt.NDArray[np.intp]]:
@@ -125,7 +115,7 @@ def _layout(table: pl.DataFrame, width: int) -> tuple[Layout, npt.NDArray[np.int
         if not kind or not axes:
             raise ZooError(f"layout.csv has {name} of shape {list(shape)}, neither kernel nor bias")
         values = np.arange(start, end).reshape(shape)
-        tensors.append(NamedTensor(name, name, shape, "float32", kind, axes, Stored(shape, "float32", _never)))
+        tensors.append(NamedTensor(name, name, shape, "float32", kind, axes, Stored.unread(shape, "float32")))
         places[name] = values.transpose([axes.index(letter) for letter in "oidhw" if letter in axes]).reshape(-1)
     layout = layout_of(tensors)
     order = np.concatenate([places[tensor.source] for tensor in layout])

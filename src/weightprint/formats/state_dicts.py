@@ -14,25 +14,9 @@ from weightprint.formats.pickles import Unbuilt
 from weightprint.formats.plain import plain
 
 USUAL_KEYS = (
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "net_state_dict",
-    "network_state_dict",
-    "model",
-    "net",
-    "network",
-    "module",
-    "weights",
-    "params",
-    "parameters",
-    "classifier",
-    "ema",
-    "ema_state_dict",
-    "model_ema",
-    "state_dict_ema",
-    "params_ema",
-    "state",
+    *("state_dict", "model_state_dict", "model_state", "net_state_dict", "network_state_dict"),
+    *("model", "net", "network", "module", "weights", "params", "parameters", "classifier"),
+    *("ema", "ema_state_dict", "model_ema", "state_dict_ema", "params_ema", "state"),
 )
 """Under these keys a network's state dict is looked for, in this order."""
 
@@ -57,13 +41,12 @@ GROUP_RULES = (  # the hyper-parameters that only one rule has
 
 @dataclass(frozen=True)
 class Found:
-    """State dicts of a checkpoint: (prefix, where, state dict) each, and what else there is.
+    """State dicts of a checkpoint with the prefix of their names, and what else there is.
 
-    where:     the keys that lead to it, "" for the top
     optimizer: where → number of tensors in an optimizer's state
     """
 
-    state_dicts: tuple[tuple[str, str, dict[str, Stored]], ...]
+    state_dicts: tuple[tuple[str, dict[str, Stored]], ...]
     declared: dict[str, Any]
     optimizer: dict[str, int]
     others: tuple[str, ...]
@@ -74,10 +57,10 @@ def find_state_dicts(top: Any) -> Found:
 
     Raises CheckpointError for a pickled module, and where there are no weights.
     """
-    if isinstance(top, Unbuilt) and not _is_state_dict(top.items):
-        raise pickled_object(top)
-    if isinstance(top, Unbuilt):  # a dictionary of some class of its own
-        top = top.items
+    if isinstance(top, Unbuilt):
+        if not _is_state_dict(top.items):
+            raise pickled_object(top)
+        top = top.items  # a dictionary of some class of its own
     if _stored(top) is not None:
         top = {"tensor": top}
     if isinstance(top, (list, tuple)):
@@ -86,10 +69,10 @@ def find_state_dicts(top: Any) -> Found:
         raise CheckpointError(
             f"a pickle of {type(top).__name__}, without weights", hint="save model.state_dict() with torch.save"
         )
+    if _is_state_dict(top):
+        return Found((("", _flat(top)),), {}, {}, ())
     declared: dict[str, Any] = {}
     optimizers: dict[str, int] = {}
-    if _is_state_dict(top):
-        return Found((("", "", _flat(top)),), declared, optimizers, ())
     candidates: dict[str, dict[str, Stored]] = {}
     modules: list[Unbuilt] = []
     for key, value in top.items():
@@ -103,20 +86,16 @@ def find_state_dicts(top: Any) -> Found:
             modules.append(value)
         elif not isinstance(value, (Stored, PickledArray)):
             declared[name] = plain(value)
+    if modules and not candidates:
+        raise pickled_object(modules[0])
     if not candidates:
-        raise (
-            pickled_object(modules[0])
-            if modules
-            else CheckpointError("it holds no weights", hint="give the file that holds the trained network")
-        )
-    for key in USUAL_KEYS:
-        if key in candidates:
-            return Found(
-                (("", key, candidates[key]),), declared, optimizers, tuple(name for name in candidates if name != key)
-            )
-    parts = tuple(
-        (f"{name}." if len(candidates) > 1 else "", name, state_dict) for name, state_dict in candidates.items()
-    )
+        raise CheckpointError("it holds no weights", hint="give the file that holds the trained network")
+    usual = next((key for key in USUAL_KEYS if key in candidates), None)
+    if usual is not None:
+        others = tuple(name for name in candidates if name != usual)
+        return Found((("", candidates[usual]),), declared, optimizers, others)
+    alone = len(candidates) == 1
+    parts = tuple(("" if alone else f"{name}.", state_dict) for name, state_dict in candidates.items())
     return Found(parts, declared, optimizers, ())
 
 
@@ -209,9 +188,7 @@ def _optimizer_state(value: Any) -> tuple[dict[str, Any], int] | None:
         found = [_optimizer_state(item) for item in value if isinstance(item, dict)]
         states = [state for state in found if state is not None]
         return (states[0][0], sum(state[1] for state in states)) if len(states) == len(value) else None
-    if not isinstance(value, dict) or not isinstance(value.get("param_groups"), list):
-        return None
-    if "state" not in value:
+    if not isinstance(value, dict) or "state" not in value or not isinstance(value.get("param_groups"), list):
         return None
     groups = [
         plain({key: item for key, item in group.items() if key != "params"})
@@ -223,7 +200,8 @@ def _optimizer_state(value: Any) -> tuple[dict[str, Any], int] | None:
     tensors = sum(
         _stored(item) is not None for slot in state.values() if isinstance(slot, dict) for item in slot.values()
     )
-    declared = {"rule": optimizer_rule(slots, groups[0] if groups else {}), **(groups[0] if groups else {})}
+    first = groups[0] if groups else {}
+    declared = {"rule": optimizer_rule(slots, first), **first}
     if len(groups) > 1:
         declared["param_groups"] = groups
     return declared, tensors

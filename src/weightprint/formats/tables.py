@@ -41,10 +41,9 @@ def read_table(path: Path, *, required: Sequence[str] = (), may_be_empty: bool =
 
 def _unfolded(path: Path) -> bytes:
     with open(path, "rb") as file:
-        if path.suffix != ".gz":
-            data = file.read(MAX_TABLE + 1)
-        else:
-            data = _gunzipped(path, file.read(MAX_TABLE + 1))
+        data = file.read(MAX_TABLE + 1)
+    if path.suffix == ".gz":
+        data = _gunzipped(path, data)
     if len(data) > MAX_TABLE:
         raise ZooError(f"{path} holds more than {MAX_TABLE >> 30} GiB", hint="no table of runs is that large: not read")
     return data

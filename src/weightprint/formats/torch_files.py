@@ -7,25 +7,30 @@ storage keys, and per key a 64-bit count followed by the numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from weightprint.errors import CheckpointError
 from weightprint.formats.archives import Archive
-from weightprint.formats.directions import told_roles
-from weightprint.formats.dtypes import STORED_AS
+from weightprint.formats.dtypes import FORMATS
 from weightprint.formats.file_maps import FileMap
-from weightprint.formats.named_tensors import Checkpoint, Collector, Stored
+from weightprint.formats.limits import MAX_DEPTH, damaged
+from weightprint.formats.named_tensors import Checkpoint, Collector, Graph, Layer, Stored
 from weightprint.formats.pickled_tensors import TENSOR_BUILDERS, Storage, item_size, storage_dtype
-from weightprint.formats.pickles import PickleReader
+from weightprint.formats.pickles import PickleReader, Unbuilt
 from weightprint.formats.plain import plain
-from weightprint.formats.roles import roles_of_names
+from weightprint.formats.roles import roles_of_names, told_roles
 from weightprint.formats.state_dicts import find_state_dicts, without_wrappers
-from weightprint.formats.torchscript import scripted_modules
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
-_DAMAGED = "it is cut short or damaged: fetch it again"
+
+
+_ATTRIBUTES = (
+    *("stride", "padding", "dilation", "groups", "kernel_size", "transposed", "padding_mode", "eps", "momentum", "p"),
+    *("negative_slope", "alpha", "in_channels", "out_channels", "in_features", "out_features"),
+)
 
 
 def read_zip(path: Path, archive: Archive) -> Checkpoint:
@@ -40,25 +45,21 @@ def read_zip(path: Path, archive: Archive) -> Checkpoint:
 def unpickled_zip(archive: Archive) -> tuple[Any, dict[str, int]]:
     """(the value in a PyTorch archive, the classes that were not built)"""
     root = _root(archive)
-    order = "<"
-    if f"{root}byteorder" in archive.entries:
-        order = ">" if bytes(archive.read(f"{root}byteorder")).strip() == b"big" else "<"
+    told = bytes(archive.read(f"{root}byteorder")) if f"{root}byteorder" in archive.entries else b""
+    order = ">" if told.strip() == b"big" else "<"
     storages: dict[str, Storage] = {}
 
     def storage(identity: Any) -> Storage:
         kind, key, count = _storage_id(identity)
         dtype = storage_dtype(kind)
         if key not in storages:
-            entry = f"{root}data/{key}"
-            if entry not in archive.entries:
-                entry = f"{root}constants/{key}"
-            if entry not in archive.entries:
-                raise CheckpointError(f"the archive lacks the numbers of storage {key!r}", hint=_DAMAGED)
+            places = (f"{root}data/{key}", f"{root}constants/{key}")
+            entry = next((place for place in places if place in archive.entries), None)
+            if entry is None:
+                raise damaged(f"the archive lacks the numbers of storage {key!r}")
             held = archive.entries[entry].file_size
-            if dtype in STORED_AS and count * item_size(dtype) > held:
-                raise CheckpointError(
-                    f"storage {key!r} should hold {count:,} numbers, the archive has {held:,} bytes", hint=_DAMAGED
-                )
+            if dtype in FORMATS and count * item_size(dtype) > held:
+                raise damaged(f"storage {key!r} should hold {count:,} numbers, the archive has {held:,} bytes")
             storages[key] = Storage(key, dtype, count, lambda: archive.read(entry), order)
         return storages[key]
 
@@ -77,8 +78,7 @@ def read_stream(path: Path, file: FileMap) -> Checkpoint:
     machine: Any = None
     for _ in range(2):  # protocol version, description of the machine
         reader = PickleReader(data, position)
-        machine = reader.read()
-        position = reader.stop
+        machine, position = reader.read(), reader.stop
     order = ">" if isinstance(machine, dict) and machine.get("little_endian") is False else "<"
     places: dict[str, tuple[int, int]] = {}
     storages: dict[str, Storage] = {}
@@ -88,7 +88,7 @@ def read_stream(path: Path, file: FileMap) -> Checkpoint:
             return identity[1]  # a module's class, saved with its source
         kind, key, count = _storage_id(identity)
         if key not in storages:
-            storages[key] = Storage(key, storage_dtype(kind), count, _loader(file, places, key), order)
+            storages[key] = Storage(key, storage_dtype(kind), count, lambda: file.view(*places[key]), order)
         return _viewed(storages[key], identity)
 
     reader = PickleReader(data, position, builders=TENSOR_BUILDERS, persistent=storage)
@@ -97,22 +97,18 @@ def read_stream(path: Path, file: FileMap) -> Checkpoint:
     keys, position = reader.read(), reader.stop
     for key in keys if isinstance(keys, list) else ():
         if str(key) not in storages:
-            raise CheckpointError(f"a storage {str(key)[:40]!r} that no tensor uses", hint=_DAMAGED)
+            raise damaged(f"a storage {str(key)[:40]!r} that no tensor uses")
         kept = storages[str(key)]
         count = int.from_bytes(file.view(position, 8), "little" if order == "<" else "big", signed=True)
         if count != kept.count:
-            raise CheckpointError(f"storage {key!r} holds {count:,} numbers, not {kept.count:,}", hint=_DAMAGED)
+            raise damaged(f"storage {key!r} holds {count:,} numbers, not {kept.count:,}")
         length = count * item_size(kept.dtype)
         file.view(position + 8, length)
         places[str(key)] = (position + 8, length)
         position += 8 + length
     if set(places) != set(storages):
-        raise CheckpointError("some tensors have no numbers", hint=_DAMAGED)
+        raise damaged("some tensors have no numbers")
     return _checkpoint(path, top, unbuilt, "pytorch")
-
-
-def _loader(file: FileMap, places: dict[str, tuple[int, int]], key: str) -> Callable[[], memoryview]:
-    return lambda: file.view(*places[key])
 
 
 def _viewed(storage: Storage, identity: tuple[Any, ...]) -> Storage:
@@ -122,24 +118,19 @@ def _viewed(storage: Storage, identity: tuple[Any, ...]) -> Storage:
         return storage
     key, offset, count = view
     if not isinstance(offset, int) or not isinstance(count, int) or not 0 <= offset <= offset + count <= storage.count:
-        raise CheckpointError("a storage that reaches beyond the one it is a part of", hint=_DAMAGED)
+        raise damaged("a storage that reaches beyond the one it is a part of")
     size = item_size(storage.dtype)
-    return Storage(
-        f"{storage.key}/{key}",
-        storage.dtype,
-        count,
-        lambda: storage.load()[offset * size : (offset + count) * size],
-        storage.order,
-    )
+    stretch = slice(offset * size, (offset + count) * size)
+    return replace(storage, key=f"{storage.key}/{key}", count=count, load=lambda: storage.load()[stretch])
 
 
 def _storage_id(identity: Any) -> tuple[Any, str, int]:
     """(class, key, number of elements) of a persistent id ("storage", class, key, device, count, …)."""
     if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
-        raise CheckpointError("a damaged pickle (an unknown kind of persistent id)", hint=_DAMAGED)
+        raise damaged("a damaged pickle (an unknown kind of persistent id)")
     _, kind, key, _, count = identity[:5]
     if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < 1 << 62:
-        raise CheckpointError("a storage of no possible size", hint=_DAMAGED)
+        raise damaged("a storage of no possible size")
     return kind, str(key), count
 
 
@@ -150,7 +141,7 @@ def _root(archive: Archive) -> str:
 def _checkpoint(path: Path, top: Any, unbuilt: dict[str, int], form: str) -> Checkpoint:
     found = find_state_dicts(top)
     collector = Collector()
-    for prefix, _, state_dict in found.state_dicts:
+    for prefix, state_dict in found.state_dicts:
         add_torch_tensors(collector, state_dict, prefix)
     for where, count in found.optimizer.items():
         collector.skip(where, f"optimizer state ({count} tensors)")
@@ -164,9 +155,10 @@ def _checkpoint(path: Path, top: Any, unbuilt: dict[str, int], form: str) -> Che
 def add_torch_tensors(collector: Collector, state_dict: dict[str, Stored], prefix: str = "") -> None:
     """Puts a state dict's tensors into the collector: names without wrappers, kinds and axes told from them."""
     short = without_wrappers(list(state_dict))
-    roles = roles_of_names({short[name]: stored.shape for name, stored in state_dict.items()})
+    shapes = {short[name]: stored.shape for name, stored in state_dict.items()}
+    roles = roles_of_names(shapes)
     if not any(kind == "kernel" for kind, _ in roles.values()):  # names of the author's own: W1, b1
-        roles, notes = told_roles({short[name]: stored.shape for name, stored in state_dict.items()})
+        roles, notes = told_roles(shapes)
         collector.notes += notes
     for name, stored in state_dict.items():
         kind, axes = roles[short[name]]
@@ -180,3 +172,57 @@ def declared_arguments(path: Path) -> Any:
     except (CheckpointError, StopIteration):
         return None
     return plain(top)
+
+
+def scripted_modules(path: Path, top: Any) -> Checkpoint:
+    """The modules of a TorchScript archive as `pickles` leaves them; raises CheckpointError where there are none."""
+    if not isinstance(top, Unbuilt):
+        raise CheckpointError("a TorchScript archive without a module")
+    collector = Collector()
+    found: dict[str, Stored] = {}
+    layers: list[Layer] = []
+    for name, module in _modules(top):
+        attributes = module.attributes
+        own = {key: value for key, value in attributes.items() if isinstance(value, Stored)}
+        prefix = f"{name}." if name else ""
+        found.update({f"{prefix}{key}": value for key, value in own.items()})
+        packed = [key for key, value in attributes.items() if _is_packed(value)]
+        for key in packed:
+            collector.skip(f"{prefix}{key}", "quantised (packed parameters)")
+        if own or packed or not any(isinstance(value, Unbuilt) for value in attributes.values()):
+            told = {key: plain(attributes[key]) for key in _ATTRIBUTES if key in attributes}
+            tensors = tuple(f"{prefix}{key}" for key in own)
+            layers.append(Layer(name, module.name.name, tensors=tensors, attributes=told))
+    roles = roles_of_names({name: stored.shape for name, stored in found.items()})
+    transposed = {layer.name for layer in layers if layer.type.startswith("ConvTranspose")}
+    for name, stored in found.items():
+        kind, axes = roles[name]
+        if name.rpartition(".")[0] in transposed and axes.startswith("oi"):
+            axes = "io" + axes[2:]
+        collector.add(name, stored, kind=kind, axes=axes)
+    collector.notes.append("TorchScript: the tensors alone, its code was not looked at")
+    return collector.checkpoint(path, "torchscript", graph=Graph(tuple(layers), wired=False), flatten_order="chw")
+
+
+def _is_packed(value: Any) -> bool:
+    return isinstance(value, Unbuilt) and value.name.module.startswith("__torch__.torch.classes")
+
+
+def _modules(top: Unbuilt) -> Iterator[tuple[str, Unbuilt]]:
+    """(dotted name, module) of all modules, each once, in the order of their definition."""
+    seen: set[int] = set()
+    waiting: list[tuple[str, Unbuilt, int]] = [("", top, 0)]
+    while waiting:
+        name, module, depth = waiting.pop()
+        if id(module) in seen:
+            continue
+        if depth > MAX_DEPTH:
+            raise CheckpointError(f"modules more than {MAX_DEPTH} deep")
+        seen.add(id(module))
+        yield name, module
+        inner = [
+            (f"{name}.{key}" if name else key, value, depth + 1)
+            for key, value in module.attributes.items()
+            if isinstance(value, Unbuilt) and not _is_packed(value)
+        ]
+        waiting.extend(reversed(inner))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,16 @@ from torch.utils.data import Dataset
 from weightprint.errors import ZooError
 from weightprint.seeds import uniform_from_hash
 from weightprint.zoo import Zoo
+
+
+class _Held(NamedTuple):
+    """A run of the data set. segments: of its part; first: snapshot; label: of its target"""
+
+    path: Path
+    number: int
+    segments: tuple[tuple[int, int], ...]
+    first: int
+    label: Any
 
 
 class WeightsDataset(Dataset):
@@ -59,11 +69,7 @@ class WeightsDataset(Dataset):
         labels: Sequence[Any] = index[target].to_list() if target is not None else [None] * len(index)
         if target is not None and not index[target].dtype.is_float():
             self.classes = sorted(set(labels))
-        self._paths: list[Path] = []
-        self._numbers: list[int] = []
-        self._segments: list[tuple[tuple[int, int], ...]] = []
-        self._first: list[int] = []
-        self._labels: list[Any] = []
+        self._held: list[_Held] = []
         counts = []
         for number, held, label in zip(index["number"], index["snapshots"], labels, strict=True):
             first, last = snapshots or (1, held)
@@ -76,11 +82,8 @@ class WeightsDataset(Dataset):
             if not segments or not 1 <= first <= min(last, held):
                 self.left_out += 1
                 continue
-            self._paths.append(run.path)
-            self._numbers.append(number)
-            self._segments.append(segments)
-            self._first.append(first)
-            self._labels.append(self.classes.index(label) if self.classes else label)
+            label = self.classes.index(label) if self.classes else label
+            self._held.append(_Held(run.path, number, segments, first, label))
             counts.append(min(last, held) - first + 1)
         self._stops = list(accumulate(counts))
 
@@ -96,27 +99,27 @@ class WeightsDataset(Dataset):
             raise IndexError(item)
         item %= len(self)
         at = bisect_right(self._stops, item)
-        snapshot = self._first[at] + item - (self._stops[at - 1] if at else 0)
-        start, stop = self._stretch(at, snapshot)
-        row = _weights_of(self._paths[at])[snapshot - 1 : snapshot, start:stop]
+        held = self._held[at]
+        snapshot = held.first + item - (self._stops[at - 1] if at else 0)
+        start, stop = self._stretch(held, snapshot)
+        row = _weights_of(held.path)[snapshot - 1 : snapshot, start:stop]
         found: dict[str, Any] = {
             "weights": torch.from_numpy(np.array(row[0], dtype=np.float32)),
-            "run": self._numbers[at],
+            "run": held.number,
             "snapshot": snapshot,
             "start": start,
         }
-        if self._labels[at] is not None:
-            found["target"] = torch.tensor(self._labels[at], dtype=torch.int64 if self.classes else torch.float32)
+        if held.label is not None:
+            found["target"] = torch.tensor(held.label, dtype=torch.int64 if self.classes else torch.float32)
         return self.transform(found) if self.transform is not None else found
 
-    def _stretch(self, at: int, snapshot: int) -> tuple[int, int]:
-        segments = self._segments[at]
+    def _stretch(self, held: _Held, snapshot: int) -> tuple[int, int]:
         if self.slice_length is None:
-            return segments[0]
-        starts = [stop - first - self.slice_length + 1 for first, stop in segments]
-        u = uniform_from_hash("slice", self.seed, self.epoch, self._numbers[at], snapshot, self.part)
+            return held.segments[0]
+        starts = [stop - first - self.slice_length + 1 for first, stop in held.segments]
+        u = uniform_from_hash("slice", self.seed, self.epoch, held.number, snapshot, self.part)
         offset = int(u * sum(starts))
-        for (first, _), count in zip(segments, starts, strict=True):
+        for (first, _), count in zip(held.segments, starts, strict=True):
             if offset < count:
                 return first + offset, first + offset + self.slice_length
             offset -= count

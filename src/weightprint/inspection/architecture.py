@@ -9,13 +9,7 @@ from weightprint.zoo.layout import Layout, Tensor
 
 MOVING = ("moving_mean", "moving_variance")
 WINDOWS = {1: "1-D convolution", 2: "convolution", 3: "3-D convolution"}
-ROLES = {
-    "attention": "attention",
-    "recurrent": "recurrent",
-    "embedding": "embedding",
-    "position": "positions",
-    "token": "token",
-}
+ROLES = {**{role: role for role in ("attention", "recurrent", "embedding", "token")}, "position": "positions"}
 
 
 def architecture(layout: Layout) -> dict[str, Any]:
@@ -53,17 +47,21 @@ def _tensors(layer: Layer) -> list[Tensor]:
 def _layer(layer: Layer) -> dict[str, Any]:
     tensors = _tensors(layer)
     kernel = layer.kernel
-    found: dict[str, Any] = {
-        "name": layer.name,
-        "kind": _kind(layer),
-        "shape": list((tensors[0] if kernel is None else kernel).shape),
-        "parameters": sum(t.size for t in tensors if t.kind not in MOVING and t.tied_to is None),
-        "reads": list(layer.reads),
-        "tensors": {t.kind: t.source for t in tensors},
-    }
+    found = _row(layer.name, _kind(layer), tensors, layer.reads)
     if kernel is not None and kernel.groups > 1:
         found["groups"] = kernel.groups
     return found
+
+
+def _row(name: str, kind: str, tensors: list[Tensor], reads: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "kind": kind,
+        "shape": list(tensors[0].shape),
+        "parameters": sum(t.size for t in tensors if t.kind not in MOVING and t.tied_to is None),
+        "reads": list(reads),
+        "tensors": {t.kind: t.source for t in tensors},
+    }
 
 
 def _kind(layer: Layer) -> str:
@@ -81,14 +79,9 @@ def _kind(layer: Layer) -> str:
 def _single(tensor: Tensor) -> dict[str, Any]:
     """A tensor that belongs to no layer."""
     kind = ROLES.get(tensor.role or "", "other")
-    found: dict[str, Any] = {
-        "name": tensor.name,
-        "kind": f"{kind}, tied" if tensor.tied_to is not None and kind != "other" else kind,
-        "shape": list(tensor.shape),
-        "parameters": tensor.size if tensor.tied_to is None and tensor.kind not in MOVING else 0,
-        "reads": [],
-        "tensors": {tensor.kind: tensor.source},
-    }
+    if tensor.tied_to is not None and kind != "other":
+        kind += ", tied"
+    found = _row(tensor.name, kind, [tensor], ())
     if tensor.tied_to is not None:
         found["tied_to"] = tensor.tied_to
     return found

@@ -30,18 +30,13 @@ def further(properties: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     if "optimizer" in properties:
         found["optimizer"] = RULES.get(properties["optimizer"], properties["optimizer"])
-    ranges = {
-        "batch_size_range": ("batch_size", lambda v: "at most 16" if v <= 16 else "at least 64" if v >= 64 else None),
-        "learning_rate_range": (
-            "learning_rate",
-            lambda v: "below 2e-3" if v < 2e-3 else "above 5e-3" if v > 5e-3 else None,
-        ),
-        "weight_decay_use": ("weight_decay", lambda v: "some" if v > 0 else "none"),
-    }
-    for name, (of, place) in ranges.items():
-        value = place(properties[of]) if of in properties else None
-        if value is not None:
-            found[name] = value
+    batch, rate = properties.get("batch_size"), properties.get("learning_rate")
+    if batch is not None and not 16 < batch < 64:
+        found["batch_size_range"] = "at most 16" if batch <= 16 else "at least 64"
+    if rate is not None and not 2e-3 <= rate <= 5e-3:
+        found["learning_rate_range"] = "below 2e-3" if rate < 2e-3 else "above 5e-3"
+    if "weight_decay" in properties:
+        found["weight_decay_use"] = "some" if properties["weight_decay"] > 0 else "none"
     return found
 
 
@@ -50,7 +45,6 @@ class Case:
     """One network that answers are judged on.
 
     labels: property → true value
-    group:  networks of one group are never on both sides of a fold
     setup:  equal for networks that are told to have been trained alike
     table:  its anatomy, one row
     layout: of its weights
@@ -58,7 +52,6 @@ class Case:
     """
 
     labels: Mapping[str, Any]
-    group: str
     setup: tuple[str, ...]
     table: Table
     layout: Layout
@@ -81,26 +74,18 @@ def stacked(tables: Sequence[Table]) -> Table:
 
 def cases_of_runs(runs: Sequence[Readable], tables: Sequence[Table]) -> list[Case]:
     """Runs of a zoo by their last snapshot."""
-    return [
-        Case(run.properties, run.identity, (run.identity,), table, run.layout)
-        for run, table in zip(runs, tables, strict=True)
-    ]
+    return [Case(run.properties, (run.identity,), table, run.layout) for run, table in zip(runs, tables, strict=True)]
 
 
 def cases_of_strangers(strangers: Sequence[Stranger]) -> list[Case]:
     """The files that can be read and do not declare their training."""
-    return [
-        Case(
-            {**s.labels, **further(s.labels)},
-            s.repo,
-            s.setup,
-            s.network.anatomy,
-            s.network.layout,
-            s.network.checkpoint.format,
-        )
-        for s in strangers
-        if s.network is not None and not s.embedded
-    ]
+    found = []
+    for stranger in strangers:
+        network = stranger.network
+        if network is not None and not stranger.embedded:
+            labels = {**stranger.labels, **further(stranger.labels)}
+            found.append(Case(labels, stranger.setup, network.anatomy, network.layout, network.checkpoint.format))
+    return found
 
 
 class Relabelled:
@@ -133,28 +118,20 @@ class TrainingFile(Relabelled):
         assert stranger.network is not None  # the caller chooses files that can be read
         super().__init__(stranger.network, labels)
         self._network = stranger.network
-        self._snapshots = snapshots
+        self.measurements: Sequence[Mapping[str, Any]] = [{}] * snapshots
         self.identity = f"{stranger.id} {copy}"
         self.kin = frozenset({stranger.id})
         self.checksum = sha256_hex(stranger.path.read_bytes())
         self.cache = cache
 
     @property
-    def measurements(self) -> Sequence[Mapping[str, Any]]:
-        return [{}] * self._snapshots
-
-    @property
     def weights(self) -> npt.NDArray[np.float32]:
         only = self._network.weights
-        return np.broadcast_to(only, (self._snapshots, only.shape[1]))
+        return np.broadcast_to(only, (len(self.measurements), only.shape[1]))
 
 
 def training_files(
-    strangers: Sequence[Stranger],
-    known: Mapping[str, Collection[Any]],
-    snapshots: int,
-    copies: int,
-    cache: Path | None = None,
+    strangers: Sequence[Stranger], known: Mapping[str, Collection[Any]], snapshots: int, copies: int, cache: Path | None
 ) -> list[Readable]:
     """Files to fit on beside runs of so many snapshots, each so many times, with those labels that are `known`."""
     found = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from weightprint.features.layers import Layer, arranged, chosen, layers_of
+from weightprint.files import StrPath
 from weightprint.inspection.matching import Order, paired
 from weightprint.inspection.network import Network
 from weightprint.inspection.relation import Comparison, LayerPair, decided
@@ -24,7 +24,7 @@ ROUNDING = 2.0**-8
 """What rounding to bfloat16 changes, at most, as a share of a weight."""
 
 
-def compare_checkpoints(a: str | os.PathLike[str], b: str | os.PathLike[str], *, full: bool = False) -> Comparison:
+def compare_checkpoints(a: StrPath, b: StrPath, *, full: bool = False) -> Comparison:
     """What two checkpoint files have to do with each other.
 
         found = weightprint.compare_checkpoints("epoch-10.pth", "epoch-90.safetensors")
@@ -48,11 +48,13 @@ def compare_checkpoints(a: str | os.PathLike[str], b: str | os.PathLike[str], *,
         layers = [_pair(first, second, x, y, orders, last=x is of_a[-1] and y is of_b[-1], full=full) for x, y in pairs]
         equal = same and all(layer.equal for layer in layers) and _equal_rest(first, second)
     relation, evidence = decided(layers, whole=same, equal=equal)
-    left_out = tuple(
-        tuple(layer.name for layer in every if layer.name not in {pair[i].name for pair in pairs})
-        for i, every in enumerate((of_a, of_b))
-    )
-    return Comparison((str(a), str(b)), same, relation, evidence, tuple(layers), (left_out[0], left_out[1]))
+    left_out = _without(of_a, [x for x, _ in pairs]), _without(of_b, [y for _, y in pairs])
+    return Comparison((str(a), str(b)), same, relation, evidence, tuple(layers), left_out)
+
+
+def _without(layers: Sequence[Layer], paired: Sequence[Layer]) -> tuple[str, ...]:
+    held = {layer.name for layer in paired}
+    return tuple(layer.name for layer in layers if layer.name not in held)
 
 
 def _with_kernels(network: Network) -> list[Layer]:
@@ -91,9 +93,6 @@ def _pair(
 
 def _read(network: Network, layer: Layer, flat: bool, full: bool) -> tuple[npt.NDArray[np.float32], bytes]:
     """A layer's kernel [o, c, h, w], of a large one chosen units unless `full`, and a checksum over all of it."""
-    kernel = layer.kernel
-    if kernel is None:
-        raise ValueError(f"{layer.name} has no kernel")
     values = arranged(layer, network.read)[0]
     if flat:
         values = values.reshape(len(values), -1, 1, 1)

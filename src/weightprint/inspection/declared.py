@@ -12,31 +12,20 @@ from typing import Any
 from weightprint.formats.named_tensors import Graph
 from weightprint.inspection.strangers import IMAGE_KINDS, OPTIMIZERS, SGD_LIKE
 
-ACTIVATIONS = {
-    "relu": "relu",
-    "leakyrelu": "leaky_relu",
-    "elu": "elu",
-    "gelu": "gelu",
-    "silu": "silu",
-    "swish": "silu",
-    "tanh": "tanh",
-    "sigmoid": "sigmoid",
-}
+
+def _bare(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.rpartition(">")[2].lower())
+
+
+_ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid")
+ACTIVATIONS = {**{_bare(name): name for name in _ACTIVATIONS}, "swish": "silu"}
 """Names of activations in files, in small letters without strokes → the name that answers use."""
 
+_SCALED = ("uniform", "normal")
 INITIALIZATIONS = {
-    "glorotuniform": "glorot_uniform",
-    "xavieruniform": "glorot_uniform",
-    "glorotnormal": "glorot_normal",
-    "xaviernormal": "glorot_normal",
-    "heuniform": "he_uniform",
-    "kaiminguniform": "he_uniform",
-    "henormal": "he_normal",
-    "kaimingnormal": "he_normal",
-    "orthogonal": "orthogonal",
-    "constant": "constant",
-    "randomnormal": "random_normal",
-    "torchdefault": "torch_default",
+    **{f"{author}{kind}": f"glorot_{kind}" for author in ("glorot", "xavier") for kind in _SCALED},
+    **{f"{author}{kind}": f"he_{kind}" for author in ("he", "kaiming") for kind in _SCALED},
+    **{_bare(name): name for name in ("orthogonal", "constant", "random_normal", "torch_default")},
 }
 """The same of initialisations."""
 
@@ -53,14 +42,14 @@ def declared_properties(declared: Mapping[str, Any], graph: Graph | None) -> dic
     rule = _rule(declared)
     if rule is not None:
         found |= {"optimizer": rule, "optimizer_family": "sgd_like" if rule in SGD_LIKE else "adaptive"}
-    layers = _hidden(graph)
-    activations = {a for layer in layers for a in _named(layer.values(), ACTIVATIONS)}
-    activations |= set(_named([declared.get("activation")], ACTIVATIONS))
-    initializations = set(_named([layer.get("kernel_initializer") for layer in layers], INITIALIZATIONS))
-    initializations |= set(_named([declared.get(k) for k in ("initialization", "initializer")], INITIALIZATIONS))
-    for name, values in (("activation", activations), ("initialization", initializations)):
-        if len(values) == 1:
-            found[name] = values.pop()
+    activations, initializers = _hidden(graph)
+    activations += [declared.get("activation")]
+    initializers += [declared.get("initialization"), declared.get("initializer")]
+    named = {
+        "activation": set(_named(activations, ACTIVATIONS)),
+        "initialization": set(_named(initializers, INITIALIZATIONS)),
+    }
+    found |= {name: values.pop() for name, values in named.items() if len(values) == 1}
     data_set = declared.get("dataset")
     if isinstance(data_set, str):
         name = _bare(data_set)
@@ -76,11 +65,11 @@ def disagreements(told: Mapping[str, Any], verdicts: Mapping[str, Any], silent: 
     told:     property → what the file says
     verdicts: property → the verdict's answer, `silent` where there is none
     """
-    found = []
-    for name, answer in verdicts.items():
-        if name in told and answer not in (silent, told[name]) and {str(answer), told[name]} - _ALIKE:
-            found.append(f"{name}: the file itself says {told[name]}, its weights look like {answer}")
-    return found
+    return [
+        f"{name}: the file itself says {told[name]}, its weights look like {answer}"
+        for name, answer in verdicts.items()
+        if name in told and answer not in (silent, told[name]) and {str(answer), told[name]} - _ALIKE
+    ]
 
 
 _ALIKE = {"rmsprop", "rmsprop_torch"}
@@ -105,25 +94,13 @@ def _rule(declared: Mapping[str, Any]) -> str | None:
     return rule
 
 
-def _hidden(graph: Graph | None) -> list[dict[str, Any]]:
-    """Of each layer before the last one with weights: what may name an activation, and the initializer.
-
-    What comes after the last layer with weights is the output's.
-    """
-    if graph is None:
-        return []
-    with_weights = [number for number, layer in enumerate(graph.layers) if layer.tensors]
-    last = with_weights[-1] if with_weights else 0
-    found = []
-    for number, layer in enumerate(graph.layers):
-        known: dict[str, Any] = {}
-        if number < last:
-            known["type"] = layer.type
-            known["activation"] = layer.attributes.get("activation")
-        if number <= last and layer.tensors:
-            known["kernel_initializer"] = layer.attributes.get("kernel_initializer")
-        found.append(known)
-    return found
+def _hidden(graph: Graph | None) -> tuple[list[Any], list[Any]]:
+    """What may name an activation in the layers before the last one with weights, and the initializers of all with
+    weights. What comes after the last layer with weights is the output's."""
+    layers = graph.layers if graph is not None else ()
+    last = max((number for number, layer in enumerate(layers) if layer.tensors), default=0)
+    activations = [name for layer in layers[:last] for name in (layer.type, layer.attributes.get("activation"))]
+    return activations, [layer.attributes.get("kernel_initializer") for layer in layers if layer.tensors]
 
 
 def _named(values: Iterable[Any], names: Mapping[str, str]) -> Iterator[str]:
@@ -132,7 +109,3 @@ def _named(values: Iterable[Any], names: Mapping[str, str]) -> Iterator[str]:
             value = value.get("class_name")
         if isinstance(value, str) and _bare(value) in names:
             yield names[_bare(value)]
-
-
-def _bare(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.rpartition(">")[2].lower())

@@ -55,23 +55,22 @@ def details_of(
     is that of `spectra.spectrum_of`, with `histogram`: `edges` and `count` of the eigenvalues, those `below` the first
     edge, and how many `chance` and the `power_law` would count.
     """
-    layers = [layer for layer in layers_of(layout) if layer.kernel is not None]
+    layers = [(layer, layer.kernel) for layer in layers_of(layout) if layer.kernel is not None]
     kept = layers
     if not full and len(layers) > MOST_LAYERS:
         kept = [layers[i] for i in np.linspace(0, len(layers) - 1, MOST_LAYERS).round().astype(int)]
     default = DEFAULTS.get(format, "torch_default")
     found: dict[str, Any] = {}
-    for layer in kept:
-        known = _layer(layer, read, start["layers"].get(layer.name, {}), default, full)
+    for layer, kernel in kept:
+        known = _layer(kernel, read(kernel)[0], start["layers"].get(layer.name, {}), default, full)
         if known is not None:
             found[layer.name] = known
     return {"layers": found, "left_out": len(layers) - len(found), "filters": _filters(layers, read)}
 
 
-def _layer(layer: Layer, read: Read, start: Mapping[str, Any], default: str, full: bool) -> dict[str, Any] | None:
-    if layer.kernel is None:
-        return None
-    values = read(layer.kernel)[0]
+def _layer(
+    kernel: Tensor, values: npt.NDArray[np.float32], start: Mapping[str, Any], default: str, full: bool
+) -> dict[str, Any] | None:
     units = len(values)
     if not full and values.size > LARGEST:
         values = values[chosen(units, max(16, LARGEST // values[0].size))]
@@ -84,7 +83,7 @@ def _layer(layer: Layer, read: Read, start: Mapping[str, Any], default: str, ful
     if spectrum is not None:
         spectrum["histogram"] = _eigenvalue_histogram(spectrum)
     return {
-        "histogram": _histogram(layer.kernel, values, start, default),
+        "histogram": _histogram(kernel, values, start, default),
         "spectrum": spectrum,
         "sampled": len(matrix) < units,
     }
@@ -142,10 +141,10 @@ def _eigenvalue_histogram(spectrum: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _filters(layers: list[Layer], read: Read) -> dict[str, Any] | None:
+def _filters(layers: list[tuple[Layer, Tensor]], read: Read) -> dict[str, Any] | None:
     """The first layer's weights as small images, where it reads one; of many units, chosen ones."""
-    first = next((layer for layer in layers if layer.kernel is not None and not layer.reads), None)
-    if first is None or first.kernel is None or not (first.is_conv or first.flatten) or first.kernel.size > LARGEST:
+    first, kernel = next((pair for pair in layers if not pair[0].reads), (None, None))
+    if first is None or kernel is None or not (first.is_conv or first.flatten) or kernel.size > LARGEST:
         return None
     values = arranged(first, read)[0]
     units, channels, height, width = values.shape

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.features.layers import Layer, Read, chosen, layers_of
-from weightprint.inspection.grids import grid_of
 from weightprint.inspection.schemes import evenly, fitting
 from weightprint.zoo.layout import Layout, Tensor
 
@@ -26,6 +25,8 @@ NEAR_ONE = 0.01
 
 LARGE = 1 << 23
 """Of tensors with more weights, chosen outputs can stand for all."""
+
+Vectors = Mapping[str, npt.NDArray[np.float32]]
 
 _CHUNK = 1 << 22
 _PROBE = 4096
@@ -56,21 +57,9 @@ def facts(layout: Layout, read: Read, *, dtypes: Mapping[str, str] | None = None
     | `sampled` | tensors of which chosen outputs were looked at, for which all others' numbers stand |
     | `initialization` | see `_initialization` |
     """
-    found: dict[str, Any] = {
-        "weights": sum(t.size for t in layout if t.tied_to is None),
-        "dtypes": {},
-        "zeros": 0.0,
-        "sparse": {},
-        "not_finite": {},
-        "all_zero": [],
-        "constant": [],
-        "duplicates": [],
-        "tied": _tied(layout),
-        "dead_units": {},
-        "norms": {},
-        "grids": {},
-        "sampled": [],
-    }
+    found: dict[str, Any] = {"weights": sum(t.size for t in layout if t.tied_to is None)}
+    found |= {"dtypes": {}, "zeros": 0.0, "sparse": {}, "not_finite": {}, "all_zero": [], "constant": []}
+    found |= {"duplicates": [], "tied": _tied(layout), "dead_units": {}, "norms": {}, "grids": {}, "sampled": []}
     units = _Units(layout)
     fits: dict[str, dict[str, Any]] = {}
     prints: dict[tuple, list[str]] = {}
@@ -165,14 +154,13 @@ class _Units:
         self._incoming[layer.name] = _largest(values, 0)
         if tensor.groups > 1:
             return
-        channels = values
+        channels, axis = values, 1
         if layer.flatten is not None:
             c, h, w = layer.flatten.size
-            shape = (c, h * w) if layer.flatten.order == "chw" else (h * w, c)
+            shape, axis = ((c, h * w), 1) if layer.flatten.order == "chw" else ((h * w, c), 2)
             channels = values.reshape(len(values), *shape)
-            channels = channels if layer.flatten.order == "chw" else channels.transpose(0, 2, 1)
         for name in layer.reads:
-            sizes = _largest(channels, 1)
+            sizes = _largest(channels, axis)
             before = self._outgoing.get(name)
             self._outgoing[name] = sizes if before is None else np.maximum(before, sizes)
 
@@ -195,7 +183,7 @@ def _count_dead(sizes: npt.NDArray[np.float64] | None) -> int:
     return 0 if sizes is None else int((sizes <= DEAD * np.median(sizes)).sum())
 
 
-def _norms(layout: Layout, vectors: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, dict[str, Any]]:
+def _norms(layout: Layout, vectors: Vectors) -> dict[str, dict[str, Any]]:
     """Of each layer with a norm: least, middle and largest value of each of its vectors, and what is odd about them.
 
     `untouched`: shifts and moving means are 0, moving variances 1 and scales next to 1, as before the first step;
@@ -224,10 +212,7 @@ def _three(values: npt.NDArray[np.float32]) -> list[float]:
 
 
 def _initialization(
-    layout: Layout,
-    fits: Mapping[str, dict[str, float]],
-    vectors: Mapping[str, npt.NDArray[np.float32]],
-    norms: Mapping[str, dict[str, Any]],
+    layout: Layout, fits: Mapping[str, dict[str, float]], vectors: Vectors, norms: Mapping[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """Which layers could still be as they were drawn, and by which scheme.
 
@@ -238,20 +223,19 @@ def _initialization(
     - `layers`: layer → `scheme` (the most probable), its `p`, `fits` (all schemes that are not ruled out), and
       `bias`: `zeros`, `torch_default` or null.
     """
-    layers = [layer for layer in layers_of(layout) if layer.kernel is not None]
-    told = {layer.name: fits.get(layer.kernel.name, {}) for layer in layers if layer.kernel is not None}
-    large = [layer.name for layer in layers if layer.kernel is not None and layer.kernel.size >= FEW_WEIGHTS]
+    layers = {layer.name: layer for layer in layers_of(layout)}
+    kernels = {name: layer.kernel for name, layer in layers.items() if layer.kernel is not None}
+    told = {name: fits.get(kernel.name, {}) for name, kernel in kernels.items()}
+    large = [name for name, kernel in kernels.items() if kernel.size >= FEW_WEIGHTS]
     untrained = [name for name in large if told[name]]
-    whole = bool(large) and len(untrained) == len(large)
-    whole = whole and all(known["untouched"] for known in norms.values())
+    whole = 0 < len(large) == len(untrained) and all(known["untouched"] for known in norms.values())
     if whole:
         untrained = [name for name, schemes in told.items() if schemes]
     votes = dict.fromkeys(scheme for name in untrained for scheme in told[name])
-    size = {layer.name: layer.kernel.size for layer in layers if layer.kernel is not None}
 
     def standing(scheme: str) -> tuple[int, int, float]:
         of = [name for name in untrained if scheme in told[name]]
-        return len(of), sum(size[name] for name in of), sum(told[name][scheme] for name in of)
+        return len(of), sum(kernels[name].size for name in of), sum(told[name][scheme] for name in of)
 
     best = max(votes, key=standing, default=None)  # of equals the first, fan-in before round numbers
     state = "unknown" if not large else "at initialisation" if whole else "partly" if untrained else "trained"
@@ -259,34 +243,92 @@ def _initialization(
         "state": state,
         "scheme": best,
         "untrained": untrained,
-        "layers": {
-            layer.name: {
-                "scheme": _named(told[layer.name], best),
-                "p": told[layer.name].get(_named(told[layer.name], best) or ""),
-                "fits": list(told[layer.name]),
-                "bias": _bias_scheme(layer, vectors),
-            }
-            for layer in layers
-        },
+        "layers": {name: _layer(layers[name], schemes, best, vectors) for name, schemes in told.items()},
     }
 
 
-def _named(schemes: Mapping[str, float], best: str | None) -> str | None:
-    """A layer's scheme: the network's where it fits, else the most probable."""
-    return best if best in schemes else next(iter(schemes), None)
+def _layer(layer: Layer, schemes: Mapping[str, float], best: str | None, vectors: Vectors) -> dict[str, Any]:
+    """How a layer may have been drawn: by the network's scheme where that fits, else by the most probable."""
+    scheme = best if best in schemes else next(iter(schemes), None)
+    values = vectors.get(layer.others["bias"].name) if "bias" in layer.others else None
+    bias = None if values is None or layer.kernel is None else _bias_scheme(layer.kernel, values)
+    return {"scheme": scheme, "p": schemes.get(scheme or ""), "fits": list(schemes), "bias": bias}
 
 
-def _bias_scheme(layer: Layer, vectors: Mapping[str, npt.NDArray[np.float32]]) -> str | None:
-    if layer.kernel is None or "bias" not in layer.others:
-        return None
-    values = vectors.get(layer.others["bias"].name)
-    if values is None:
-        return None
+def _bias_scheme(kernel: Tensor, values: npt.NDArray[np.float32]) -> str | None:
     if not values.any():
         return "zeros"
-    fan_in = math.prod(layer.kernel.shape[1:])
-    if layer.kernel.role == "recurrent":
+    if kernel.role == "recurrent":
         return None
+    fan_in = math.prod(kernel.shape[1:])
     bounded = float(np.abs(values).max()) <= 1.001 / math.sqrt(fan_in)
     stands = Tensor("bias", "kernel", "fc", (len(values), fan_in), 0, "", "oi")
     return "torch_default" if bounded and "torch_default" in fitting(stands, values, least=1) else None
+
+
+LEAST_VALUES = 64
+"""So many values other than 0 must lie on a grid before it says anything."""
+
+MOST_ROWS = 64
+"""So many rows are looked at for integer grids, whose step may differ from row to row."""
+
+
+def grid_of(values: npt.NDArray[np.float32]) -> str | None:
+    """ "float16", "bfloat16", "float8", "int8", "int4" or "few values"; None for ordinary float32 weights.
+
+    values: finite, outputs first
+
+    int8 and int4: a whole tensor, or each of its rows, has at most 255 or 15 values, whole multiples of one step.
+    "few values": at most 256 values in a tensor with four times as many weights, at no equal distances.
+    """
+    flat = np.ascontiguousarray(values, dtype=np.float32).reshape(-1)
+    if flat.size < LEAST_VALUES:
+        return None
+    nonzero = flat[: 1 << 16][flat[: 1 << 16] != 0]
+    if nonzero.size < LEAST_VALUES or (nonzero == nonzero[0]).all():
+        return None
+    if (whole := _levels(flat)) is not None:
+        return whole
+    rows = flat.reshape(len(values), -1)
+    if rows.shape[1] >= LEAST_VALUES:
+        found = {_levels(row) for row in rows[:: max(1, len(rows) // MOST_ROWS)] if (row != 0).any()}
+        if found <= {"int8", "int4"} and found:
+            return "int4" if found == {"int4"} else "int8"
+    # The first look rules out nearly every tensor before all of it is read.
+    for name, on_grid in _FORMATS:
+        if on_grid(nonzero) and on_grid(flat):
+            return name
+    return None
+
+
+def _low_bits_zero(x: npt.NDArray[np.float32], bits: int) -> bool:
+    return not (x.view(np.uint32) & np.uint32((1 << bits) - 1)).any()
+
+
+def _is_float16(x: npt.NDArray[np.float32]) -> bool:
+    with np.errstate(over="ignore"):
+        return bool((x.astype(np.float16).astype(np.float32) == x).all())
+
+
+_FORMATS = (
+    ("float8", lambda x: _low_bits_zero(x, 20)),
+    ("bfloat16", lambda x: _low_bits_zero(x, 16)),
+    ("float16", _is_float16),
+)
+
+
+def _levels(x: npt.NDArray[np.float32]) -> str | None:
+    """ "int8", "int4" or "few values" of a stretch of weights; None for ordinary ones."""
+    if np.unique(x[:4096]).size > 256 or (levels := np.unique(x).astype(np.float64)).size > 256 or levels.size < 3:
+        return None
+    distances = np.diff(levels)
+    largest = np.abs(levels).max()
+    for step in (distances.min(), distances.min() / 2, distances.min() / 3):
+        # Of unrelated values the least distance is far too small for 255 steps.
+        if largest / step > 255.5:
+            return "few values" if levels.size * 4 <= x.size else None
+        places = levels * (np.round(largest / step) / largest)  # the largest level tells the step best
+        whole = np.round(places)
+        if np.abs(places - whole).max() < 1e-3 and whole[-1] - whole[0] <= 255:
+            return "int4" if whole[-1] - whole[0] <= 15 else "int8"
+    return "few values" if levels.size * 4 <= x.size else None

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from weightprint.errors import MetaError
 from weightprint.features.layers import layers_of
+from weightprint.files import StrPath
 from weightprint.inspection.architecture import architecture
 from weightprint.inspection.declared import declared_properties, disagreements
 from weightprint.inspection.details import details_of
@@ -32,11 +33,7 @@ MOST_SKIPPED = 50
 
 
 def inspect(
-    path: str | os.PathLike[str],
-    *,
-    meta: MetaClassifier | str | os.PathLike[str] | None = None,
-    full: bool = False,
-    details: bool = False,
+    path: StrPath, *, meta: MetaClassifier | StrPath | None = None, full: bool = False, details: bool = False
 ) -> Inspection:
     """What can be told of one checkpoint file: its architecture, facts, and a verdict on how it was trained.
 
@@ -55,37 +52,25 @@ def inspect(
     Nothing in the file is ever run. Raises CheckpointError for what is no checkpoint, CorruptFile for a damaged run
     file, MetaError where the meta-classifier reads no weights or cannot be loaded.
     """
-    own = load_meta(meta) if isinstance(meta, (str, os.PathLike)) else meta
+    own, by = (load_meta(meta), str(meta)) if isinstance(meta, (str, os.PathLike)) else (meta, "")
     if own is not None:
         check_meta(own)
-    by = str(meta) if isinstance(meta, (str, os.PathLike)) else "" if own is None else own.model
+    known = _shipped()
     # The matrices are small: more threads than one cost more than they save.
     with threadpool_limits(1, "blas"):
-        return _inspected(path, _shipped(), own, by, full, details)
-
-
-def _inspected(
-    path: str | os.PathLike[str],
-    known: Shipped,
-    own: MetaClassifier | None,
-    by: str,
-    full: bool,
-    with_details: bool,
-) -> Inspection:
-    network = Network.open(path)
-    told = _facts(path, network, full)
-    reason = _unreadable(network, told)
-    properties = (
-        unread(known, reason)
-        if reason
-        else verdicts_of(network, known, why=_untrained(network, told, known.properties))
-    )
-    if own is not None:
-        properties |= verdicts_by(network, own, by, reason=reason)
-    drawn = None
-    if with_details:
-        start = told["initialization"]
-        drawn = details_of(network.layout, network.read, start, format=network.checkpoint.format, full=full)
+        network = Network.open(path)
+        told = _facts(path, network, full)
+        reason = _unreadable(network, told)
+        if reason:
+            properties = unread(known, reason)
+        else:
+            properties = verdicts_of(network, known, why=_untrained(network, told, known.properties))
+        if own is not None:
+            properties |= verdicts_by(network, own, by or own.model, reason=reason)
+        drawn = None
+        if details:
+            start = told["initialization"]
+            drawn = details_of(network.layout, network.read, start, format=network.checkpoint.format, full=full)
     answers = {name: verdict.verdict for name, verdict in properties.items()}
     return Inspection(
         str(path),
@@ -107,7 +92,7 @@ def _shipped() -> Shipped:
         ) from error
 
 
-def _facts(path: str | os.PathLike[str], network: Network, full: bool) -> dict[str, Any]:
+def _facts(path: StrPath, network: Network, full: bool) -> dict[str, Any]:
     checkpoint = network.checkpoint
     place = Path(path)
     dtypes = {tensor.name: tensor.dtype for tensor in checkpoint.tensors}

@@ -45,12 +45,10 @@ class Answers:
 
     truth:         class numbers [n]
     probabilities: uncalibrated [n, C]
-    group:         networks of one group are never on both sides of a fold [n]
     """
 
     truth: npt.NDArray[np.intp]
     probabilities: npt.NDArray[np.float64]
-    group: npt.NDArray[np.str_]
 
 
 def fit_metas(
@@ -68,9 +66,9 @@ def last_rows(runs: Sequence[Readable]) -> list[Table]:
     return [store.read(run, anatomy, (len(run.measurements),)) for run in runs]
 
 
-def deal(runs: Sequence[Readable], folds: int = FOLDS) -> list[int]:
-    """A fold for each run."""
-    return deal_folds([0] * len(runs), folds, np.random.default_rng(0)).tolist()
+def deal(items: Sequence[Any]) -> list[int]:
+    """A fold for each of several runs, or groups."""
+    return deal_folds([0] * len(items), FOLDS, np.random.default_rng(0)).tolist()
 
 
 def answers_of(metas: Sequence[MetaClassifier], cases: Sequence[Case], properties: Sequence[str]) -> dict[str, Answers]:
@@ -82,20 +80,19 @@ def answers_of(metas: Sequence[MetaClassifier], cases: Sequence[Case], propertie
         known = [i for i, truth in enumerate(truths) if truth is not None]
         table = stacked([cases[i].table for i in known])
         outputs = [head.outputs(table) for head in heads] if known else [np.zeros((0, len(heads[0].target.classes)))]
-        truth, group = np.array([truths[i] for i in known], np.intp), np.array([cases[i].group for i in known], np.str_)
-        answers[name] = Answers(truth, np.mean(outputs, axis=0), group)
+        answers[name] = Answers(np.array([truths[i] for i in known], np.intp), np.mean(outputs, axis=0))
     return answers
 
 
-def joined(parts: Iterable[Answers]) -> Answers:
-    """Answers of several groups of networks as one."""
+def merged(parts: Iterable[Mapping[str, Answers]]) -> dict[str, Answers]:
+    """Property → answers of several groups of networks as one."""
     parts = list(parts)
-    full = [part for part in parts if len(part.truth)] or parts[:1]
-    return Answers(
-        np.concatenate([part.truth for part in full]),
-        np.concatenate([part.probabilities for part in full]),
-        np.concatenate([part.group for part in full]),
-    )
+    found = {}
+    for name in parts[0]:
+        full = [part[name] for part in parts if len(part[name].truth)] or [parts[0][name]]
+        truth = np.concatenate([answers.truth for answers in full])
+        found[name] = Answers(truth, np.concatenate([answers.probabilities for answers in full]))
+    return found
 
 
 def answers_of_folds(
@@ -107,7 +104,7 @@ def answers_of_folds(
     for k in sorted(set(folds)):
         metas = fit_metas([r for r, f in zip(runs, folds, strict=True) if f != k], properties, SEEDS[:1], **changes)
         parts.append(answers_of(metas, [c for c, f in zip(cases, folds, strict=True) if f == k], properties))
-    return {name: joined(part[name] for part in parts) for name in properties}
+    return merged(parts)
 
 
 def calibrate(lab: Answers, strangers: Answers | None = None) -> Calibration:
@@ -123,9 +120,8 @@ def calibrate(lab: Answers, strangers: Answers | None = None) -> Calibration:
     at = Calibration(temperature)
     thresholds, quantiles = [], []
     for source in sources:
-        probabilities = at.apply(source.probabilities)
-        thresholds.append(_threshold(probabilities, source.truth))
-        own = probabilities[np.arange(len(source.truth)), source.truth]
+        thresholds.append(_threshold(at.apply(source.probabilities), source.truth))
+        own = _of_truth(at, source)
         rank = min(len(own), int(np.ceil(SET_LEVEL * (len(own) + 1))))
         quantiles.append(float(np.sort(1 - own)[rank - 1]))
     judged = "files of strangers" if len(sources) > 1 else "our own runs alone"
@@ -139,14 +135,15 @@ def calibrations_of(lab: Mapping[str, Answers], strangers: Mapping[str, Answers]
     return {name: calibrate(lab[name], strangers[name]) for name in lab}
 
 
+def _of_truth(at: Calibration, answers: Answers) -> npt.NDArray[np.float64]:
+    """Calibrated probabilities of the true classes [n]."""
+    return at.apply(answers.probabilities)[np.arange(len(answers.truth)), answers.truth]
+
+
 def _temperature(sources: Sequence[Answers]) -> float:
     def loss(log_temperature: float) -> float:
         at = Calibration(float(np.exp(log_temperature)))
-        losses = [
-            -np.log(np.maximum(at.apply(s.probabilities)[np.arange(len(s.truth)), s.truth], 1e-9)).mean()
-            for s in sources
-        ]
-        return float(np.mean(losses))
+        return float(np.mean([-np.log(np.maximum(_of_truth(at, s), 1e-9)).mean() for s in sources]))
 
     return float(np.exp(minimize_scalar(loss, bounds=(0.0, np.log(5.0)), method="bounded").x))
 

@@ -26,6 +26,9 @@ RANDOM_ORDERS = 3
 """So often the likeness after matching is found for inputs in random order, which is what chance gives."""
 
 Order = npt.NDArray[np.intp]
+Floats = npt.NDArray[np.float64]
+Kernel = npt.NDArray[np.float32]
+Biases = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,7 @@ class Pairing:
 
 
 def paired(
-    layer: Layer,
-    a: npt.NDArray[np.float32],
-    b: npt.NDArray[np.float32],
-    orders: Mapping[str, Order],
-    biases: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None,
-    *,
-    last: bool,
-    sampled: bool,
+    layer: Layer, a: Kernel, b: Kernel, orders: Mapping[str, Order], biases: Biases | None, *, last: bool, sampled: bool
 ) -> tuple[Pairing, Order | None]:
     """One layer: kernels [o, c, h, w] of both networks, the order of B's units that was found for the layers it reads.
 
@@ -99,18 +95,14 @@ def paired(
     return pairing, order
 
 
-def _best(
-    x: npt.NDArray[np.float64],
-    y: npt.NDArray[np.float64],
-    biases: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None,
-) -> Order:
+def _best(x: Floats, y: Floats, biases: Biases | None) -> Order:
     """For each unit of A the number of B's unit."""
     if biases is not None:
         x, y = (np.column_stack([m, v.astype(np.float64)]) for m, v in zip((x, y), biases, strict=True))
     return np.asarray(linear_sum_assignment(_cosines(x, y), maximize=True)[1], dtype=np.intp)
 
 
-def in_place(likeness: npt.NDArray[np.float64]) -> float:
+def in_place(likeness: Floats) -> float:
     """p that so much likeness of pairs in their places [o, o] comes about when units are paired at random.
 
     By the mean and variance of the sum over all orders (W. Hoeffding, Annals of Mathematical Statistics 22, 1951).
@@ -124,22 +116,22 @@ def in_place(likeness: npt.NDArray[np.float64]) -> float:
     return max(p, 1 / math.factorial(count) if count < 20 else 0.0)
 
 
-def _cosines(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _cosines(x: Floats, y: Floats) -> Floats:
     return _unit(x) @ _unit(y).T
 
 
-def _unit(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _unit(x: Floats) -> Floats:
     lengths = np.linalg.norm(x, axis=1, keepdims=True)
     return x / np.where(lengths > 0, lengths, 1)
 
 
-def _alike(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float, float]:
+def _alike(x: Floats, y: Floats) -> tuple[float, float]:
     """Cosine of all weights, and their distance by the mean of both lengths."""
     lengths = float(np.linalg.norm(x)), float(np.linalg.norm(y))
     distance = float(np.linalg.norm(x - y)) / (sum(lengths) / 2 or 1.0)
     return float((x * y).sum()) / (lengths[0] * lengths[1] or 1.0), distance
 
 
-def _slopes(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float, float]:
+def _slopes(x: Floats, y: Floats) -> tuple[float, float]:
     product = float((x * y).sum())
     return product / (float(np.square(x).sum()) or 1.0), product / (float(np.square(y).sum()) or 1.0)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from weightprint.errors import CheckpointError
 from weightprint.features.anatomy import anatomy_of
 from weightprint.features.table import Table
+from weightprint.files import StrPath
 from weightprint.formats.checkpoints import open_checkpoint
 from weightprint.formats.layout import layout_of, tensor_reader, weight_vector
 from weightprint.formats.named_tensors import Checkpoint, NamedTensor, Stored
@@ -38,7 +38,7 @@ class Network:
     layout: Layout
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Network:
+    def open(cls, path: StrPath) -> Network:
         """A checkpoint file; of a run file of a zoo the last snapshot, with the layout that stands in it.
 
         Raises CheckpointError for what is no checkpoint (see `weightprint.formats`), CorruptFile for a damaged run
@@ -52,28 +52,20 @@ class Network:
 
     @property
     def name(self) -> str:
-        return Path(self.checkpoint.path).name
+        return self.checkpoint.path.name
 
     @property
     def identity(self) -> str:
-        return f"file {Path(self.checkpoint.path).resolve()}"
+        return f"file {self.checkpoint.path.resolve()}"
 
     @property
     def kin(self) -> frozenset[str]:
         return frozenset({self.identity})
 
     status = "complete"
-    converged = None
-    checksum = None
-    cache = None
-
-    @property
-    def properties(self) -> Mapping[str, Any]:
-        return {}
-
-    @property
-    def measurements(self) -> Sequence[Mapping[str, Any]]:
-        return ({},)
+    converged = checksum = cache = None
+    properties: ClassVar[Mapping[str, Any]] = {}
+    measurements: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
 
     @property
     def weights(self) -> npt.NDArray[np.float32]:

@@ -8,6 +8,7 @@ Readable at 80 columns and more; colours are the console's affair.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from weightprint.inspection import words
 from weightprint.inspection.notable import headline, listed, notable
 from weightprint.inspection.relation import Comparison
 from weightprint.inspection.verdicts import CANNOT_SAY, Inspection, Verdict
-from weightprint.inspection.words import (
-    PAIR_NOTE,
-    common_reason,
-    flat,
-    in_words,
-    kind_of,
-    pair_cells,
-    pair_name,
-    printable,
-    short_names,
-    size_of,
-    standing,
-    stored_as,
-)
+from weightprint.inspection.words import in_words, printable
 
 MOST_LAYERS = 24
 """Of a deeper network the first and the last layers are shown."""
@@ -62,7 +51,7 @@ def page(inspection: Inspection) -> RenderableType:
         parts += [_section("What the file says of itself"), _point(says)]
         parts += [_point(f"They disagree. {sentence}", "bold yellow") for sentence in inspection.disagreements]
     parts.append(_section("How it was trained, by its weights"))
-    common = common_reason(inspection.properties)
+    common = words.common_reason(inspection.properties)
     if common:
         parts.append(_point(f"Nothing can be said: {common}.", "yellow"))
     parts += [_property(name, verdict, common) for name, verdict in inspection.properties.items()]
@@ -84,18 +73,16 @@ def comparison_page(found: Comparison) -> RenderableType:
     table.add_column("layer", overflow="fold")
     for name in ("correlation", "distance", "in order", "by chance", "moved"):
         table.add_column(name, justify="right")
-    shown = list(found.layers)
-    cut = len(shown) - MOST_LAYERS
-    for number, layer in enumerate(shown):
-        if cut > 0 and MOST_LAYERS // 2 <= number < len(shown) - MOST_LAYERS // 2:
-            continue
-        table.add_row(_shown(pair_name(layer.names)), *(Text(cell) for cell in pair_cells(layer)))
+    cut = len(found.layers) - MOST_LAYERS
+    shown = found.layers if cut <= 0 else (*found.layers[: MOST_LAYERS // 2], *found.layers[-MOST_LAYERS // 2 :])
+    for layer in shown:
+        table.add_row(_shown(words.pair_name(layer.names)), *(Text(cell) for cell in words.pair_cells(layer)))
     parts: list[RenderableType] = [_shown(f"{found.files[0]}\n{found.files[1]}", "bold"), Text()]
     parts += [_shown(found.sentence, "bold green" if found.relation != "cannot say" else "yellow")]
     parts += [_point(sentence) for sentence in found.evidence]
     parts += [_point(f"{in_words(question)}: {answer}") for question, answer in found.answers.items()]
     if found.layers:
-        parts += [_section("Layers"), table, Text(PAIR_NOTE, "dim")]
+        parts += [_section("Layers"), table, Text(words.PAIR_NOTE, "dim")]
     if cut > 0:
         parts.append(Text(f"{cut} layers between the first and the last are left out; all with --json", "dim"))
     for file, names in zip(found.files, found.left_out, strict=True):
@@ -104,14 +91,14 @@ def comparison_page(found: Comparison) -> RenderableType:
     return Group(*parts)
 
 
+@dataclass
 class _Overview:
     """The table of several files. Answers are kept whole where the width allows it, and the files' names folded."""
 
-    def __init__(self, entries: Sequence[Inspection | Mapping[str, Any]]) -> None:
-        self._entries = entries
+    entries: Sequence[Inspection | Mapping[str, Any]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        entries = self._entries
+        entries = self.entries
         names = list(dict.fromkeys(n for e in entries if isinstance(e, Inspection) for n in e.properties))
         widths = [max(map(len, (*in_words(name).split(), CANNOT_SAY))) for name in names]
         fits = sum(widths) + 2 * len(widths) + 24 <= options.max_width
@@ -121,7 +108,7 @@ class _Overview:
         for name, width in zip(names, widths, strict=True):
             table.add_column(in_words(name), overflow="fold", min_width=width if fits else None)
         files = [entry.file if isinstance(entry, Inspection) else entry["file"] for entry in entries]
-        for entry, file in zip(entries, short_names(files), strict=True):
+        for entry, file in zip(entries, words.short_names(files), strict=True):
             if isinstance(entry, Inspection):
                 cells = [_answer(entry.properties.get(name)) for name in names]
                 table.add_row(_shown(file), _shown(f"{entry.architecture['parameters']:,}"), *cells)
@@ -132,7 +119,7 @@ class _Overview:
 
 def _title(inspection: Inspection) -> Text:
     title = _shown(inspection.file, "bold")
-    title.append(f"\n{stored_as(inspection)}: {size_of(inspection)}", "")
+    title.append(f"\n{words.stored_as(inspection)}: {words.size_of(inspection)}", "")
     return title
 
 
@@ -147,7 +134,7 @@ def _layers(inspection: Inspection) -> Table:
         reads = "" if before is None or layer["reads"] == [before] else ", ".join(layer["reads"])
         rows.append((layer, reads, known.get("scheme") or "" if layer["name"] in untrained else ""))
         before = layer["name"] if layer["name"] in start["layers"] else before
-    columns = [bool(any(reads for _, reads, _ in rows)), bool(untrained)]
+    columns = [any(reads for _, reads, _ in rows), bool(untrained)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("layer", overflow="fold", ratio=3)
     table.add_column("kind", ratio=3)
@@ -157,16 +144,17 @@ def _layers(inspection: Inspection) -> Table:
         table.add_column("reads from", overflow="fold", ratio=2)
     if columns[1]:
         table.add_column("still as drawn by", ratio=2)
-    cut = len(rows) > MOST_LAYERS
-    shown = [*rows[: MOST_LAYERS // 2], None, *rows[-MOST_LAYERS // 2 :]] if cut else rows
-    for row in shown:
-        if row is None:
-            table.add_row(Text(f"… {len(rows) - MOST_LAYERS} more", "dim"))
+    cut = len(rows) - MOST_LAYERS
+    for number, (layer, *extra) in enumerate(rows):
+        if cut > 0 and number == MOST_LAYERS // 2:
+            table.add_row(Text(f"… {cut} more", "dim"))
+        if MOST_LAYERS // 2 <= number < MOST_LAYERS // 2 + cut:
             continue
-        layer, *extra = row
         cells = [_shown(text) for text, kept in zip(extra, columns, strict=True) if kept]
         sides = Text(" × ".join(f"{side:,}" for side in layer["shape"]) or "1")
-        table.add_row(_shown(layer["name"]), Text(kind_of(layer)), sides, Text(f"{layer['parameters']:,}"), *cells)
+        table.add_row(
+            _shown(layer["name"]), Text(words.kind_of(layer)), sides, Text(f"{layer['parameters']:,}"), *cells
+        )
     return table
 
 
@@ -180,8 +168,8 @@ def _property(name: str, verdict: Verdict, common: str = "") -> RenderableType:
         lines.append(_shown(f"because {verdict.reason}"))
     if common:
         return Padding(Group(head, Padding(Group(*lines), (0, 0, 0, 2), expand=False)), (0, 0, 0, 2), expand=False)
-    if verdict.probabilities and not flat(verdict):
-        lines.append(_Bars(verdict))
+    if verdict.probabilities and not words.flat(verdict):
+        lines.append(_Bars(verdict.probabilities))
     if verdict.set:
         ordered = sorted(verdict.set, key=lambda value: -verdict.probabilities[value])
         lines.append(_shown(f"90 % set: {', '.join(map(str, ordered))}"))
@@ -193,21 +181,21 @@ def _property(name: str, verdict: Verdict, common: str = "") -> RenderableType:
     return Padding(Group(head, Padding(Group(*lines), (0, 0, 0, 2), expand=False)), (0, 0, 1, 2), expand=False)
 
 
+@dataclass
 class _Bars:
     """Probabilities as bars, the most probable first."""
 
-    def __init__(self, verdict: Verdict) -> None:
-        self._values = sorted(verdict.probabilities.items(), key=lambda pair: -pair[1])
+    probabilities: Mapping[Any, float]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         most = max(10, min(30, options.max_width - 30))
         full = "█" if options.encoding.startswith("utf") else "#"
+        values = sorted(self.probabilities.items(), key=lambda pair: -pair[1])
         grid = Table.grid(padding=(0, 1))
-        for value, p in self._values[:MOST_VALUES]:
+        for value, p in values[:MOST_VALUES]:
             grid.add_row(_shown(str(value)), Text(f"{p:4.0%}"), Text(full * round(p * most), "cyan"))
         yield grid
-        if len(self._values) > MOST_VALUES:
-            rest = self._values[MOST_VALUES:]
+        if rest := values[MOST_VALUES:]:
             yield Text(f"{len(rest)} other values: {sum(p for _, p in rest):.0%}", "dim")
 
 
@@ -216,7 +204,7 @@ def _world(properties: Mapping[str, Verdict], said: str) -> list[RenderableType]
     lies = next((v.outlyingness for v in properties.values() if v.outlyingness is not None), None)
     if lies is None or (len(lies.reasons) == 1 and lies.reasons[0] in said):
         return []
-    head, sentences = standing(lies)
+    head, sentences = words.standing(lies)
     return [_shown(head, "bold"), *map(_point, sentences)]
 
 

@@ -14,7 +14,7 @@ import json
 
 from weightprint.inspection import learning
 from weightprint.inspection.cases import cases_of_runs, cases_of_strangers
-from weightprint.inspection.judged import Shapes, replies, scores
+from weightprint.inspection.judge import Shapes, replies, scores
 from weightprint.inspection.strangers import read_strangers
 from weightprint.zoo import Zoo
 
@@ -30,14 +30,12 @@ def main() -> None:
     runs = [run for run in zoo if run.status == "complete" and run.converged]
     strangers = read_strangers(options.strangers) if options.strangers else []
     facts = {"recipe": zoo.identity, "space": zoo.space_name, "seed": zoo.recipe.get("seed"), "sampled": len(zoo)}
-    shipped = learning.make(runs, [s for s in strangers if s.development], facts=facts)
+    development = [s for s in strangers if s.development]
+    shipped = learning.make(runs, development, facts=facts)
     shipped.save(options.out)
     shapes = Shapes.fit(cases_of_runs(runs, learning.last_rows(runs)), shipped.properties)
-    populations = {
-        "development": [s for s in strangers if s.development],
-        "held_out": [s for s in strangers if not s.development],
-        "all": strangers,
-    }
+    held_out = [s for s in strangers if not s.development]
+    populations = {"development": development, "held_out": held_out, "all": strangers}
     cases = {name: cases_of_strangers(files) for name, files in populations.items()}
     cases["one_per_setup"] = list({case.setup: case for case in reversed(cases["all"])}.values())
     answers = {name: replies(shipped, shapes, of) for name, of in cases.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,14 +34,10 @@ NEW_HEAD = 0.4
 """Correlation of output layers up to which they have nothing to do with each other."""
 
 ANSWERS = {
-    "equal": ("yes", "no"),
-    "rounded": ("yes", "no"),
-    "reordered": ("yes", "no"),
+    **dict.fromkeys(("equal", "rounded", "reordered"), ("yes", "no")),
     "fine_tuned": ("no", "yes"),
-    "close": ("possible", "possible"),
-    "same_start": ("no", "no"),
-    "related": ("possible", "possible"),
-    "unrelated": ("no", "no"),
+    **dict.fromkeys(("close", "related"), ("possible", "possible")),
+    **dict.fromkeys(("same_start", "unrelated"), ("no", "no")),
     "cannot say": ("cannot say", "cannot say"),
 }
 """Relation → same run?, one fine-tuned from the other?"""
@@ -82,16 +78,10 @@ class LayerPair:
     sampled: bool
 
     def to_json(self) -> dict[str, Any]:
-        measured: dict[str, Any] = {} if self.pairing is None else dict(vars(self.pairing))
+        found = {"names": list(self.names), "shape": list(self.shape), "equal": self.equal}
+        measured = {} if self.pairing is None else vars(self.pairing)
         rounded = {key: _rounded(value) for key, value in measured.items()}
-        return {
-            "names": list(self.names),
-            "shape": list(self.shape),
-            "equal": self.equal,
-            "output": self.output,
-            "sampled": self.sampled,
-            **rounded,
-        }
+        return {**found, "output": self.output, "sampled": self.sampled, **rounded}
 
 
 @dataclass(frozen=True)
@@ -112,20 +102,17 @@ class Comparison:
     evidence: tuple[str, ...]
     layers: tuple[LayerPair, ...]
     left_out: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-    sentence: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sentence", SENTENCES[self.relation])
+    @property
+    def sentence(self) -> str:
+        return SENTENCES[self.relation]
 
     @property
     def answers(self) -> Mapping[str, str]:
         """Each question → "yes", "no", "possible" or "cannot say"."""
         same_run, fine_tuned = ANSWERS[self.relation]
-        return {
-            "same_architecture": "yes" if self.same_architecture else "no",
-            "same_run": same_run,
-            "fine_tuned": fine_tuned,
-        }
+        same_architecture = "yes" if self.same_architecture else "no"
+        return {"same_architecture": same_architecture, "same_run": same_run, "fine_tuned": fine_tuned}
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -153,15 +140,15 @@ def decided(layers: Sequence[LayerPair], *, whole: bool, equal: bool) -> tuple[s
     """
     if whole and layers and equal:
         return "equal", (f"all tensors of {len(layers)} layers are equal",)
-    known = [layer for layer in layers if layer.pairing is not None]
-    hidden = [layer.pairing for layer in known if not layer.output and layer.pairing is not None]
-    if whole and known and len(known) == len(layers) and all(layer.rounded for layer in layers):
+    pairings = [layer.pairing for layer in layers if layer.pairing is not None]
+    hidden = [layer.pairing for layer in layers if layer.pairing is not None and not layer.output]
+    if whole and layers and len(pairings) == len(layers) and all(layer.rounded for layer in layers):
         return "rounded", ("no weight differs by more than the 256th part of it",)
     if not hidden:
         return "cannot say", ()
     p = _combined([one.p for one in hidden])
     if p >= RELATED:
-        return _reordered(known, hidden, p, whole)
+        return _reordered(pairings, hidden, p, whole)
     correlation = float(np.median([one.correlation for one in hidden]))
     slope = float(np.median([max(one.slopes) for one in hidden]))
     evidence = [
@@ -169,7 +156,7 @@ def decided(layers: Sequence[LayerPair], *, whole: bool, equal: bool) -> tuple[s
         f"correlation of the hidden layers' weights {correlation:.2f} in the median, slope {slope:.2f}",
     ]
     frozen = [layer.names[0] for layer in layers if layer.equal]
-    output = next((layer.pairing for layer in known if layer.output), None)
+    output = next((layer.pairing for layer in layers if layer.output and layer.pairing is not None), None)
     new_head = output is None or output.correlation < NEW_HEAD
     if correlation >= CLOSE and (frozen or new_head):
         if frozen:
@@ -186,12 +173,11 @@ def decided(layers: Sequence[LayerPair], *, whole: bool, equal: bool) -> tuple[s
 
 
 def _reordered(
-    known: Sequence[LayerPair], hidden: Sequence[Pairing], p: float, whole: bool
+    pairings: Sequence[Pairing], hidden: Sequence[Pairing], p: float, whole: bool
 ) -> tuple[str, tuple[str, ...]]:
     """Units in their places are strangers: whether they are not in another order."""
     in_place = f"units in their places are no more alike than pairs at random: p {_p(p)}"
-    distances = [layer.pairing.matched_distance for layer in known if layer.pairing is not None]
-    if whole and all(distance is not None and distance < EXACT for distance in distances):
+    if whole and all(one.matched_distance is not None and one.matched_distance < EXACT for one in pairings):
         return "reordered", (in_place, "with its units in the order found, every layer is equal")
     above = [
         one.matched_correlation - one.chance
@@ -201,12 +187,10 @@ def _reordered(
     if above and float(np.median(above)) > MATCHED:
         text = f"with units in the order found, correlations are {np.median(above):.2f} above those of a random order"
         return "related", (in_place, text)
-    evidence = [in_place]
-    if above:
-        evidence.append(
-            f"no order of the units makes them more alike than kin are: {np.median(above) + 0.0:+.2f} beside chance"
-        )
-    return "unrelated", tuple(evidence)
+    if not above:
+        return "unrelated", (in_place,)
+    text = f"no order of the units makes them more alike than kin are: {np.median(above) + 0.0:+.2f} beside chance"
+    return "unrelated", (in_place, text)
 
 
 def _combined(ps: Sequence[float]) -> float:

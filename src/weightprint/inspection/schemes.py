@@ -2,7 +2,7 @@
 
 Of a scheme that draws each weight by itself, Kolmogorov and Smirnov's test says how probable a distance as large as
 the one found is (p), with the scale that the kernel's fans give; a uniform distribution's bounds must hold for every
-weight as well, and the weights must look independent of one another (`independence`). Orthogonal and constant kernels
+weight as well, and the weights must look independent of one another (`independent`). Orthogonal and constant kernels
 are told by arithmetic.
 
 Sources of the scales: X. Glorot and Y. Bengio (AISTATS 2010); K. He et al. (ICCV 2015); PyTorch's default is uniform
@@ -19,8 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.special import kolmogorov, ndtr
+from scipy.stats import chi2, norm
 
-from weightprint.inspection.independence import independent
+from weightprint.features.layers import MOST_UNITS, chosen
+from weightprint.inspection.spectra import ks_distance
 from weightprint.zoo.layout import Tensor
 
 LEAST_P = 1e-4
@@ -34,6 +36,11 @@ MOST_WEIGHTS = 50_000
 
 ROUND_DEVIATIONS = (0.001, 0.01, 0.02, 0.05, 0.1, 1.0)
 """Deviations that people give to a normal distribution without looking at fans."""
+
+LEAST_COUNT = 25
+"""Means over fewer weights are not yet distributed as their limit says."""
+
+MOST_INPUTS = 4096
 
 _TRUNCATED = 0.8796256610342398
 """Deviation of a standard normal distribution that is cut off at two deviations."""
@@ -138,9 +145,8 @@ def is_orthogonal(values: npt.NDArray[np.float32]) -> bool:
     matrix = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     if matrix.shape[0] < 2:
         return False
-    rows = matrix[np.unique(np.linspace(0, len(matrix) - 1, min(len(matrix), _MOST_ROWS)).astype(int))].astype(
-        np.float64
-    )
+    some = np.unique(np.linspace(0, len(matrix) - 1, min(len(matrix), _MOST_ROWS)).astype(int))
+    rows = matrix[some].astype(np.float64)
     gram = rows @ rows.T
     length = gram.trace() / len(gram)
     return bool(length > 0 and np.abs(gram - length * np.eye(len(gram))).max() < 1e-3 * length)
@@ -156,9 +162,51 @@ def evenly(flat: npt.NDArray, most: int) -> npt.NDArray:
 
 def _probability(ordered: npt.NDArray[np.float64], draw: Draw) -> float:
     """p of Kolmogorov and Smirnov's test; the limit for many values, with Stephens' correction (JRSS B 32, 1970)."""
-    count = ordered.size
-    expected = draw.share_below(ordered)
-    steps = np.arange(count + 1) / count
-    distance = max(float((steps[1:] - expected).max()), float((expected - steps[:-1]).max()))
-    root = math.sqrt(count)
+    distance = ks_distance(draw.share_below(ordered))
+    root = math.sqrt(ordered.size)
     return float(kolmogorov(distance * (root + 0.12 + 0.11 / root)))
+
+
+def independent(values: npt.NDArray[np.float32]) -> float:
+    """p that a kernel's weights [o, i, window…] are independent and alike: small for what was trained.
+
+    The smallest p of several tests, times their number (Bonferroni): sums and sums of squares over each unit's inputs
+    and over each input's units vary as much as independent weights' would; weights side by side in a window, and the
+    weights of two units, are uncorrelated. Of large kernels, chosen units and inputs are looked at.
+    """
+    matrix = values.reshape(len(values), -1)
+    matrix = matrix[chosen(matrix.shape[0], MOST_UNITS)][:, chosen(matrix.shape[1], MOST_INPUTS)].astype(np.float64)
+    scale = np.sqrt(np.square(matrix).mean())
+    if not scale > 0:
+        return 0.0
+    matrix /= scale
+    squares = np.square(matrix)
+    spread = float(np.square(squares).mean()) - 1  # variance of a square
+    tests: list[float] = []
+    for axis in (0, 1):
+        count = matrix.shape[axis]
+        if count >= LEAST_COUNT:
+            tests.append(_as_large(np.square(matrix.sum(axis=axis)).sum() / count, matrix.shape[1 - axis]))
+            if spread > 0:
+                powers = np.square(squares.sum(axis=axis) - count).sum() / (count * spread)
+                tests.append(_as_large(powers, matrix.shape[1 - axis]))
+    units, inputs = matrix.shape
+    if units > 1 and inputs >= LEAST_COUNT:
+        gram = matrix @ matrix.T
+        np.fill_diagonal(gram, 0)
+        pairs = units * (units - 1) / 2
+        tests.append(_as_normal((np.square(gram).sum() / (2 * inputs) - pairs) / np.sqrt(2 * pairs)))
+    if values.ndim > 2 and values.shape[-1] > 1 and values.size >= LEAST_COUNT:
+        some = values[chosen(values.shape[0], MOST_UNITS)].astype(np.float64) / scale
+        products = some[..., 1:] * some[..., :-1]
+        tests.append(_as_normal(products.sum() / np.sqrt(products.size)))
+    return min(1.0, min(tests) * len(tests)) if tests else 1.0
+
+
+def _as_large(statistic: float, degrees: int) -> float:
+    """p, on both sides, of a sum of so many squares."""
+    return float(2 * min(chi2.sf(statistic, degrees), chi2.cdf(statistic, degrees)))
+
+
+def _as_normal(statistic: float) -> float:
+    return float(2 * norm.sf(abs(statistic)))

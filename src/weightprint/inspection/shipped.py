@@ -11,7 +11,6 @@ Everything is text, JSON or safetensors; nothing stored is ever run.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +22,7 @@ import numpy.typing as npt
 
 from weightprint.errors import CorruptFile, MetaError
 from weightprint.features.table import Table
-from weightprint.files import write_json
+from weightprint.files import StrPath, write_json
 from weightprint.inspection.world import World
 from weightprint.meta.estimator import MetaClassifier
 from weightprint.meta.models import load_meta
@@ -107,24 +106,19 @@ class Shipped:
                 found[column] = found.get(column, 0.0) + float(value) / len(self.metas)
         return found
 
-    def save(self, folder: str | os.PathLike[str]) -> Path:
+    def save(self, folder: StrPath) -> Path:
         """Write the folder; meta-classifiers first, so that a folder with its world is whole."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for number, meta in enumerate(self.metas):
             meta.save(folder / str(number))
-        document = {
-            "version": VERSION,
-            "fits": len(self.metas),
-            "world": self.world.to_json(),
-            "calibrations": {name: vars(c) for name, c in self.calibrations.items()},
-            "facts": dict(self.facts),
-        }
-        write_json(folder / WORLD_FILE, document)
+        calibrations = {name: vars(calibration) for name, calibration in self.calibrations.items()}
+        document = {"version": VERSION, "fits": len(self.metas), "facts": dict(self.facts)}
+        write_json(folder / WORLD_FILE, {**document, "world": self.world.to_json(), "calibrations": calibrations})
         return folder
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> Shipped:
+    def load(cls, folder: StrPath) -> Shipped:
         """Raises MetaError for a folder without one, CorruptFile for one that is not what was written."""
         folder = Path(folder)
         try:

@@ -111,6 +111,12 @@ def _chance(shorter: int, longer: int) -> tuple[npt.NDArray[np.float64], npt.NDA
     return x, shares / shares[-1]
 
 
+def ks_distance(expected: npt.NDArray[np.float64]) -> float:
+    """Kolmogorov and Smirnov's distance, by the expected share below each of several ascending values."""
+    steps = np.arange(expected.size + 1) / expected.size
+    return max(float((steps[1:] - expected).max()), float((expected - steps[:-1]).max()))
+
+
 def power_law(values: npt.NDArray[np.float64]) -> dict[str, Any] | None:
     """p(x) ~ x^-α fitted to the largest values; None for fewer than LEAST_SIDE that are above 0, or where nothing fits.
 
@@ -130,8 +136,7 @@ def power_law(values: npt.NDArray[np.float64]) -> dict[str, Any] | None:
             continue
         alpha = 1 + tail / float(spread)
         share = 1 - np.exp((1 - alpha) * (logs[first:] - logs[first]))
-        steps = np.arange(tail + 1) / tail
-        distance = max(float((share - steps[:-1]).max()), float((steps[1:] - share).max()))
+        distance = ks_distance(share)
         if best is None or distance < best[0]:
             best = distance, alpha, first
     if best is None:

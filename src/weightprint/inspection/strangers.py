@@ -8,31 +8,27 @@ not documented. Names are brought to those that answers use.
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from weightprint.errors import CheckpointError, MetaError
+from weightprint.files import StrPath
 from weightprint.inspection.network import Network
 from weightprint.seeds import uniform_from_hash
 
 OPTIMIZERS = {
-    "sgd": "sgd",
-    "sgd_momentum": "momentum",
-    "momentum": "momentum",
-    "sgd_nesterov": "nesterov",
-    "nesterov": "nesterov",
+    **{name: name for name in ("sgd", "momentum", "nesterov")},
     **{name: name for name in ("adam", "adamw", "rmsprop", "nadam", "adagrad", "adadelta")},
+    **{"sgd_momentum": "momentum", "sgd_nesterov": "nesterov"},
 }
+_SETUP = ("dataset", "optimizer", "learning_rate", "momentum", "batch_size", "activation")
 SGD_LIKE = ("sgd", "momentum", "nesterov")
 IMAGE_KINDS = {
-    "mnist": "digits",
-    "svhn": "digits",
+    **dict.fromkeys(("mnist", "svhn"), "digits"),
     "fashion_mnist": "clothing",
-    "cifar10": "natural",
-    "tiny_imagenet10": "natural",
+    **dict.fromkeys(("cifar10", "tiny_imagenet10"), "natural"),
 }
 SPELLINGS = {"leakyrelu": "leaky_relu", "swish": "silu", "xavier_uniform": "glorot_uniform"}
 
@@ -71,16 +67,16 @@ class Stranger:
         return uniform_from_hash("strangers", self.repo) < 0.5
 
 
-def read_strangers(folder: str | os.PathLike[str]) -> list[Stranger]:
+def read_strangers(folder: StrPath) -> list[Stranger]:
     """The files of a folder in the order of its table. Raises MetaError for a folder without one."""
     folder = Path(folder)
+    table = folder / "table.csv"
     try:
-        with open(folder / "table.csv", encoding="utf-8", newline="") as file:
+        with open(table, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     except OSError as error:
-        raise MetaError(
-            f"cannot read {folder / 'table.csv'}: {error.strerror}", hint="a folder of checkpoints with a table.csv"
-        ) from error
+        hint = "a folder of checkpoints with a table.csv"
+        raise MetaError(f"cannot read {table}: {error.strerror}", hint=hint) from error
     files = {path.stem: path for path in (folder / "files").iterdir()}
     return [_stranger(row, files.get(row["id"], folder / "files" / row["id"])) for row in rows]
 
@@ -101,21 +97,11 @@ def _stranger(row: Mapping[str, str], path: Path) -> Stranger:
             labels[name] = float(row[name])
         except ValueError:
             continue  # not documented
-    setup = tuple(
-        row[name] for name in ("dataset", "optimizer", "learning_rate", "momentum", "batch_size", "activation")
-    )
-    known: dict[str, Any] = {
-        "id": row["id"],
-        "repo": row["repo"],
-        "path": path,
-        "labels": labels,
-        "embedded": row["embedded"] == "true",
-        "doubt": row["doubt"],
-        "setup": setup,
-    }
+    setup = tuple(row[name] for name in _SETUP)
+    stranger = Stranger(row["id"], row["repo"], path, labels, row["embedded"] == "true", row["doubt"], setup)
     try:
         network = Network.open(path)
         network.anatomy  # noqa: B018 - read now, so that a damaged file shows here
     except CheckpointError as error:
-        return Stranger(**known, problem=error.message)
-    return Stranger(**known, network=network)
+        return replace(stranger, problem=error.message)
+    return replace(stranger, network=network)

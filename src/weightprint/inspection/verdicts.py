@@ -10,13 +10,140 @@ import numpy as np
 import numpy.typing as npt
 
 from weightprint.errors import MetaError
-from weightprint.inspection.evidence import Evidence, evidence_for
+from weightprint.features.anatomy import roles
+from weightprint.features.layers import layers_of
+from weightprint.features.table import Table
 from weightprint.inspection.network import Network
 from weightprint.inspection.shipped import Calibration, Shipped
 from weightprint.inspection.world import Outlyingness
 from weightprint.meta.estimator import MetaClassifier
 from weightprint.meta.targets import CLASSIFICATION
+from weightprint.zoo.layout import Layout
 
+MOST_EVIDENCE = 4
+"""Pieces of evidence for a verdict."""
+
+ABOUT: Mapping[str, str] = {
+    "bias.beyond": "the share of biases outside the range of PyTorch's initialisation",
+    "bias.from": "the distance of the biases from PyTorch's initialisation",
+    "bias.scaled": "the size of the biases for their number of inputs",
+    "bias.by_kernel": "the size of the biases beside that of the weights",
+    "bias.absolute": "the size of the biases",
+    "bias.negative": "the share of negative biases",
+    "bias.mean_by_deviation": "the biases' mean beside their spread",
+    "bias.zeros": "the share of biases that are zero",
+    "bias.spread": "the spread of the biases",
+    "bias~": "the relation of the biases to the units' weights",
+    "bias": "the shape of the biases' distribution",
+    "kernel.beyond": "the share of weights outside the range of a usual initialisation",
+    "kernel.from": "the distance of the weights from the distribution of an initialisation",
+    "kernel.scaled": "the size of the weights for their number of inputs",
+    "kernel.glorot": "the size of the weights for their numbers of inputs and outputs",
+    "kernel.absolute": "the size of the weights",
+    "kernel.kurtosis": "the weight of the tails in the weights' distribution",
+    "kernel.skewness": "the skewness of the weights' distribution",
+    "kernel.shape": "the shape of the weights' distribution",
+    "kernel.near": "the share of weights very near zero",
+    "kernel.zeros": "the share of weights that are zero",
+    "kernel.mean_by_deviation": "the weights' mean beside their spread",
+    "kernel.norms": "the difference in size between the units' weights",
+    "kernel.columns": "the difference in size between the inputs' weights",
+    "kernel.column_sums": "the sums of the weights that read one input",
+    "kernel.sums": "the sums of the units' weights",
+    "kernel.cosines": "the likeness of the units' weights",
+    "kernel.spectrum": "the singular values of the weights",
+    "kernel.inputs": "the difference between the weights of the input channels",
+    "kernel.places": "the pattern of the weights over the places of the image or map",
+    "kernel.window": "the pattern of the weights inside the window",
+    "outgoing": "the size of the weights with which the next layer reads the units",
+    "gamma": "the scales of the normalisation",
+    "beta": "the shifts of the normalisation",
+    "moving_mean": "the normalisation's moving means",
+    "moving_variance": "the normalisation's moving variances",
+    "variance": "the normalisation's moving variances beside the weights",
+    "mean": "the normalisation's moving means beside the weights",
+}
+"""Beginning of a feature's name → what it is about; the longest beginning counts."""
+
+ROLE_NAMES = {
+    "mean": "all layers on average",
+    "least": "the layer with the least",
+    "largest": "the layer with the most",
+    "norm": "the normalisations",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One feature that a verdict rests on.
+
+    feature: the column's name
+    layer:   the layer's own name, or words for several
+    about:   what the feature is about, in words
+    level:   where the network's value lies among known ones, in words
+    share:   of the sum of all features' absolute Shapley values
+    towards: whether it speaks for the answer
+    """
+
+    feature: str
+    layer: str
+    about: str
+    level: str
+    share: float
+    towards: bool
+
+    @property
+    def sentence(self) -> str:
+        layer = f"layer {self.layer}" if self.layer.isdecimal() else self.layer
+        return f"{layer}: {self.about}, {self.level}; that speaks {'for' if self.towards else 'against'} it"
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "share": round(self.share, 4), "sentence": self.sentence}
+
+
+def evidence_for(shipped: Shipped, name: str, table: Table, layout: Layout, answer: int) -> list[Evidence]:
+    """The features that moved a property's score most, features of one layer and one meaning put together."""
+    contributions = shipped.contributions(name, table, answer)
+    total = sum(abs(v) for v in contributions.values()) or 1.0
+    grouped: dict[tuple[str, str], list[tuple[str, float]]] = {}
+    for column, value in contributions.items():
+        role, _, feature = column.partition(": ")
+        grouped.setdefault((role, _about(feature)), []).append((column, value))
+    layers = layers_of(layout)
+    by_role = {role: layers[number].name for role, number in roles(layers).items()}
+    found = []
+    for (role, about), columns in grouped.items():
+        value = sum(v for _, v in columns)
+        strongest = max(columns, key=lambda pair: abs(pair[1]))[0]
+        layer = by_role.get(role) or ROLE_NAMES.get(role, role)
+        level = _level(shipped, strongest, table)
+        found.append(Evidence(strongest, layer, about, level, abs(value) / total, value > 0))
+    return sorted(found, key=lambda e: -e.share)[:MOST_EVIDENCE]
+
+
+def _about(feature: str) -> str:
+    best = max((start for start in ABOUT if feature.startswith(start)), key=len, default="")
+    return ABOUT.get(best, feature)
+
+
+def _level(shipped: Shipped, column: str, table: Table) -> str:
+    """Where the network's value lies among known ones, in words."""
+    world = shipped.world
+    if column not in world.names or column not in table.names:
+        return "missing" if column not in table.names else "unusual"
+    place = world.names.index(column)
+    value = float(table.rows[0, table.names.index(column)])
+    low, middle, high = world.low[place], world.middle[place], world.high[place]
+    if not np.isfinite([low, high]).all():
+        return "known of few networks"
+    if value < low:
+        return "lower than in nearly all known networks"
+    if value > high:
+        return "higher than in nearly all known networks"
+    return "on the high side" if value > middle else "on the low side"
+
+
+Probabilities = npt.NDArray[np.float64]
 CANNOT_SAY = "cannot say"
 SHIPPED = "the shipped meta-classifier"
 
@@ -30,31 +157,28 @@ class Verdict:
     probabilities: of every value; all the same where the weights could not be read
     set:           values of which one is the true one for nine networks in ten of the known world; all values where
                    the network is not of that world, or was not trained
+    outlyingness:  how far outside the world that it knows the network lies; None where that is not known
     evidence:      what it rests on, the strongest first
     judged_on:     what verdicts of this property were judged on
     by:            the meta-classifier that says it
-    outlyingness:  how far outside the world that it knows the network lies; None where that is not known
     """
 
     verdict: Any
     reason: str
     probabilities: Mapping[Any, float]
     set: tuple[Any, ...]
+    outlyingness: Outlyingness | None = None
     evidence: tuple[Evidence, ...] = ()
     judged_on: str = ""
     by: str = SHIPPED
-    outlyingness: Outlyingness | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "verdict": self.verdict,
-            "reason": self.reason,
+            **vars(self),
             "probabilities": {str(value): round(p, 4) for value, p in self.probabilities.items()},
             "set": list(self.set),
             "outlyingness": None if self.outlyingness is None else self.outlyingness.to_json(),
             "evidence": [one.to_json() for one in self.evidence],
-            "judged_on": self.judged_on,
-            "by": self.by,
         }
 
 
@@ -117,24 +241,20 @@ def _silent(classes: Sequence[Any], reason: str) -> Verdict:
 
 
 def _verdict(
-    classes: Sequence[Any],
-    probabilities: npt.NDArray[np.float64],
-    calibration: Calibration,
-    reason: str,
-    evidence: tuple[Evidence, ...],
+    classes: Sequence[Any], of: Probabilities, calibration: Calibration, reason: str, evidence: tuple[Evidence, ...]
 ) -> Verdict:
-    best = int(probabilities.argmax())
-    if not reason and not calibration.answers(probabilities):
-        second = int(np.argsort(probabilities)[-2])
+    best = int(of.argmax())
+    if not reason and not calibration.answers(of):
+        second = int(np.argsort(of)[-2])
         reason = (
             f"its features lie between {classes[best]} and {classes[second]}: the probability of {classes[best]} is "
-            f"{probabilities[best]:.2f}, and an answer takes {calibration.threshold:.2f}"
+            f"{of[best]:.2f}, and an answer takes {calibration.threshold:.2f}"
         )
     return Verdict(
         verdict=CANNOT_SAY if reason else classes[best],
         reason=reason,
-        probabilities={value: float(p) for value, p in zip(classes, probabilities, strict=True)},
-        set=tuple(classes[number] for number in calibration.inside(probabilities)),
+        probabilities={value: float(p) for value, p in zip(classes, of, strict=True)},
+        set=tuple(classes[number] for number in calibration.inside(of)),
         evidence=evidence,
         judged_on=calibration.judged_on,
     )
@@ -162,14 +282,11 @@ class Inspection:
     details: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "file": self.file,
-            "architecture": self.architecture,
-            "facts": self.facts,
-            "properties": {name: verdict.to_json() for name, verdict in self.properties.items()},
-            "disagreements": list(self.disagreements),
-            **({} if self.details is None else {"details": self.details}),
-        }
+        verdicts = {name: verdict.to_json() for name, verdict in self.properties.items()}
+        found = {**vars(self), "properties": verdicts, "disagreements": list(self.disagreements)}
+        if self.details is None:
+            del found["details"]
+        return found
 
 
 def check_meta(meta: MetaClassifier) -> None:

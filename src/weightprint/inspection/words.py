@@ -43,15 +43,9 @@ def pair_cells(layer: LayerPair) -> tuple[str, str, str, str, str]:
         return ("not finite", "–", "–", "–", "–")
     if layer.equal:
         return ("equal", "0", "–", "–", "–")
-    in_order = "–" if one.matched_correlation is None else f"{one.matched_correlation:.3f}"
-    chance = "–" if one.chance is None else f"{one.chance:.3f}"
-    return (
-        f"{one.correlation:.3f}",
-        f"{one.distance:.3g}",
-        in_order,
-        chance,
-        "–" if one.moved is None else f"{100 * one.moved:.0f} %",
-    )
+    in_order, chance = ("–" if r is None else f"{r:.3f}" for r in (one.matched_correlation, one.chance))
+    moved = "–" if one.moved is None else f"{100 * one.moved:.0f} %"
+    return (f"{one.correlation:.3f}", f"{one.distance:.3g}", in_order, chance, moved)
 
 
 def stored_as(inspection: Inspection) -> str:

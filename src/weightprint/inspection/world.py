@@ -18,6 +18,8 @@ from weightprint.features.anatomy import shapes
 from weightprint.features.table import Table
 from weightprint.zoo.layout import Layout
 
+Floats = npt.NDArray[np.float64]
+
 BEYOND = 0.01
 """Share of the known networks on either side beyond which a feature counts as outside."""
 
@@ -72,10 +74,10 @@ class World:
     """
 
     names: tuple[str, ...]
-    low: npt.NDArray[np.float64]
-    middle: npt.NDArray[np.float64]
-    high: npt.NDArray[np.float64]
-    shares: Mapping[str, npt.NDArray[np.float64]]
+    low: Floats
+    middle: Floats
+    high: Floats
+    shares: Mapping[str, Floats]
     weights: int
     layers: int
     outputs: tuple[int, int]
@@ -96,18 +98,11 @@ class World:
                     shares.setdefault(role, []).append(share)
         low, high = _edges(rows)
         middle = np.nanmedian(rows, axis=0)
+        ordered = {role: np.sort(found) for role, found in shares.items()}
         facts = [shapes(layout) for layout in layouts]
         outputs = [int(f["output.units"]) for f in facts if "output.units" in f]
-        return cls(
-            names,
-            low,
-            middle,
-            high,
-            {role: np.sort(found) for role, found in shares.items()},
-            max(layout.size for layout in layouts),
-            int(max(f["layers"] for f in facts)),
-            (min(outputs), max(outputs)),
-        )
+        weights, layers = max(layout.size for layout in layouts), int(max(f["layers"] for f in facts))
+        return cls(names, low, middle, high, ordered, weights, layers, (min(outputs), max(outputs)))
 
     def look(self, table: Table, layout: Layout) -> Outlyingness:
         """How far outside a network lies whose anatomy is a row of `table`."""
@@ -128,17 +123,12 @@ class World:
         facts, reasons = shapes(layout), []
         special = sorted({tensor.role for tensor in layout if tensor.role is not None})
         if special:
-            reasons.append(
-                f"it has {', '.join(special)} tensors; known are convolutions and fully connected layers alone"
-            )
+            known = "convolutions and fully connected layers"
+            reasons.append(f"it has {', '.join(special)} tensors; known are {known} alone")
         if "output.units" not in facts:
             reasons.append("it does not end in a fully connected layer")
         elif not self.outputs[0] / 2 <= facts["output.units"] <= 20 * self.outputs[1]:
-            known = (
-                f"{self.outputs[0]}"
-                if self.outputs[0] == self.outputs[1]
-                else f"{self.outputs[0]} to {self.outputs[1]}"
-            )
+            known = " to ".join(map(str, sorted(set(self.outputs))))
             reasons.append(f"it has {facts['output.units']:.0f} outputs; known networks have {known}")
         if layout.size > SIZE_MARGIN * self.weights:
             reasons.append(f"it has {layout.size:,} weights; the largest known network has {self.weights:,}")
@@ -155,31 +145,23 @@ class World:
     def to_json(self) -> dict[str, Any]:
         """What `from_json` takes."""
         return {
+            **vars(self),
             "names": list(self.names),
-            "low": [float(f"{v:.6g}") for v in self.low],
-            "middle": [float(f"{v:.6g}") for v in self.middle],
-            "high": [float(f"{v:.6g}") for v in self.high],
+            **{name: [float(f"{v:.6g}") for v in getattr(self, name)] for name in ("low", "middle", "high")},
             "shares": {role: [round(float(v), 5) for v in found] for role, found in self.shares.items()},
-            "weights": self.weights,
-            "layers": self.layers,
             "outputs": list(self.outputs),
         }
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> World:
-        return cls(
-            tuple(fields["names"]),
-            np.array(fields["low"], np.float64),
-            np.array(fields["middle"], np.float64),
-            np.array(fields["high"], np.float64),
-            {role: np.array(found, np.float64) for role, found in fields["shares"].items()},
-            fields["weights"],
-            fields["layers"],
-            (fields["outputs"][0], fields["outputs"][1]),
-        )
+        low, middle, high = (np.array(fields[name], np.float64) for name in ("low", "middle", "high"))
+        shares = {role: np.array(found, np.float64) for role, found in fields["shares"].items()}
+        fewest, most = fields["outputs"]
+        names = tuple(fields["names"])
+        return cls(names, low, middle, high, shares, fields["weights"], fields["layers"], (fewest, most))
 
 
-def _edges(rows: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _edges(rows: Floats) -> tuple[Floats, Floats]:
     """A feature's outermost hundredths among the networks that have it [F]; no bound where none has it."""
     ordered = np.sort(rows, axis=0)  # NaN last
     counts = (~np.isnan(rows)).sum(axis=0)
@@ -189,9 +171,7 @@ def _edges(rows: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.
     return np.where(counts > 0, low, -np.inf), np.where(counts > 0, high, np.inf)
 
 
-def _shares(
-    row: npt.NDArray[np.float64], names: Sequence[str], low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
-) -> dict[str, float]:
+def _shares(row: Floats, names: Sequence[str], low: Floats, high: Floats) -> dict[str, float]:
     """The share of features outside, of all ("all") and of each role."""
     has = ~np.isnan(row)
     outside = has & ((row < low) | (row > high))
