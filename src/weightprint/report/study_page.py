@@ -6,30 +6,23 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from weightprint.files import versions, write_atomic, write_json
-from weightprint.report import figures, findings, scores, tables
-from weightprint.report.pages import (
-    Block,
-    Code,
-    Figure,
-    Note,
-    Points,
-    Section,
-    Terms,
-    csv_text,
-    figure,
-    render_page,
-)
+from weightprint.report import figures, findings, scores, study_sections, tables
+from weightprint.report.pages import Figure, csv_text, figure, render_page
 from weightprint.report.question_sections import SECTIONS
-from weightprint.report.scores import Result, best_of_each_property, classifications, in_order, many
-from weightprint.report.study_sections import sections_of
-from weightprint.study import COLUMNS, Study, compute_study, questions
+from weightprint.report.scores import Result, best_of_each_property, classifications, enumeration, in_order, many
+from weightprint.study import COLUMNS, Study, compute_study, questions, run_accuracy
+from weightprint.study.edits import EDITS
+from weightprint.study.few_runs import MANY
 from weightprint.study.how_much import BASELINES
+from weightprint.study.maps import weight_map
+from weightprint.study.neighbours import NEAREST, PERPLEXITY
+from weightprint.study.population import convergence_text
 from weightprint.study.table import fingerprint
 from weightprint.study.work import Progress
 from weightprint.zoo import Zoo
@@ -68,24 +61,41 @@ def run_study(
     write_json(folder / PROVENANCE, provenance(study, folder))
     sentences = scores.opening(documents, study.facts.runs)[:2]
     sentences += [findings.shortest_slices(rows), findings.controls(rows, unsettled=False)]
-    asked = [(question, found or findings.NO_CLAIM) for question, found in _questions(rows, documents)]
-    advice = " Results are kept by content; the same command with a larger budget adds what is missing."
-    again = [*_again(_command(study, folder), RESULTS, rows, advice), Points(_caveats(study, rows))]
+    map_of_weights = weight_map(study.zoo)
+    sections = {
+        "how_much": study_sections.how_much(study, rows, documents),
+        "where": study_sections.where(study, rows),
+        "when": study_sections.when(study, rows, map_of_weights),
+        "transfer": study_sections.transfer(study, rows),
+        "controls": study_sections.controls(study, rows),
+    }
+    halves = findings.rows_of(rows, experiment=run_accuracy.EXPERIMENT, series=run_accuracy.HALVES[2])
     return _write(
         study,
         began,
         folder / "report.html",
         folder / RESULTS,
         tables.parquet(rows, COLUMNS),
+        sections.values(),
+        rows=rows,
+        command=_command(study, folder),
         title=scores.headline(documents),
         answer=" ".join(filter(None, sentences)),
         facts=_facts(study),
-        lead=_lead(documents),
-        sections=[
-            Section("questions", "The questions, set beforehand", [Terms(asked)]),
-            *sections_of(study, rows, documents),
-            Section("again", "Doing it again", again),
-        ],
+        study=study,
+        headline=_lead(documents),
+        questions=_questions(rows, documents),
+        map=map_of_weights,
+        tsne=study_sections.embedding(study),
+        tensors=study_sections.WHERE,
+        nearest=NEAREST,
+        perplexity=PERPLEXITY,
+        halves=findings.rows_of(halves, model="layer_trees"),
+        filtered=convergence_text(study.zoo),
+        shorter=sum(run.snapshots < study.facts.snapshots for run in study.table.runs),
+        kin=sum("kin" in (row["left_out"] or "") for row in rows),
+        counts_steps=any("step" in row for row in next(iter(study.zoo.select(status="complete"))).measurements),
+        **sections,
     )
 
 
@@ -112,50 +122,57 @@ def run_questions(
     answers = questions.compute_questions(opened, folder, names, size=budget, against=others, **choice)
     rows = answers.rows()
     facts = [f"{answers.facts.runs} complete runs", f"budget {answers.budget.name}"]
-    command = _command(answers, folder, f"--questions {','.join(answers.names)} ")
+    shown = {name: SECTIONS[name](findings.rows_of(rows, question=name)) for name in answers.names}
     return _write(
         answers,
         began,
         folder / "questions.html",
         folder / "questions.parquet",
         tables.parquet(rows, questions.COLUMNS),
+        [shown],
+        rows=rows,
+        command=_command(answers, folder, f"--questions {','.join(answers.names)} "),
         title=f"Questions about {opened.path.name}",
         facts=[*facts, *(f"beside it {other.path.name}" for other in answers.against)],
-        sections=[
-            *(SECTIONS[name](findings.rows_of(rows, question=name)) for name in answers.names),
-            Section("again", "Doing it again", _again(command, "questions.parquet", rows)),
-        ],
+        figures=shown,
+        keeping=enumeration([name for name, edit in EDITS.items() if edit.keeps]),
+        many_runs=MANY,
     )
 
 
 def _write(
-    made: Study | questions.Answers, began: float, page: Path, results: Path, table: bytes, **content: Any
+    made: Study | questions.Answers,
+    began: float,
+    page: Path,
+    results: Path,
+    table: bytes,
+    figures_of: Iterable[Mapping[str, Figure]],
+    *,
+    rows: Sequence[Row],
+    **content: Any,
 ) -> dict[str, Any]:
     """Write the page, the table, every figure as SVG files, and its data as CSV: what goes into a talk or another plot.
 
-    content: as in `render_page`
+    figures_of: each section's figures by name
+    rows:       of the table
+    content:    as in `render_page`
 
     Returns what `run_study` does.
     """
     write_atomic(results, table)
     folder = page.parent / "figures"
     folder.mkdir(exist_ok=True)
-    for shown in (block for section in content["sections"] for block in section.blocks if isinstance(block, Figure)):
+    for name, shown in (pair for section in figures_of for pair in section.items()):
         for picture in shown.pictures:
             write_atomic(folder / f"{picture.name}.svg", picture.standalone.encode())
         if shown.rows:
-            write_atomic(folder / f"{shown.name}.csv", csv_text(shown.rows).encode())
-    write_atomic(page, render_page("page.html", **content).encode())
+            write_atomic(folder / f"{name}.csv", csv_text(shown.rows).encode())
+    failed = sorted(Counter(row["reason"] for row in rows if row["reason"]).items())
+    template = "study.html" if isinstance(made, Study) else "questions.html"
+    html = render_page(template, failed=failed, **content)
+    write_atomic(page, html.encode())
     seconds = time.monotonic() - began
     return {"report": str(page), "results": str(results), "seconds": seconds, "made": made.made}
-
-
-def _again(command: str, table: str, rows: Sequence[Row], advice: str = "") -> list[Block]:
-    """What to type, where the numbers are, and which there are not."""
-    failed = Counter(row["reason"] for row in rows if row["reason"])
-    without = "; ".join(f"{reason} ({count})" for reason, count in sorted(failed.items()))
-    text = f"All numbers of this page, one row each: {table} beside it.{advice}"
-    return [Code(command), text, *([Note(f"Without a result: {without}.")] if without else [])]
 
 
 def _command(made: Study | questions.Answers, folder: Path, asked: str = "") -> str:
@@ -198,7 +215,7 @@ def provenance(study: Study, folder: Path) -> dict[str, Any]:
     }
 
 
-def _lead(documents: Sequence[Row]) -> list[Figure]:
+def _lead(documents: Sequence[Row]) -> Figure:
     """The headline in one figure: of each property the best answer from whole networks, from slices and without
     weights."""
     kinds: dict[str, list[Result]] = {"whole networks": [], "10 slices of 5,000 weights": [], "no weights": []}
@@ -207,12 +224,7 @@ def _lead(documents: Sequence[Row]) -> list[Figure]:
         model = result.document["model"]
         (blind if model in BASELINES else local if "slice" in model else whole).append(result)
     best = [replace(result, label=kind) for kind, results in kinds.items() for result in best_of_each_property(results)]
-    caption = (
-        "Share of test runs named right by the best meta-classifier that reads whole networks, slices, or no weights "
-        "at all (other choices and the shapes of tensors), with 95 % intervals. Filled points: the whole interval "
-        "lies above chance and majority."
-    )
-    return figure("lead", [figures.accuracy_figure(best, name="lead")], caption)
+    return figure([figures.accuracy_figure(best, name="lead")])
 
 
 def _facts(study: Study) -> list[str]:
@@ -265,35 +277,3 @@ def _questions(rows: Sequence[Row], documents: Sequence[Row]) -> list[tuple[str,
         ("Does what is learnt on some networks hold for others?", " ".join(transfers)),
         ("What remains without the trivial footprints?", findings.controls(rows)),
     ]
-
-
-def _caveats(study: Study, rows: Sequence[Row]) -> list[str]:
-    caveats = [
-        "The unit is the run: intervals are over test runs, never over snapshots or slices. With several splits a run "
-        "may be tested more than once; it counts once.",
-        "Only the headline is pooled over several splits; a difference of a few points between two curves means "
-        "nothing where their bands overlap.",
-        "Many intervals are compared with a baseline; of results that are all luck, about one in forty would still lie "
-        "above it.",
-    ]
-    shorter = sum(run.snapshots < study.facts.snapshots for run in study.table.runs)
-    if shorter:
-        caveats.append(
-            f"{shorter} of {study.facts.runs} runs have fewer than {study.facts.snapshots} snapshots: where a later "
-            "half or last snapshot is read it is their own, and where a snapshot is read that they lack they are left "
-            "out; the table of results counts them."
-        )
-    kin = sum("kin" in (row["left_out"] or "") for row in rows)
-    if kin:
-        caveats.append(
-            f"In {kin} results runs are not tested because runs that share their random streams were trained on; the "
-            "table of results counts them."
-        )
-    if study.facts.lengths_differ:
-        caveats.append("Networks differ in architecture; part of a result may come from which tensors there are.")
-    if any("step" in row for row in next(iter(study.zoo.select(status="complete"))).measurements):
-        caveats.append(
-            "Training here may be short beside the paper's, whose runs take about 195 steps an epoch at the largest "
-            "batch size; traces of the initial weights are then fresher and those of the data fainter."
-        )
-    return caveats
