@@ -52,7 +52,7 @@ def render(
             "confusions": figure(figures.confusion_figures(scores.best_of_each_property(named))),
         },
         tested_on=tables.runs_text(r.n_runs for r in every),
-        tables=[_result_table(*kind) for kind in (("Accuracy", named), ("Estimates", estimated)) if kind[1]],
+        tables=[_result_table(what, of) for what, of in (("Accuracy", named), ("Estimates", estimated)) if of],
         left_out=_left_out(every),
         runs=len(zoo),
         trained=" and ".join(f"{tables.span(known, ',.0f')} {name}s" for name, known in lengths.items() if known),

@@ -61,6 +61,7 @@ def render_page(template: str, **content: Any) -> str:
     )
     environment.filters.update(percent=tables.whole_percent, sentence=_sentence, address=_address)
     environment.filters.update(words=words, signed=findings.signed)
+    environment.globals.update(ABOVE=tables.ABOVE, DIFFERS=tables.DIFFERS)
     environment.tests["marked"] = lambda text: text.endswith(tables.MARKS)
     style = Markup((files("weightprint.report") / "page.css").read_text(encoding="utf-8"))
     head: dict[str, Any] = {"answer": "", "facts": (), "lead": False}

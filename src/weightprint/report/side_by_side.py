@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from weightprint.errors import CorruptFile, ReportError
+from weightprint.errors import ReportError
 from weightprint.evaluation.claims import baseline
 from weightprint.report import figures, tables
 from weightprint.report.curves import curve_figures
@@ -17,16 +15,12 @@ from weightprint.report.differences import Pair, alone, claims, pairs_of
 from weightprint.report.findings import by_property
 from weightprint.report.pages import Figure, figure, render_page, write_page
 from weightprint.report.scores import classifications, in_order, words
-from weightprint.report.study_page import PROVENANCE, RESULTS
 from weightprint.report.study_sections import WHERE
 from weightprint.report.tables import Table
-from weightprint.study import COLUMNS
+from weightprint.study.folder import Report
 from weightprint.study.how_much import BASELINES, LOCAL
 
 Row = Mapping[str, Any]
-
-LATER = ("left_out",)
-"""Columns that reports of earlier versions lack."""
 
 PROVENANCE_IN_WORDS = {
     "zoo": "zoo",
@@ -45,36 +39,6 @@ PROVENANCE_IN_WORDS = {
 
 TIES = ("fingerprint", "recipe", "seed")
 """What two zoos share where their runs are not independent, the strongest tie first."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a study left behind.
-
-    path:     its folder
-    rows:     of results.parquet; columns are `weightprint.study.COLUMNS`
-    provenance: report.json, see `weightprint.report.study_page.provenance`; empty where an early version wrote none
-    """
-
-    path: Path
-    rows: Sequence[Row]
-    provenance: Mapping[str, Any]
-
-    @classmethod
-    def read(cls, folder: str | os.PathLike[str]) -> Report:
-        """Raises ReportError when the folder holds no report, CorruptFile for one that cannot be read."""
-        path = Path(folder)
-        if not (path / RESULTS).is_file():
-            raise ReportError(
-                f"{path} is no report: a folder with {RESULTS} was expected, "
-                + ("which it does not hold" if path.is_dir() else "there is no such folder"),
-                hint=f"make it with: weightprint study ZOO {path}",
-            )
-        return cls(path, _results(path / RESULTS), _provenance(path / PROVENANCE))
-
-    @property
-    def name(self) -> str:
-        return str(self.provenance.get("zoo", self.path.name))
 
 
 def compare_reports(
@@ -102,31 +66,6 @@ def compare_reports(
         "only_in_b": alone(other.rows, pairs),
         "answer": _answer(pairs),
     }
-
-
-def _results(path: Path) -> Sequence[Row]:
-    import polars as pl
-
-    try:
-        table = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise CorruptFile(f"{path} is no parquet file: {error}", hint="make the report again") from None
-    missing = [name for name in COLUMNS if name not in table.columns and name not in LATER]
-    if missing:
-        raise ReportError(
-            f"{path} is not a study's: it has no column {missing[0]!r}", hint="make it with: weightprint study"
-        )
-    return table.rows(named=True)
-
-
-def _provenance(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes()) if path.is_file() else {}
-    except ValueError as error:
-        raise CorruptFile(f"{path} is no JSON: {error}", hint="make the report again") from None
-    if not isinstance(content, dict):
-        raise CorruptFile(f"{path} does not describe a report", hint="make the report again")
-    return content
 
 
 def _render(a: Report, b: Report, pairs: Sequence[Pair]) -> str:

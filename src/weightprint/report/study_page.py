@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from weightprint.files import versions, write_atomic, write_json
+from weightprint.files import write_atomic, write_json
 from weightprint.report import figures, findings, scores, study_sections, tables
 from weightprint.report.pages import Figure, csv_text, figure, render_page
 from weightprint.report.question_sections import SECTIONS
@@ -19,17 +18,15 @@ from weightprint.report.scores import Result, best_of_each_property, classificat
 from weightprint.study import COLUMNS, Study, compute_study, questions, run_accuracy
 from weightprint.study.edits import EDITS
 from weightprint.study.few_runs import MANY
+from weightprint.study.folder import PROVENANCE, RESULTS, provenance
 from weightprint.study.how_much import BASELINES
 from weightprint.study.maps import weight_map
 from weightprint.study.neighbours import NEAREST, PERPLEXITY
 from weightprint.study.population import convergence_text
-from weightprint.study.table import fingerprint
 from weightprint.study.work import Progress
 from weightprint.zoo import Zoo
 
 Row = Mapping[str, Any]
-
-RESULTS, PROVENANCE = "results.parquet", "report.json"
 
 
 def run_study(
@@ -58,7 +55,8 @@ def run_study(
     opened, *others = (one if isinstance(one, Zoo) else Zoo(one) for one in (zoo, *against))
     study = compute_study(opened, folder, size=budget, workers=workers, against=others, progress=progress)
     rows, documents = study.rows(), _documents(study)
-    write_json(folder / PROVENANCE, provenance(study, folder))
+    command = _command(study, folder)
+    write_json(folder / PROVENANCE, provenance(study, command))
     sentences = scores.opening(documents, study.facts.runs)[:2]
     sentences += [findings.shortest_slices(rows), findings.controls(rows, unsettled=False)]
     map_of_weights = weight_map(study.zoo)
@@ -78,7 +76,7 @@ def run_study(
         tables.parquet(rows, COLUMNS),
         sections.values(),
         rows=rows,
-        command=_command(study, folder),
+        command=command,
         title=scores.headline(documents),
         answer=" ".join(filter(None, sentences)),
         facts=_facts(study),
@@ -165,7 +163,7 @@ def _write(
     for name, shown in (pair for section in figures_of for pair in section.items()):
         for picture in shown.pictures:
             write_atomic(folder / f"{picture.name}.svg", picture.standalone.encode())
-        if shown.rows:
+        if shown.pictures and shown.rows:
             write_atomic(folder / f"{name}.csv", csv_text(shown.rows).encode())
     failed = sorted(Counter(row["reason"] for row in rows if row["reason"]).items())
     template = "study.html" if isinstance(made, Study) else "questions.html"
@@ -180,39 +178,6 @@ def _command(made: Study | questions.Answers, folder: Path, asked: str = "") -> 
     others = f" --against {','.join(str(zoo.path) for zoo in made.against)}" if made.against else ""
     images = f" --data {made.facts.data}" if made.facts.data else ""
     return f"weightprint study {made.zoo.path} {folder} {asked}--budget {made.budget.name}{others}{images}"
-
-
-def provenance(study: Study, folder: Path) -> dict[str, Any]:
-    """What a study's report stands on: the content of report.json, JSON-ready.
-
-    zoo:         its folder's name
-    fingerprint: SHA-256 over its runs' identities and statuses
-    recipe:      SHA-256 of its recipe
-    space, seed: of its recipe; "" and None where there is none, as in imported zoos
-    runs:        complete ones
-    snapshots:   T
-    budget, split_seeds, curve_seeds: how much was done; the splits of headlines and of the other results
-    seconds:     of the call that wrote the file, which may have found results of earlier ones
-    machine, versions: that it ran on
-    command:     that does it again
-    """
-    seed = study.zoo.recipe.get("seed")
-    return {
-        "zoo": study.zoo.path.name,
-        "fingerprint": fingerprint(study.zoo),
-        "recipe": study.zoo.identity,
-        "space": study.zoo.space_name,
-        "seed": seed if isinstance(seed, int) else None,
-        "runs": study.facts.runs,
-        "snapshots": study.facts.snapshots,
-        "budget": study.budget.name,
-        "split_seeds": list(study.budget.split_seeds),
-        "curve_seeds": list(study.budget.curve_seeds),
-        "seconds": round(study.seconds, 3),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": versions("numpy", "polars", "scikit-learn"),
-        "command": _command(study, folder),
-    }
 
 
 def _lead(documents: Sequence[Row]) -> Figure:
