@@ -15,7 +15,7 @@ from typing import Any
 from weightprint.errors import WeightprintError, ZooError
 from weightprint.files import write_atomic
 from weightprint.inspection.words import printable
-from weightprint.report import findings, tables
+from weightprint.report import tables
 from weightprint.report.drawing import Picture
 from weightprint.report.scores import words
 
@@ -59,8 +59,7 @@ def render_page(template: str, **content: Any) -> str:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters.update(percent=tables.whole_percent, sentence=_sentence, address=_address)
-    environment.filters.update(words=words, signed=findings.signed)
+    environment.filters.update(percent=tables.whole_percent, sentence=_sentence, address=_address, words=words)
     environment.globals.update(ABOVE=tables.ABOVE, DIFFERS=tables.DIFFERS)
     environment.tests["marked"] = lambda text: text.endswith(tables.MARKS)
     style = Markup((files("weightprint.report") / "page.css").read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from weightprint.files import write_atomic, write_json
 from weightprint.report import figures, findings, scores, study_sections, tables
 from weightprint.report.pages import Figure, csv_text, figure, render_page
 from weightprint.report.question_sections import SECTIONS
-from weightprint.report.scores import Result, best_of_each_property, classifications, enumeration, in_order, many
+from weightprint.report.scores import Result, best_of_each_property, classifications, enumeration, in_order, many, words
 from weightprint.study import COLUMNS, Study, compute_study, questions, run_accuracy
 from weightprint.study.edits import EDITS
 from weightprint.study.few_runs import MANY
@@ -88,7 +88,7 @@ def run_study(
         tensors=study_sections.WHERE,
         nearest=NEAREST,
         perplexity=PERPLEXITY,
-        halves=findings.rows_of(halves, model="layer_trees"),
+        halves=[f"{words(r['property'])} {findings.signed(r)}" for r in findings.rows_of(halves, model="layer_trees")],
         filtered=convergence_text(study.zoo),
         shorter=sum(run.snapshots < study.facts.snapshots for run in study.table.runs),
         kin=sum("kin" in (row["left_out"] or "") for row in rows),
