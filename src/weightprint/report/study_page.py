@@ -90,9 +90,7 @@ def run_study(
         perplexity=PERPLEXITY,
         halves=[f"{words(r['property'])} {findings.signed(r)}" for r in findings.rows_of(halves, model="layer_trees")],
         filtered=convergence_text(study.zoo),
-        shorter=sum(run.snapshots < study.facts.snapshots for run in study.table.runs),
-        kin=sum("kin" in (row["left_out"] or "") for row in rows),
-        counts_steps=any("step" in row for row in next(iter(study.zoo.select(status="complete"))).measurements),
+        **_caveats(study, rows),
         **sections,
     )
 
@@ -242,3 +240,13 @@ def _questions(rows: Sequence[Row], documents: Sequence[Row]) -> list[tuple[str,
         ("Does what is learnt on some networks hold for others?", " ".join(transfers)),
         ("What remains without the trivial footprints?", findings.controls(rows)),
     ]
+
+
+def _caveats(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
+    """What the caveats depend on: runs with fewer snapshots, results that leave out kin, whether steps are known."""
+    first = next(iter(study.zoo.select(status="complete")))
+    return {
+        "shorter": sum(run.snapshots < study.facts.snapshots for run in study.table.runs),
+        "kin": sum("kin" in (row["left_out"] or "") for row in rows),
+        "counts_steps": any("step" in row for row in first.measurements),
+    }
