@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -64,8 +65,12 @@ def render_page(template: str, **content: Any) -> str:
     environment.tests["marked"] = lambda text: text.endswith(tables.MARKS)
     style = Markup((files("weightprint.report") / "page.css").read_text(encoding="utf-8"))
     head: dict[str, Any] = {"answer": "", "facts": (), "lead": False}
-    html = environment.get_template(template).render(style=style, **{**head, **content})
-    return html.replace(" %", "\u00a0%")  # a number stays on one line with its percent sign
+    return _unbroken(environment.get_template(template).render(style=style, **{**head, **content}))
+
+
+def _unbroken(html: str) -> str:
+    """Every number of the text on one line with its percent sign; pictures are left as they were drawn."""
+    return re.sub(r"(<svg.*?</svg>)| %", lambda found: found[1] or "\u00a0%", html, flags=re.DOTALL)
 
 
 def _shown(value: Any) -> Any:
