@@ -1,7 +1,7 @@
 import numpy as np
+from docs.generate.reliability import reliability_figure
 
 from weightprint.evaluation.calibration import calibration_scores
-from weightprint.report.reliability import reliability_figure
 
 
 def test_a_reliability_diagram_shows_every_bin_with_its_runs():

@@ -6,7 +6,7 @@ import pytest
 from tests.study.conftest import changed
 from weightprint.features.table import Table
 from weightprint.report import findings
-from weightprint.report.study_sections import attribution_figures
+from weightprint.report.study_sections import attribution_figure
 from weightprint.study import attribution
 from weightprint.study.attribution import CHECKS, SHARE, Attribution, distinct, group_of, run_attribution
 from weightprint.study.cells import Cell, Cells
@@ -160,6 +160,6 @@ def test_the_report_names_what_was_planted_and_is_silent_on_noise(found, tmp_pat
     study = dataclasses.make_dataclass("Study", ["facts"])(
         dataclasses.make_dataclass("Facts", ["targets"])(["optimizer"])
     )
-    (entry,) = attribution_figures(study, told)
+    entry = attribution_figure(study, told)
     assert "layer and tensor" in entry.pictures[0].svg
     assert entry.rows == told

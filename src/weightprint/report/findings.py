@@ -12,8 +12,6 @@ from weightprint.study.attribution import DELETED, DELETION, SHARE
 
 Row = Mapping[str, Any]
 
-NO_CLAIM = "The intervals at hand allow no claim."
-
 LARGE_SHARE = 0.05
 """Smaller shares are not named in a sentence."""
 

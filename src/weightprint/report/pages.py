@@ -1,4 +1,4 @@
-"""What pages are made of: templates, and sections of paragraphs, figures with their data, tables, lists and code."""
+"""Pages: templates of this folder, which hold all prose, filled with figures, tables and numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import base64
 import csv
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -17,100 +18,36 @@ from weightprint.files import write_atomic
 from weightprint.inspection.words import printable
 from weightprint.report import tables
 from weightprint.report.drawing import Picture
-from weightprint.report.tables import Table
+from weightprint.report.scores import words
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Note:
-    """A paragraph in small print."""
-
-    text: str
-
-
-@dataclass(frozen=True)
 class Figure:
-    """One or several pictures.
+    """One or several pictures; where there is none, the page leaves the figure out. Its caption is the template's.
 
     rows:    their data, behind a link
     finding: what they show, in a sentence, or ""
+    n:       on how many runs they stand, in words
     """
 
-    name: str
     pictures: Sequence[Picture]
-    caption: str
     rows: Sequence[Row] = ()
     finding: str = ""
+    n: str = ""
 
 
-@dataclass(frozen=True)
-class Tabled:
-    """A table.
-
-    label: what it shows, for readers that hear the page
-    rows:  its data, behind a link in the caption
-    """
-
-    table: Table
-    label: str
-    caption: str = ""
-    name: str = ""
-    rows: Sequence[Row] = ()
-
-
-@dataclass(frozen=True)
-class Points:
-    """A list of sentences."""
-
-    sentences: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Terms:
-    """Terms, each with its text."""
-
-    pairs: Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Code:
-    """What to type, or what a file holds. summary: under which it is folded away"""
-
-    text: str
-    summary: str = ""
-
-
-Block = str | Note | Figure | Tabled | Points | Terms | Code
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading with what stands under it; a block that is a text is a paragraph."""
-
-    name: str
-    title: str
-    blocks: Sequence[Block]
-
-
-def figure(
-    name: str, pictures: Sequence[Picture | None], caption: str, rows: Sequence[Row] = (), *, finding: str = ""
-) -> list[Figure]:
-    """A figure of the pictures that there are; none without one."""
-    drawn = [picture for picture in pictures if picture is not None]
-    return [Figure(name, drawn, caption, rows, finding)] if drawn else []
-
-
-def measured(figures: Sequence[Figure]) -> Sequence[Block]:
-    """The figures of a section, or that there are none."""
-    return figures or [Note("Nothing could be measured here on this zoo.")]
+def figure(pictures: Iterable[Picture | None], rows: Sequence[Row] = (), *, finding: str = "", n: str = "") -> Figure:
+    """A figure of the pictures that there are; the rest as in `Figure`."""
+    return Figure([picture for picture in pictures if picture is not None], rows, finding, n)
 
 
 def render_page(template: str, **content: Any) -> str:
     """The HTML of a page: a template of this package, by its file's name, filled with `content`.
 
-    Under the title, which all pages have, stand `answer` (a sentence or two), `facts` (texts) and `lead` (figures),
-    where they are given.
+    Under the title, which all pages have, stand `answer` (a sentence or two) and `facts` (texts), where they are given,
+    and beside it a figure where the template sets `lead`.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -123,17 +60,22 @@ def render_page(template: str, **content: Any) -> str:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters.update(percent=tables.whole_percent, sentence=_sentence, address=_address)
+    environment.filters.update(percent=tables.whole_percent, sentence=_sentence, address=_address, words=words)
+    environment.globals.update(ABOVE=tables.ABOVE, DIFFERS=tables.DIFFERS)
     environment.tests["marked"] = lambda text: text.endswith(tables.MARKS)
     style = Markup((files("weightprint.report") / "page.css").read_text(encoding="utf-8"))
-    head: dict[str, Any] = {"answer": "", "facts": (), "lead": ()}
-    return environment.get_template(template).render(style=style, **{**head, **content})
+    head: dict[str, Any] = {"answer": "", "facts": (), "lead": False}
+    return _unbroken(environment.get_template(template).render(style=style, **{**head, **content}))
+
+
+def _unbroken(html: str) -> str:
+    """Every number of the text on one line with its percent sign; pictures are left as they were drawn."""
+    return re.sub(r"(<svg.*?</svg>)| %", lambda found: found[1] or "\u00a0%", html, flags=re.DOTALL)
 
 
 def _shown(value: Any) -> Any:
-    """A text as it may be shown: control characters are written out, and a number stays on one line with its percent
-    sign."""
-    return printable(value, keep="\n\u00a0").replace(" %", "\u00a0%") if type(value) is str else value
+    """A text as it may be shown: control characters are written out."""
+    return printable(value, keep="\n\u00a0") if type(value) is str else value
 
 
 def _sentence(text: str) -> str:

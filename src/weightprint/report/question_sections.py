@@ -1,4 +1,4 @@
-"""What the page says of each question: its text, its figure and the sentence that the figure allows."""
+"""Of each question its figure and the sentence that the figure allows; its other sentences are in `questions.html`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Any
 
 from weightprint.evaluation.claims import above
 from weightprint.report.curves import curve_figures
-from weightprint.report.drawing import Picture
 from weightprint.report.figures import estimates_figures
 from weightprint.report.findings import (
-    NO_CLAIM,
     best_of_each,
     by_property,
     interval_in_percent,
@@ -18,11 +16,10 @@ from weightprint.report.findings import (
     points_text,
     rows_of,
 )
-from weightprint.report.pages import Section, figure, measured
+from weightprint.report.pages import Figure, figure
 from weightprint.report.scores import enumeration, in_order, words
 from weightprint.report.tables import whole_percent
 from weightprint.study import fine_tuning, generalization, half_life, identity, one_factor
-from weightprint.study.edits import EDITS
 from weightprint.study.few_runs import MANY
 from weightprint.study.robustness import AS_IS, FITTED_ON
 
@@ -32,24 +29,17 @@ LEAST_COMPARED = 20
 """Runs on which a difference stands before a sentence claims it: the bootstrap's intervals of fewer are too narrow."""
 
 
-def robustness(rows: Sequence[Row]) -> Section:
+def robustness(rows: Sequence[Row]) -> Figure:
     """Differences by edit, a panel per property; filled marks for the fit on unedited runs, hollow for the other."""
     shown = [r for r in rows if r["difference"] is not None and r["difference_low"] is not None]
     models = in_order(r["model"] for r in shown)
     ends = {"value": "difference", "low": "difference_low", "high": "difference_high", "series": "model"}
     drawn = [{**r, **{k: r[v] for k, v in ends.items()}, "hollow": r["series"] == FITTED_ON[1]} for r in shown]
-    return _section(
-        "robustness",
-        rows,
-        "Which footprints survive edits of the weights?",
-        "Meta-classifiers fitted on training runs as they are name the set-up of test runs from their last snapshot, "
-        f"unedited and edited. {enumeration([name for name, edit in EDITS.items() if edit.keeps])} keep the network's "
-        "function, the others nearly. A second fit saw training runs each put through one of the edits, or none.",
-        _survivors(rows),
+    return figure(
         estimates_figures("robustness", drawn, x="points against unedited", series=models, widest=1.0),
-        "Change of accuracy against the same meta-classifier fitted on unedited runs and the same test runs unedited, "
-        f"in points, paired, with 95 % intervals over runs; {n_text(rows)}. Filled: fitted on unedited runs; hollow: "
-        "fitted on edited ones.",
+        rows,
+        finding=_survivors(rows),
+        n=n_text(rows),
     )
 
 
@@ -74,7 +64,7 @@ def _surely_lost(rows: Iterable[Row]) -> list[Row]:
     return sorted((r for r in rows if (r["difference_high"] or 0) < 0), key=lambda r: r["difference"])
 
 
-def few_runs(rows: Sequence[Row]) -> Section:
+def few_runs(rows: Sequence[Row]) -> Figure:
     """Learning curves with their extrapolation, a panel per property."""
     curve, beyond = (rows_of(rows, experiment=experiment) for experiment in ("curve", "extrapolated"))
     points = [*curve, *({**r, "hollow": True} for r in beyond)]
@@ -87,36 +77,28 @@ def few_runs(rows: Sequence[Row]) -> Section:
     finding = f"At {MANY:,} training runs the curves come to {enumeration(told)}." if told else ""
     if without:
         finding += f" Without an extrapolation: {enumeration(without)}."
-    return _section(
-        "few-runs",
-        rows,
-        "How few runs are enough, and what would many more give?",
-        "Meta-classifiers fitted on growing shares of the training runs. A power law with a floor, a + b n^(−c), is "
-        "fitted to the errors, again for every bootstrap resample of the test runs.",
-        finding.strip(),
+    return figure(
         curve_figures("few-runs", points, by_property(curve), x="training runs", by="model", logarithmic=True),
-        f"Accuracy (R² of numbers) against training runs, {n_text(curve)}; bands are 95 % intervals over runs. Hollow: "
-        f"what the power law says of {MANY:,} training runs, with the interval that the measured errors leave it.",
+        rows,
+        finding=finding.strip(),
+        n=n_text(curve),
     )
 
 
-def everyday(rows: Sequence[Row]) -> Section:
+def everyday(rows: Sequence[Row]) -> Figure:
     """Accuracy at each level of a factor by what was trained on, a panel per property."""
     shown = [r for r in rows if r["value"] is not None]
     across = [r for r in shown if r["series"] == one_factor.ACROSS and r["difference_high"] is not None]
     lost = _surely_lost(across)
+    cases = f"In {len(lost)} of {len(across)} cases accuracy is surely lost"
     named = [f"{words(r['property'])} at {_level(r)} ({points_text(r['difference'])})" for r in lost]
     arms = (one_factor.WITHIN, one_factor.ACROSS, one_factor.ALL)
     drawn = [{**r, "x": _level(r)} for r in shown]
-    return _section(
-        "everyday",
-        rows,
-        "Which part is lost to one factor alone?",
-        "layer_trees fitted on runs with one level of a factor, on as many without it, and on all training runs; each "
-        "tested on runs with that level.",
-        f"In {len(lost)} of {len(across)} cases accuracy is surely lost: {enumeration(named)}." if across else "",
+    return figure(
         estimates_figures("everyday", drawn, x="test runs named right", series=arms),
-        f"Accuracy on runs with the level that the row names, with 95 % intervals over runs; {n_text(shown)}.",
+        rows,
+        finding=f"{cases}: {enumeration(named)}." if across else "",
+        n=n_text(shown),
     )
 
 
@@ -124,7 +106,7 @@ def _level(row: Row) -> str:
     return f"{words(row['experiment'])} {row['x']}"
 
 
-def of_identity(rows: Sequence[Row]) -> Section:
+def of_identity(rows: Sequence[Row]) -> Figure:
     """Accuracy of naming the data set across zoos and within, a panel for what was read."""
     shown = [r for r in rows if r["value"] is not None]
     drawn = [{**r, "property": kept} for kept in identity.LEFT_OUT for r in rows_of(shown, experiment=kept)]
@@ -134,19 +116,15 @@ def of_identity(rows: Sequence[Row]) -> Section:
         for r in shown
         if r["difference_low"] is not None
     ]
-    return _section(
-        "identity",
-        rows,
-        "Does “data set” mean the data set, its moments, or its images?",
-        "layer_trees fitted on one zoo names the data sets of another that was sampled from variants of them; beside "
-        "it one fitted on as many runs of the tested zoo itself.",
-        f"Fitted on → tested on, against fitted on the tested zoo itself: {'; '.join(told)}." if told else "",
+    return figure(
         estimates_figures("identity", drawn, x="test runs named right", series=(identity.WITHIN, identity.ACROSS)),
-        f"Share of test runs whose data set is named right, with 95 % intervals over runs; {n_text(shown)}.",
+        rows,
+        finding=f"Fitted on → tested on, against fitted on the tested zoo itself: {'; '.join(told)}." if told else "",
+        n=n_text(shown),
     )
 
 
-def of_half_life(rows: Sequence[Row]) -> Section:
+def of_half_life(rows: Sequence[Row]) -> Figure:
     """What a doubling of each clock costs with the other held, a panel for each zoo."""
     slopes = [r for r in rows if r["experiment"] == half_life.SLOPE and r["low"] is not None]
     drawn = [{**r, "property": r["series"], "x": words(r["property"]), "series": r["x"]} for r in slopes]
@@ -163,20 +141,15 @@ def of_half_life(rows: Sequence[Row]) -> Section:
     finding = f"Points of accuracy, where surely not 0: {'; '.join(told)}." if told else ""
     if faded:
         finding += f" The initialization is last surely read at {enumeration(faded)}, or the zoo ends there."
-    return _section(
-        "half-life",
-        rows,
-        "Is “when” about epochs or about steps?",
-        "layer_trees fitted and tested at each moment of training. Whether a run is named right is regressed on the "
-        "logarithms of its epochs and of its steps, which differ by batch size.",
-        finding.strip().replace("-", "−"),
+    return figure(
         estimates_figures("half-life", drawn, x=axis, series=half_life.CLOCKS, widest=widest),
-        "Change of accuracy with each doubling of one clock while the other is held, in points, with 95 % bootstrap "
-        f"intervals over runs; {n_text(slopes)}.",
+        rows,
+        finding=finding.strip().replace("-", "−"),
+        n=n_text(slopes),
     )
 
 
-def of_fine_tuning(rows: Sequence[Row]) -> Section:
+def of_fine_tuning(rows: Sequence[Row]) -> Figure:
     """How often the child's and the parent's choice is named after each number of steps, a panel per property."""
     told = []
     for target, of_target in by_property(rows).items():
@@ -187,57 +160,45 @@ def of_fine_tuning(rows: Sequence[Row]) -> Section:
             told.append(f"{words(target)} of {experiment} after {last:g} steps: {enumeration(shares)}")
     drawn = [{**r, "x": f"{r['experiment']}: {r['x']} steps"} for r in rows]
     series = (fine_tuning.CHILDS, fine_tuning.PARENTS)
-    return _section(
-        "fine-tuning",
-        rows,
-        "Whose set-up is read after fine-tuning?",
-        "layer_trees of the parents' zoo names the set-up of children that started from parents' weights.",
-        "; ".join(told) + "." if told else "",
+    return figure(
         estimates_figures("fine-tuning", drawn, x="children so named", series=series),
-        "Share of children named by their own choice and by their parent's, where the two differ, with 95 % intervals "
-        f"over runs; {n_text(rows)}.",
+        rows,
+        finding="; ".join(told) + "." if told else "",
+        n=n_text(rows),
     )
 
 
-def of_generalization(rows: Sequence[Row]) -> Section:
+def of_generalization(rows: Sequence[Row]) -> Figure:
     """How far the order of test runs is told, within each data set, a panel for each quantity."""
     taus = [r for r in rows if r["measure"] == "kendall_tau" and r["low"] is not None]
-    series = in_order(r["series"] for r in taus)
-    against = [r for r in rows_of(rows, x=generalization.TOGETHER) if r["difference_low"] is not None]
     told = []
-    for r in against:
-        ends = "difference", "difference_low", "difference_high"
-        less, low, high = (f"{100 * r[end]:+.1f}".replace("-", "−") for end in ends)
-        told.append(
-            f"{words(r['property'])}: R² {r['value']:.2f}, mean error {less} points [{low}, {high}] against the set-up "
-            "without weights"
-        )
+    for r in rows_of(rows, x=generalization.TOGETHER):
+        if r["difference_low"] is not None:
+            ends = "difference", "difference_low", "difference_high"
+            less, low, high = (f"{100 * r[end]:+.1f}".replace("-", "−") for end in ends)
+            told.append(
+                f"{words(r['property'])}: R² {r['value']:.2f}, mean error {less} points [{low}, {high}] against the "
+                "set-up without weights"
+            )
     unseen = [r for r in taus if r["experiment"] == generalization.NEVER_SEEN]
     for target, of_target in by_property(unseen).items():
         surely = sum(r["low"] > 0 for r in of_target)
         told.append(f"{words(target)} on data sets never seen: surely put in order in {surely} of {len(of_target)}")
-    return _section(
-        "generalization",
+    return figure(
+        estimates_figures(
+            "generalization",
+            taus,
+            x="Kendall's τ-b, in hundredths",
+            series=in_order(r["series"] for r in taus),
+            widest=1.0,
+        ),
         rows,
-        "Do weights tell how well a network does?",
-        "Test accuracy, and the generalization gap (training accuracy less test accuracy), estimated from whole "
-        "networks by layer_trees and from the rest of the set-up by fields, scored within each data set; and by "
-        "layer_trees fitted without the data set that is tested.",
-        "; ".join(told) + "." if told else "",
-        estimates_figures("generalization", taus, x="Kendall's τ-b, in hundredths", series=series, widest=1.0),
-        "Agreement of the estimates' order with the true order of test runs (Kendall's τ-b), with 95 % bootstrap "
-        f"intervals over runs; {n_text(taus)}. “{generalization.UNSEEN}”: fitted without the data set that is tested.",
+        finding="; ".join(told) + "." if told else "",
+        n=n_text(taus),
     )
 
 
-def _section(
-    name: str, rows: Sequence[Row], title: str, text: str, finding: str, pictures: Sequence[Picture], caption: str
-) -> Section:
-    """What is shown of one question. finding: what the intervals allow to be said, or "" """
-    return Section(name, title, [text, finding or NO_CLAIM, *measured(figure(name, pictures, caption, rows))])
-
-
-SECTIONS: Mapping[str, Callable[[Sequence[Row]], Section]] = {
+SECTIONS: Mapping[str, Callable[[Sequence[Row]], Figure]] = {
     "robustness": robustness,
     "few-runs": few_runs,
     "everyday": everyday,

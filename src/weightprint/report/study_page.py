@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from weightprint.files import versions, write_atomic, write_json
-from weightprint.report import figures, findings, scores, tables
-from weightprint.report.pages import (
-    Block,
-    Code,
-    Figure,
-    Note,
-    Points,
-    Section,
-    Terms,
-    csv_text,
-    figure,
-    render_page,
-)
+from weightprint.files import write_atomic, write_json
+from weightprint.report import figures, findings, scores, study_sections, tables
+from weightprint.report.pages import Figure, csv_text, figure, render_page
 from weightprint.report.question_sections import SECTIONS
-from weightprint.report.scores import Result, best_of_each_property, classifications, in_order, many
-from weightprint.report.study_sections import sections_of
-from weightprint.study import COLUMNS, QUESTION_COLUMNS, Study, compute_study
+from weightprint.report.scores import Result, best_of_each_property, classifications, enumeration, in_order, many, words
+from weightprint.study import COLUMNS, QUESTION_COLUMNS, Study, compute_study, run_accuracy
+from weightprint.study.edits import EDITS
 from weightprint.study.experiments import BASELINES
-from weightprint.study.table import fingerprint
+from weightprint.study.few_runs import MANY
+from weightprint.study.folder import PROVENANCE, RESULTS, provenance
+from weightprint.study.maps import weight_map
+from weightprint.study.neighbours import NEAREST, PERPLEXITY
+from weightprint.study.population import convergence_text
 from weightprint.study.work import Progress
 from weightprint.zoo import Zoo
 
 Row = Mapping[str, Any]
-
-RESULTS, PROVENANCE = "results.parquet", "report.json"
 
 
 def run_study(
@@ -65,27 +55,43 @@ def run_study(
     opened, *others = (one if isinstance(one, Zoo) else Zoo(one) for one in (zoo, *against))
     study = compute_study(opened, folder, size=budget, workers=workers, against=others, progress=progress)
     rows, documents = study.rows(), _documents(study)
-    write_json(folder / PROVENANCE, provenance(study, folder))
+    command = _command(study, folder)
+    write_json(folder / PROVENANCE, provenance(study, command))
     sentences = scores.opening(documents, study.facts.runs)[:2]
     sentences += [findings.shortest_slices(rows), findings.controls(rows, unsettled=False)]
-    asked = [(question, found or findings.NO_CLAIM) for question, found in _questions(rows, documents)]
-    advice = " Results are kept by content; the same command with a larger budget adds what is missing."
-    again = [*_again(_command(study, folder), RESULTS, rows, advice), Points(_caveats(study, rows))]
+    map_of_weights = weight_map(study.zoo)
+    sections = {
+        "how_much": study_sections.how_much(study, rows, documents),
+        "where": study_sections.where(study, rows),
+        "when": study_sections.when(study, rows, map_of_weights),
+        "transfer": study_sections.transfer(study, rows),
+        "controls": study_sections.controls(study, rows),
+    }
+    halves = findings.rows_of(rows, experiment=run_accuracy.EXPERIMENT, series=run_accuracy.HALVES[2])
     return _write(
         study,
         began,
         folder / "report.html",
         folder / RESULTS,
         tables.parquet(rows, COLUMNS),
+        sections.values(),
+        rows=rows,
+        command=command,
         title=scores.headline(documents),
         answer=" ".join(filter(None, sentences)),
         facts=_facts(study),
-        lead=_lead(documents),
-        sections=[
-            Section("questions", "The questions, set beforehand", [Terms(asked)]),
-            *sections_of(study, rows, documents),
-            Section("again", "Doing it again", again),
-        ],
+        study=study,
+        headline=_lead(documents),
+        questions=_questions(rows, documents),
+        map=map_of_weights,
+        tsne=study_sections.embedding(study),
+        tensors=study_sections.WHERE,
+        nearest=NEAREST,
+        perplexity=PERPLEXITY,
+        halves=[f"{words(r['property'])} {findings.signed(r)}" for r in findings.rows_of(halves, model="layer_trees")],
+        filtered=convergence_text(study.zoo),
+        **_caveats(study, rows),
+        **sections,
     )
 
 
@@ -112,48 +118,57 @@ def run_questions(
     answers = compute_study(opened, folder, names, size=budget, against=others, **choice)
     rows = answers.rows()
     facts = [f"{answers.facts.runs} complete runs", f"budget {answers.budget.name}"]
-    command = _command(answers, folder, f"--questions {','.join(answers.names)} ")
+    shown = {name: SECTIONS[name](findings.rows_of(rows, question=name)) for name in answers.names}
     return _write(
         answers,
         began,
         folder / "questions.html",
         folder / "questions.parquet",
         tables.parquet(rows, QUESTION_COLUMNS),
+        [shown],
+        rows=rows,
+        command=_command(answers, folder, f"--questions {','.join(answers.names)} "),
         title=f"Questions about {opened.path.name}",
         facts=[*facts, *(f"beside it {other.path.name}" for other in answers.against)],
-        sections=[
-            *(SECTIONS[name](findings.rows_of(rows, question=name)) for name in answers.names),
-            Section("again", "Doing it again", _again(command, "questions.parquet", rows)),
-        ],
+        figures=shown,
+        keeping=enumeration([name for name, edit in EDITS.items() if edit.keeps]),
+        many_runs=MANY,
     )
 
 
-def _write(made: Study, began: float, page: Path, results: Path, table: bytes, **content: Any) -> dict[str, Any]:
+def _write(
+    made: Study,
+    began: float,
+    page: Path,
+    results: Path,
+    table: bytes,
+    figures_of: Iterable[Mapping[str, Figure]],
+    *,
+    rows: Sequence[Row],
+    **content: Any,
+) -> dict[str, Any]:
     """Write the page, the table, every figure as SVG files, and its data as CSV: what goes into a talk or another plot.
 
-    content: as in `render_page`
+    figures_of: each section's figures by name
+    rows:       of the table
+    content:    as in `render_page`
 
     Returns what `run_study` does.
     """
     write_atomic(results, table)
     folder = page.parent / "figures"
     folder.mkdir(exist_ok=True)
-    for shown in (block for section in content["sections"] for block in section.blocks if isinstance(block, Figure)):
+    for name, shown in (pair for section in figures_of for pair in section.items()):
         for picture in shown.pictures:
             write_atomic(folder / f"{picture.name}.svg", picture.standalone.encode())
-        if shown.rows:
-            write_atomic(folder / f"{shown.name}.csv", csv_text(shown.rows).encode())
-    write_atomic(page, render_page("page.html", **content).encode())
+        if shown.pictures and shown.rows:
+            write_atomic(folder / f"{name}.csv", csv_text(shown.rows).encode())
+    failed = sorted(Counter(row["reason"] for row in rows if row["reason"]).items())
+    template = "questions.html" if made.names else "study.html"
+    html = render_page(template, failed=failed, **content)
+    write_atomic(page, html.encode())
     seconds = time.monotonic() - began
     return {"report": str(page), "results": str(results), "seconds": seconds, "made": made.made}
-
-
-def _again(command: str, table: str, rows: Sequence[Row], advice: str = "") -> list[Block]:
-    """What to type, where the numbers are, and which there are not."""
-    failed = Counter(row["reason"] for row in rows if row["reason"])
-    without = "; ".join(f"{reason} ({count})" for reason, count in sorted(failed.items()))
-    text = f"All numbers of this page, one row each: {table} beside it.{advice}"
-    return [Code(command), text, *([Note(f"Without a result: {without}.")] if without else [])]
 
 
 def _command(made: Study, folder: Path, asked: str = "") -> str:
@@ -163,40 +178,7 @@ def _command(made: Study, folder: Path, asked: str = "") -> str:
     return f"weightprint study {made.zoo.path} {folder} {asked}--budget {made.budget.name}{others}{images}"
 
 
-def provenance(study: Study, folder: Path) -> dict[str, Any]:
-    """What a study's report stands on: the content of report.json, JSON-ready.
-
-    zoo:         its folder's name
-    fingerprint: SHA-256 over its runs' identities and statuses
-    recipe:      SHA-256 of its recipe
-    space, seed: of its recipe; "" and None where there is none, as in imported zoos
-    runs:        complete ones
-    snapshots:   T
-    budget, split_seeds, curve_seeds: how much was done; the splits of headlines and of the other results
-    seconds:     of the call that wrote the file, which may have found results of earlier ones
-    machine, versions: that it ran on
-    command:     that does it again
-    """
-    seed = study.zoo.recipe.get("seed")
-    return {
-        "zoo": study.zoo.path.name,
-        "fingerprint": fingerprint(study.zoo),
-        "recipe": study.zoo.identity,
-        "space": study.zoo.space_name,
-        "seed": seed if isinstance(seed, int) else None,
-        "runs": study.facts.runs,
-        "snapshots": study.facts.snapshots,
-        "budget": study.budget.name,
-        "split_seeds": list(study.budget.split_seeds),
-        "curve_seeds": list(study.budget.curve_seeds),
-        "seconds": round(study.seconds, 3),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": versions("numpy", "polars", "scikit-learn"),
-        "command": _command(study, folder),
-    }
-
-
-def _lead(documents: Sequence[Row]) -> list[Figure]:
+def _lead(documents: Sequence[Row]) -> Figure:
     """The headline in one figure: of each property the best answer from whole networks, from slices and without
     weights."""
     kinds: dict[str, list[Result]] = {"whole networks": [], "10 slices of 5,000 weights": [], "no weights": []}
@@ -205,12 +187,7 @@ def _lead(documents: Sequence[Row]) -> list[Figure]:
         model = result.document["model"]
         (blind if model in BASELINES else local if "slice" in model else whole).append(result)
     best = [replace(result, label=kind) for kind, results in kinds.items() for result in best_of_each_property(results)]
-    caption = (
-        "Share of test runs named right by the best meta-classifier that reads whole networks, slices, or no weights "
-        "at all (other choices and the shapes of tensors), with 95 % intervals. Filled points: the whole interval "
-        "lies above chance and majority."
-    )
-    return figure("lead", [figures.accuracy_figure(best, name="lead")], caption)
+    return figure([figures.accuracy_figure(best, name="lead")])
 
 
 def _facts(study: Study) -> list[str]:
@@ -266,33 +243,11 @@ def _questions(rows: Sequence[Row], documents: Sequence[Row]) -> list[tuple[str,
     ]
 
 
-def _caveats(study: Study, rows: Sequence[Row]) -> list[str]:
-    caveats = [
-        "The unit is the run: intervals are over test runs, never over snapshots or slices. With several splits a run "
-        "may be tested more than once; it counts once.",
-        "Only the headline is pooled over several splits; a difference of a few points between two curves means "
-        "nothing where their bands overlap.",
-        "Many intervals are compared with a baseline; of results that are all luck, about one in forty would still lie "
-        "above it.",
-    ]
-    shorter = sum(run.snapshots < study.facts.snapshots for run in study.runs[""])
-    if shorter:
-        caveats.append(
-            f"{shorter} of {study.facts.runs} runs have fewer than {study.facts.snapshots} snapshots: where a later "
-            "half or last snapshot is read it is their own, and where a snapshot is read that they lack they are left "
-            "out; the table of results counts them."
-        )
-    kin = sum("kin" in (row["left_out"] or "") for row in rows)
-    if kin:
-        caveats.append(
-            f"In {kin} results runs are not tested because runs that share their random streams were trained on; the "
-            "table of results counts them."
-        )
-    if study.facts.lengths_differ:
-        caveats.append("Networks differ in architecture; part of a result may come from which tensors there are.")
-    if any("step" in row for row in next(iter(study.zoo.select(status="complete"))).measurements):
-        caveats.append(
-            "Training here may be short beside the paper's, whose runs take about 195 steps an epoch at the largest "
-            "batch size; traces of the initial weights are then fresher and those of the data fainter."
-        )
-    return caveats
+def _caveats(study: Study, rows: Sequence[Row]) -> dict[str, Any]:
+    """What the caveats depend on: runs with fewer snapshots, results that leave out kin, whether steps are known."""
+    first = next(iter(study.zoo.select(status="complete")))
+    return {
+        "shorter": sum(run.snapshots < study.facts.snapshots for run in study.runs[""]),
+        "kin": sum("kin" in (row["left_out"] or "") for row in rows),
+        "counts_steps": any("step" in row for row in first.measurements),
+    }

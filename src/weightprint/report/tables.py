@@ -1,4 +1,4 @@
-"""Tables: rows of texts under names, as text for the terminal, as Markdown and as HTML (`table.html`); what goes into
+"""Tables: rows of texts under names, as text for the terminal, as Markdown and as HTML (`parts.html`); what goes into
 them; and numbers as a reader would say them."""
 
 from __future__ import annotations

@@ -1,8 +1,16 @@
-"""Reliability diagrams: how often an answer is right against how sure the meta-classifier was of it."""
+"""Draws docs/reliability.svg: how often an answer is right against how sure the meta-classifier was of it.
+
+    python docs/generate/reliability.py CALIBRATION.json… > docs/reliability.svg
+
+Each file holds a document of `weightprint.meta.calibrate`.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weightprint.report.drawing import DASHED, INK, PALETTE, Picture, draw, percent_axis, title_of
@@ -51,3 +59,7 @@ def _told(document: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
         f"claimed {100 * b['confidence']:.0f} %, right {100 * b['accuracy']:.0f} % of {b['n']}" for b in scores["bins"]
     )
     return f"Reliability of {document['model']} on {words(document['property'])}, {scores['n']} runs: {points}."
+
+
+if __name__ == "__main__":
+    print(reliability_figure([json.loads(Path(name).read_text()) for name in sys.argv[1:]]).standalone, end="")
