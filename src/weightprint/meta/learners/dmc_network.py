@@ -60,7 +60,7 @@ class DeepMetaClassifier(nn.Module):
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 with torch.no_grad():
                     fill_kernel(module.weight, "glorot_normal", generator)
-                nn.init.zeros_(module.bias)
+                    module.bias.zero_()  # type: ignore[union-attr]
             elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 module.reset_parameters()
         for parameter in self.features.parameters():
