@@ -87,24 +87,37 @@ def draw(path: Path, documents: list[dict[str, Any]]) -> None:
     import matplotlib.pyplot as plt
 
     properties = list(dict.fromkeys(document["property"] for document in documents))
-    figure, panels = plt.subplots(1, len(properties), figsize=(4.2 * len(properties), 3.2), squeeze=False)
+    figure, panels = plt.subplots(
+        1, len(properties), figsize=(4.2 * len(properties), 3.8), squeeze=False, layout="constrained"
+    )
+    entries: dict[str, Any] = {}
     for panel, name in zip(panels[0], properties, strict=True):
         for number, document in enumerate(d for d in documents if d["property"] == name):
-            dmc, colour = document["dmc"], f"C{number}"
+            dmc, settings, style = document["dmc"], document["settings"], {"color": f"C{number}"}
             each = dmc["slices_seen"] / dmc["epochs"]
-            squashed = ", squashed" if document["settings"]["squashed"] else ""
-            label = f"{dmc['n_train_runs']} runs{squashed}"
+            changed = [text for text, applies in _arms(settings).items() if applies]
+            label = ", ".join([f"{dmc['n_train_runs']} runs", *changed])
             seen = [each * (i + 1) for i in range(len(dmc["losses"]))]
-            panel.plot(seen, dmc["losses"], color=colour, label=f"{label}: in training, with dropout")
-            for name_of_loss, line, how in (("loss", "--", "moving"), ("batch_loss", ":", "each batch's")):
-                kept = [measured[name_of_loss] for measured in dmc["unseen"]]
-                what = f"{label}: runs kept from it, {how} statistics"
-                panel.plot(seen[: len(kept)], kept, color=colour, linestyle=line, label=what)
-        panel.axhline(dmc["chance_loss"], color="grey", linewidth=0.8, label="a constant answer")
+            lines = {"in training, with dropout": (dmc["losses"], "-")}
+            for loss, line, whose in (("loss", "--", "moving"), ("batch_loss", ":", "each batch's")):
+                lines[f"runs kept from it, {whose} statistics"] = ([m[loss] for m in dmc["unseen"]], line)
+            for what, (losses, line) in lines.items():
+                (drawn,) = panel.plot(seen[: len(losses)], losses, linestyle=line, **style)
+                entries.setdefault(f"{label}: {what}", drawn)
+        level = panel.axhline(dmc["chance_loss"], color="grey", linewidth=0.8)
+        entries.setdefault("a constant answer", level)
         panel.set(title=name, xlabel="slices seen", ylabel="cross-entropy")
-        panel.legend(frameon=False, fontsize=7)
-    figure.tight_layout()
+    figure.legend(entries.values(), entries.keys(), frameon=False, fontsize=7, loc="outside lower center", ncols=2)
     figure.savefig(path)
+
+
+def _arms(settings: dict[str, Any]) -> dict[str, bool]:
+    """In what a training may differ from the paper's, and whether it does."""
+    return {
+        "squashed": settings["squashed"],
+        "no dropout": settings["dropout"] == 0,
+        f"learning rate {settings['learning_rate']:g}": settings["learning_rate"] != 1e-3,
+    }
 
 
 if __name__ == "__main__":
