@@ -13,6 +13,7 @@ from weightprint.files import StrPath
 from weightprint.formats.extras import with_extra
 from weightprint.zoo import ZOO_FILE, Zoo
 from weightprint.zoo.index import INDEX_FILE, SCHEMA
+from weightprint.zoo.zoo import TEST_FRACTION
 
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
 _BOUNDS = (1_000, 10_000, 100_000, 1_000_000)
@@ -24,7 +25,7 @@ def card(zoo: Zoo) -> str:
     facts = zoo.info()
     version = _plain(zoo.made_with.get("weightprint", "of an unknown version"))
     size = _SIZES[bisect_right(_BOUNDS, len(zoo))]
-    lengths = f"{facts['weights'][0]:,} to {facts['weights'][-1]:,}" if facts["weights"] else "no"
+    lengths = " to ".join(dict.fromkeys(f"{n:,}" for n in facts["weights"])) or "no"
     rows = [f"| `{name}` | {_values(zoo, name)} |" for name in zoo.index.columns if name not in SCHEMA]
     listing = "\n".join(rows)
     counts = ", ".join(f"{count} {name}" for name, count in facts["status"].items())
@@ -46,6 +47,9 @@ Each run is one training of one network: {facts["snapshots"]:,} weight vectors i
 ({counts}). `runs.parquet` has a row per run; its column `file` names the run's safetensors file, which holds `weights`
 (float32 [snapshots, weights]), `curve` (float64, a row per evaluation) and, as JSON in the metadata key `weightprint`,
 properties, measurements and the layout of the vector.
+
+Snapshots of one run are alike: keep them on one side of a split. Where `split_value` in `runs.parquet` is below {TEST_FRACTION},
+weightprint tests; cite that split and results compare.
 
     weightprint pull OWNER/NAME zoo
 
