@@ -163,7 +163,7 @@ def test_a_dataset_folder_is_a_zoo_with_a_card(sampled_zoo, tmp_path):
     hub = pytest.importorskip("huggingface_hub")
     card = hub.DatasetCard.load(out / "README.md")
     assert f"{max(run.layout.size for run in copy):,} weights each" in card.text
-    assert "Where `split_value` in `runs.parquet` is below 0.25" in card.text
+    assert "Where `split_value` in `runs.parquet` is below\n0.25, weightprint tests" in card.text
     assert card.data.configs == [{"config_name": "runs", "data_files": "runs.parquet"}]
     assert "| `optimizer` |" in card.text
 

@@ -48,8 +48,8 @@ Each run is one training of one network: {facts["snapshots"]:,} weight vectors i
 (float32 [snapshots, weights]), `curve` (float64, a row per evaluation) and, as JSON in the metadata key `weightprint`,
 properties, measurements and the layout of the vector.
 
-Snapshots of one run are alike: keep them on one side of a split. Where `split_value` in `runs.parquet` is below {TEST_FRACTION},
-weightprint tests; cite that split and results compare.
+Snapshots of one run are alike: keep them on one side of a split. Where `split_value` in `runs.parquet` is below
+{TEST_FRACTION}, weightprint tests; keep to that split and results compare.
 
     weightprint pull OWNER/NAME zoo
 
