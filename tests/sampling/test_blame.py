@@ -137,7 +137,7 @@ def test_a_failed_run_leaves_its_traceback_and_is_tried_again_when_asked(tmp_pat
     assert run_files(zoo) == run_files(sampled_zoo)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_kills_its_workers_again_is_failed_again(tmp_path, monkeypatch):
     """What lies there of the first failure is no answer about the second attempt."""
     hook_training(tmp_path, monkeypatch, "jobs.train_run = lambda recipe, number, *a, **k: os.kill(os.getpid(), 9)")
