@@ -37,3 +37,16 @@ def test_a_zoo_without_such_biases_is_judged_without_moving_statistics():
     rows = [control("trees", MOVING, 0.7), control("layer_trees", MOVING, 0.95), control("layer_trees", BOTH, 0.8)]
     assert "optimizer (80 %, layer_trees)" in findings.controls(rows)
     assert "optimizer (70 %, trees)" in findings.controls(rows[:1])
+
+
+def test_a_length_of_slices_is_enough_only_where_every_longer_one_is_too():
+    def slices(model, length, value, target):
+        return control(model, "1", value, target=target) | {"experiment": "slices", "series": str(length)}
+
+    lucky = [slices("slice_trees", n, v, "augmentation") for n, v in ((200, 0.7), (1000, 0.3), (5000, 0.3))]
+    read = [slices("slice_trees", n, v, "optimizer") for n, v in ((200, 0.3), (1000, 0.5), (5000, 0.6))]
+    other = [slices("svm", 5000, 0.9, "optimizer"), slices("svm", 5000, 0.4, "dataset")]
+    said = findings.shortest_slices([*lucky, *read, *other])
+    assert "optimizer from 1,000 weights on (50 %, slice_trees) and dataset from 5,000 weights on (40 %, svm)" in said
+    assert "augmentation" not in said
+    assert findings.shortest_slices(lucky) == ""

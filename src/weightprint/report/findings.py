@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from weightprint.evaluation.claims import above, baseline
@@ -74,14 +75,24 @@ def _diagonal(rows: Iterable[Row], **wanted: Any) -> list[Row]:
 
 
 def shortest_slices(rows: Sequence[Row]) -> str:
-    """The shortest slice from which each property is named above its baseline, from one slice of one snapshot."""
-    claimed = sorted(_claimed(rows, experiment="slices", x="1"), key=lambda r: int(r["series"]))
+    """The shortest slice from which on each property is named above its baseline: one slice of one snapshot, of this
+    length and of every longer one."""
+    longest_first = sorted(_known(rows, experiment="slices", x="1"), key=_length, reverse=True)
+    enough: list[Row] = []
+    for model in in_order(r["model"] for r in longest_first):
+        for of_target in by_property(rows_of(longest_first, model=model)).values():
+            enough += list(takewhile(above, of_target))[-1:]
+    shortest = by_property(sorted(enough, key=_length))
     parts = [
-        f"{words(p)} from {int(r['series']):,} weights on ({percent_or_r2(r)}, {r['model']})"
-        for p, (r, *_) in by_property(claimed).items()
+        f"{words(target)} from {_length(r):,} weights on ({percent_or_r2(r)}, {r['model']})"
+        for target, (r, *_) in shortest.items()
     ]
     told = "A single slice of consecutive weights names better than chance and majority"
     return f"{told}: {enumeration(parts)}." if parts else ""
+
+
+def _length(row: Row) -> int:
+    return int(row["series"])
 
 
 def averaging(rows: Sequence[Row]) -> str:
