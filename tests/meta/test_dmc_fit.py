@@ -169,6 +169,7 @@ def test_seconds_end_a_training_and_what_follows_it(zoo):
     assert not meta.heads_["optimizer"].fitted.network.training
 
 
+@pytest.mark.slow
 def test_a_stalled_step_ends_no_training(few, monkeypatch):
     before_step(monkeypatch, 2, lambda: time.sleep(4))
     meta = quick(max_seconds=4).fit(few)

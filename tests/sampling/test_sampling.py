@@ -26,11 +26,13 @@ def files(path):
     return {p.name: p.read_bytes() for p in sorted((path / "runs").rglob("*.safetensors"))}
 
 
+@pytest.mark.slow
 def test_one_worker_makes_the_same_bytes_as_two(sampled_zoo, tmp_path):
     sample_tiny(tmp_path / "one", workers=1)
     assert files(tmp_path / "one") == files(sampled_zoo)
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_where_it_stopped(zoo_copy, sampled_zoo):
     for number in (1, 4):
         (zoo_copy / "runs" / "0000" / f"{number:07d}.safetensors").unlink()

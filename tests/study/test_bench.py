@@ -345,6 +345,7 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_written(planted, tmp
     assert not list(tmp_path.glob("out/results*"))
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_document_and_nothing_else_on_standard_output(planted, tmp_path, capsys):
     options = ["--models", "svm", "--properties", "optimizer", "--slice-length", "200", "--snapshots", "1-2"]
     arguments = ["bench", str(planted), str(tmp_path / "out"), *options, "--converged", "off", "--json"]

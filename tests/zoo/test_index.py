@@ -93,6 +93,7 @@ IN_PLACE = st.one_of(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("thorough", [False, True], ids=["by folder", "thorough"])
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
