@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.study.conftest import planted_run
 from weightprint import study
 from weightprint.errors import DataError, MetaError
 from weightprint.evaluation.answers import table, to_json
+from weightprint.report import question_sections
 from weightprint.report.study_page import run_questions
 from weightprint.study import generalization, half_life, one_factor
 from weightprint.study.budgets import BUDGETS, Budget
@@ -66,6 +68,12 @@ def test_questions_are_answered_on_a_page_with_its_table_and_not_computed_twice(
     assert page.count('role="img"') == page.count("<svg") >= 4
     assert not re.search(r'(src|href)="(?!#|data:)', page)
     assert "--questions identity,half-life --budget quick --against" in page
+
+
+def test_every_question_has_its_section_and_its_words():
+    words = Path(question_sections.__file__).with_name("questions.html").read_text()
+    assert list(question_sections.SECTIONS) == list(study.QUESTIONS)
+    assert all(f'"{name}": {{' in words for name in study.QUESTIONS)
 
 
 def test_unknown_questions_and_lacking_zoos_are_refused(planted, tmp_path):
