@@ -11,8 +11,10 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 
+from tests.conftest import FEW_RESULTS
 from weightprint import study
 from weightprint.errors import MetaError
+from weightprint.report import study_sections
 from weightprint.report.study_page import run_study
 from weightprint.study import experiments, plans
 from weightprint.study.cells import Cell, Cells, compute
@@ -80,6 +82,34 @@ def test_a_quick_study_leaves_out_the_papers_local_models_and_a_standard_one_has
     models = {size: {one.model for one in experiments.how_much(facts, study.BUDGETS[size])} for size in study.BUDGETS}
     assert {"svm", "dmc"} <= models["standard"] & models["paper"]
     assert not {"svm", "dmc"} & models["quick"]
+
+
+@pytest.mark.slow
+def test_slices_are_mapped_by_place_and_snapshot_and_beside_each_runs_accuracy(planted_path, tmp_path, monkeypatch):
+    """The optimizer is written into the third and the last quarter of training, into one layer of the middle."""
+    for module in (experiments, study_sections):
+        monkeypatch.setattr(module, "PAPER_LENGTH", 200)
+    monkeypatch.setitem(study.BUDGETS, "standard", dataclasses.replace(FEW_RESULTS, name="standard", lengths=(200,)))
+    mapped = ("slices", "slices_of_part", "slices_by_snapshot")
+    whole = experiments.plan
+
+    def few(*known):
+        return [p for p in whole(*known) if p.experiment in mapped and p.target == "optimizer"]
+
+    monkeypatch.setattr(experiments, "plan", few)
+    run_study(planted_path, tmp_path, budget="standard", workers=1)
+    with (tmp_path / "figures" / "place-map.csv").open() as file:
+        of_optimizer = [row for row in csv.DictReader(file) if row["property"] == "optimizer"]
+    moments = itertools.groupby(of_optimizer, key=lambda row: int(row["moment"]))
+    best = {moment: max(float(row["probability"]) for row in of_moment) for moment, of_moment in moments}
+    assert list(best) == [1, 2, 3, 4]
+    assert max(best, key=best.get) in (3, 4)
+    parts = pl.read_parquet(tmp_path / "results.parquet").filter(pl.col("experiment") == "slices_of_part")
+    assert set(parts["x"]) == {"conv", "fc", "all"}
+    with (tmp_path / "figures" / "slices-of-runs.csv").open() as file:
+        of_runs = list(csv.DictReader(file))
+    assert {row["dataset"] for row in of_runs} == {"mnist", "svhn", "cifar10"}
+    assert all(0 <= float(row["value"]) <= 1 and 0 < float(row["test_accuracy"]) < 1 for row in of_runs)
 
 
 def test_an_unknown_budget_is_refused(planted_path, tmp_path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weightprint.evaluation.claims import baseline
-from weightprint.report.drawing import DASHED, INK, Picture, draw, legend, look, percent_axis, title_of
+from weightprint.report.drawing import DASHED, INK, Picture, draw, draw_borders, legend, look, percent_axis, title_of
 from weightprint.report.scores import in_order, words
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def curve_figures(
         _y_axis(axes, target, _points(lines))
         axes.set_xlabel(x)
         _x_axis(axes, (min(every), max(every)), places[target] if logarithmic else ())
-        _draw_borders(axes, borders)
+        draw_borders(axes, borders)
         if len(labels) > 1:
             legend(axes, [(label, {**look(labels.index(label)), "markersize": 4}) for label in lines])
 
@@ -127,16 +127,6 @@ def _x_axis(axes: Axes, span: tuple[float, float], ticks: Sequence[float]) -> No
     axes.set_xticks(kept, [f"{tick:,.0f}" for tick in kept])
     axes.set_xticks([], minor=True)
     axes.set_xlim(span[0] / 1.15, span[1] * 1.15)
-
-
-def _draw_borders(axes: Axes, borders: Sequence[tuple[float, str]]) -> None:
-    last = -np.inf
-    left, right = axes.get_xlim()
-    for place, name in borders:
-        axes.axvline(place, color=INK, linewidth=0.6, alpha=0.35)
-        if place - last > (right - left) / 14:
-            axes.text(place, 1.01, f" {name}", fontsize=6.5, rotation=90, va="top", ha="left", alpha=0.8)
-            last = place
 
 
 def _told(target: str, lines: Mapping[str, Sequence[Row]], x: str, measure: str) -> str:

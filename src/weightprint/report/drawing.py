@@ -5,6 +5,7 @@ Ink has the page's own colour, text stays text, and nothing refers outward."""
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -201,6 +202,20 @@ def heat_map(
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set(visible=True, alpha=0.4)
+
+
+def draw_borders(axes: Axes, borders: Sequence[tuple[float, str]]) -> None:
+    """Upright lines at places along the x axis, with names where there is room."""
+    last = -math.inf
+    left, right = axes.get_xlim()
+    top: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "va": "top", "ha": "left"}
+    for place, name in borders:
+        if not left <= place <= right:
+            continue
+        axes.axvline(place, color=INK, linewidth=0.6, alpha=0.35)
+        if place - last > (right - left) / 14:
+            axes.text(place, 0.99, f" {name}", fontsize=6.5, rotation=90, alpha=0.8, **top)
+            last = place
 
 
 def title_of(axes: Axes, text: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from weightprint.meta.targets import property_order
 from weightprint.report.drawing import (
     INK,
     PALETTE,
+    SHADE,
     Picture,
     draw,
+    draw_borders,
     estimate,
     heat_map,
     legend,
@@ -200,6 +203,79 @@ def _map_figure(weight_paths: WeightMap | PathMap, name: str, index: int) -> Pic
         "a line per run from its first to its last snapshot."
     )
     return draw(f"{weight_paths.name}-{index}", (3.4, 3.8), paint, alt=alt)
+
+
+def place_maps(rows: Sequence[Row], order: Iterable[str], *, borders: Sequence[tuple[float, str]]) -> list[Picture]:
+    """One picture per property: the mean probability of the right class by where a slice begins and the snapshot,
+    shaded from chance.
+
+    rows:    of all properties, each with "start", "moment", "probability" and "chance"
+    borders: upright lines with a name
+    """
+    return [
+        _place_map(f"place-map-{i}", t, [r for r in rows if r["property"] == t], borders) for i, t in enumerate(order)
+    ]
+
+
+def _place_map(name: str, target: str, rows: Sequence[Row], borders: Sequence[tuple[float, str]]) -> Picture:
+    starts, moments = (sorted({r[of] for r in rows}) for of in ("start", "moment"))
+    field = np.zeros((len(moments), len(starts)))
+    for r in rows:
+        field[moments.index(r["moment"]), starts.index(r["start"])] = r["probability"]
+    chance = float(rows[0]["chance"])
+    levels = np.linspace(chance, 1, 17)
+    ticks = levels[::4]
+
+    def paint(axes: Axes) -> None:
+        shades = [(SHADE, alpha) for alpha in np.linspace(0.02, 0.8, 16)]
+        drawn = axes.contourf(starts, moments, field.clip(chance, 1), levels, colors=shades)
+        axes.set(
+            xlabel="first weight of the slice", ylabel="snapshot", yticks=[moments[0], *moments[1::3], moments[-1]]
+        )
+        axes.xaxis.set_major_formatter(lambda place, _: f"{place:,.0f}")
+        draw_borders(axes, borders)
+        title_of(axes, target)
+        bar = axes.figure.colorbar(drawn, ax=axes, ticks=ticks)
+        bar.ax.set_yticklabels([f"{100 * level:.0f} %" for level in ticks])
+
+    at, best = np.unravel_index(field.argmax(), field.shape), field.max()
+    alt = (
+        f"Mean probability of the right {words(target)} by place and snapshot, from {percent(chance)} % (chance): "
+        f"highest {percent(best)} % at weight {starts[at[1]]:,} of snapshot {moments[at[0]]}."
+    )
+    return draw(name, (3.6, 2.6), paint, alt=alt)
+
+
+def scatter_figures(name: str, rows: Sequence[Row], column: str, *, x: str, y: str, by: str) -> list[Picture]:
+    """One picture per property: each row's "value" against a column of it, both shares of 1.
+
+    x, y: what the axes show
+    by:   the column that tells marks apart
+    """
+    labels = sorted({r[by] for r in rows})
+    targets = in_order(r["property"] for r in rows)
+
+    def paint(axes: Axes, target: str) -> None:
+        for i, label in enumerate(labels):
+            points = [(r[column], r["value"]) for r in rows if r["property"] == target and r[by] == label]
+            axes.plot(*np.reshape(points, (-1, 2)).T, **look(i), linestyle="none", markersize=3.5, alpha=0.7)
+        percent_axis(axes, "x", x, reach=(-0.02, 1.02))
+        percent_axis(axes, "y", y, reach=(-0.04, 1.04))
+        axes.grid()
+        title_of(axes, target)
+        legend(
+            axes, [(short(words(v)), {**look(i), "linestyle": "none", "markersize": 4}) for i, v in enumerate(labels)]
+        )
+
+    return [
+        draw(
+            f"{name}-{i}",
+            (3.4, 3.1),
+            partial(paint, target=target),
+            alt=f"{y} of {words(target)} by {x}, a mark per run.",
+        )
+        for i, target in enumerate(targets)
+    ]
 
 
 def confusion_figures(results: Sequence[Result]) -> list[Picture]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from weightprint.evaluation.answers import per_run
 from weightprint.report import figures, findings
 from weightprint.report.curves import curve_figures
 from weightprint.report.drawing import Picture
@@ -15,8 +17,9 @@ from weightprint.report.pages import Figure, figure
 from weightprint.report.scores import best_of_each_property, classifications, in_order, words
 from weightprint.report.tables import runs_text, span
 from weightprint.study import Study, attribution, run_accuracy
-from weightprint.study.experiments import LOCAL
+from weightprint.study.experiments import LOCAL, PAPER_LENGTH
 from weightprint.study.maps import PathMap, WeightMap
+from weightprint.study.plans import ACCURACY, Planned, answers_in
 
 Row = Mapping[str, Any]
 
@@ -65,6 +68,7 @@ def how_much(study: Study, rows: Sequence[Row], documents: Sequence[Row]) -> dic
             finding=findings.averaging(rows),
             n=n_text(averaged),
         ),
+        "slices-of-runs": _slices_of_runs(study),
         "training-runs": figure(
             curve_figures("training-runs", counted, (*targets, *study.facts.numbers), x="training runs", by="model"),
             counted,
@@ -90,30 +94,83 @@ def where(study: Study, rows: Sequence[Row]) -> dict[str, Figure]:
             finding=findings.where(rows) if experiment == "kind" else "",
             n=n_text(selected),
         )
-    return {**shown, "places": _places(study), "attribution": attribution_figure(study, rows)}
+    parts = rows_of(rows, experiment="slices_of_part")
+    picture = figures.shade_figure("slices-of-part", parts, study.facts.targets, columns_are="slices of this part")
+    return {
+        **shown,
+        "slices-of-part": figure([picture], parts, n=n_text(parts)),
+        "places": _places(study),
+        "attribution": attribution_figure(study, rows),
+    }
+
+
+def _borders(study: Study) -> list[tuple[float, str]]:
+    """Where layers begin."""
+    layout = next((run.layout for run in study.zoo.select(status="complete")), ())
+    return [(float(t.offset), t.name.rpartition("/")[0]) for t in layout if t.name.endswith("/kernel")]
+
+
+def _read_along(study: Study, experiment: str) -> Iterator[tuple[Planned, list[Row]]]:
+    """The results whose slices were read at even places: the plan and a row per moment and place."""
+    for one in study.planned:
+        result = study.cells.get(one.cell) if one.experiment == experiment and one.model == LOCAL else None
+        places = (result or {}).get("places")
+        if not result or not places or None in places["low"][-1]:
+            continue
+        same = {"property": one.target, "model": one.model, "slice_length": one.series, "n_runs": places["n_runs"]}
+        same |= {name: result["scores"][0][name] for name in ("chance", "majority")}
+        columns = {"value": "hits", **{name: name for name in ("low", "high", "probability")}}
+        yield (
+            one,
+            [
+                {**same, "moment": moment, "start": start, **{to: places[of][i][j] for to, of in columns.items()}}
+                for i, moment in enumerate(one.cell.given.places)
+                for j, start in enumerate(places["starts"])
+            ],
+        )
 
 
 def _places(study: Study) -> Figure:
     """Accuracy by where slices begin: of each property from the longest that leave room to move."""
-    layout = next((run.layout for run in study.zoo.select(status="complete")), ())
-    borders = [(float(t.offset), t.name.rpartition("/")[0]) for t in layout if t.name.endswith("/kernel")]
     drawn: dict[str, list[Row]] = {}
-    data = []
-    for one in study.planned:
-        result = study.cells.get(one.cell) if one.experiment == "slices" and one.model == LOCAL else None
-        places = (result or {}).get("places")
-        if not result or not places or None in places["low"]:
-            continue
-        same = {"property": one.target, "model": one.model, "slice_length": one.series, "n_runs": places["n_runs"]}
-        starts = zip(*(places[name] for name in ("starts", "hits", "low", "high")), strict=True)
-        found = [{**same, **dict(zip(("start", "value", "low", "high"), values, strict=True))} for values in starts]
+    data: list[Row] = []
+    for one, found in _read_along(study, "slices"):
         # Later plans of a property overwrite earlier ones up to 1,000.
         if one.target not in drawn or int(one.series) <= 1000:
-            without = {name: result["scores"][0][name] for name in ("chance", "majority")}
-            drawn[one.target] = [{**row, **without, "x_number": row["start"]} for row in found]
+            drawn[one.target] = [{**row, "x_number": row["start"]} for row in found]
         data += found
     points = [row for of_target in drawn.values() for row in of_target]
+    borders = _borders(study)
     return figure(curve_figures("places", points, drawn, x="first weight of the slice", borders=borders), data)
+
+
+def _place_map(study: Study) -> Figure:
+    """Where and when: the probability of the right class by where a slice begins and the snapshot."""
+    maps = {one.target: found for one, found in _read_along(study, "slices_by_snapshot")}
+    data = [{**row, "moment": row["moment"][0]} for found in maps.values() for row in found]
+    return figure(figures.place_maps(data, maps, borders=_borders(study)), data, n=runs_text(r["n_runs"] for r in data))
+
+
+def _slices_of_runs(study: Study) -> Figure:
+    """Each test run by its own test accuracy and by how many of its slices name its set-up."""
+    runs = {run.identity: run for run in study.runs[""] if run.measurements}
+    data = []
+    for one in study.planned:
+        longest = one.experiment == "slices" and one.model == LOCAL and one.series == str(PAPER_LENGTH)
+        answers = answers_in(study.cells, one, len(one.xs) - 1) if longest else None
+        for row in () if answers is None else per_run(answers).iter_rows(named=True):
+            run = runs.get(row["run"])
+            reached = run.measurements[-1].get(ACCURACY) if run else None
+            if run is not None and reached is not None:
+                dataset = run.properties.get("dataset", "")
+                value = row["hits"] / row["readings"]
+                data.append(
+                    {"property": one.target, "run": row["run"], "dataset": dataset, ACCURACY: reached, "value": value}
+                )
+    pictures = figures.scatter_figures(
+        "slices-of-runs", data, ACCURACY, x="test accuracy of the network", y="slices that name it", by="dataset"
+    )
+    return figure(pictures, data, n=runs_text(Counter(r["property"] for r in data).values()))
 
 
 def attribution_figure(study: Study, rows: Sequence[Row]) -> Figure:
@@ -149,6 +206,7 @@ def when(study: Study, rows: Sequence[Row], drawn: WeightMap | None) -> dict[str
         "moments": figure(
             [_moments(i, target, moments) for i, target in enumerate(targets)], moments, n=n_text(moments)
         ),
+        "place-map": _place_map(study),
         "map": figure(figures.map_figures(drawn) if drawn else []),
         "tsne": _embedding(embedding(study)),
         "neighbours": _neighbours(study, rows),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weightprint.meta.view import LAST
+from weightprint.meta.view import WHOLE as ALL
 from weightprint.study import attribution, neighbours, plans, run_accuracy
 from weightprint.study.budgets import Budget
 from weightprint.study.cells import Cells
@@ -27,6 +28,9 @@ LOCAL = "slice_trees"
 
 PAPER_LENGTH = 5000
 """Of the slices that the paper's local meta-classifiers read (protocol: section 4)."""
+
+MAP_MOMENTS = 10
+"""Moments of training at which slices are read along the vector."""
 
 MOVING = ("moving_mean", "moving_variance")
 AS_IS = "as in the headline"
@@ -56,7 +60,8 @@ def how_much(facts: Facts, budget: Budget) -> list[Planned]:
         local += [("svm", PAPER_LENGTH, budget.slice_seconds), ("dmc", PAPER_LENGTH, budget.dmc_seconds)]
     for target in facts.targets:
         for model, length, seconds in local:
-            settings = {"slice_length": length, "averaged": AVERAGED, "places": model == LOCAL, "max_seconds": seconds}
+            settings = {"slice_length": length, "averaged": AVERAGED, "max_seconds": seconds}
+            settings["places"] = (LAST,) if model == LOCAL else ()
             trial = Trial(target, model=model, **settings)  # type: ignore[arg-type]
             planned.append(planned_trial("how_much", "slices", trial, length, AVERAGED))
     return planned
@@ -91,7 +96,7 @@ def controls(facts: Facts, budget: Budget) -> list[Planned]:
 
 
 def where(facts: Facts, budget: Budget) -> list[Planned]:
-    """By part, by kind of tensor, by layer; every tensor alone and every tensor left out.
+    """By part, by kind of tensor, by layer; every tensor alone and every tensor left out; slices of one part alone.
 
     Along the vector: `how_much`'s slices, which are tested at places spread evenly over it.
     """
@@ -106,7 +111,13 @@ def where(facts: Facts, budget: Budget) -> list[Planned]:
         groups |= {("without", name): tuple(n for n in every if n != name) for name in every}
     groups["all", "all"] = ()
     at_the_end = {"train_snapshots": LAST, "test_snapshots": (LAST,), "model": "trees"}
+    parts = dict.fromkeys([*(tensor["part"] for tensor in facts.tensors.values()), ALL])
     return [
+        planned_trial("where", "slices_of_part", _slices(target, budget, part=part), xs=(part,))
+        for target in facts.targets
+        for part in parts
+        if _maps_slices(facts, budget)
+    ] + [
         planned_trial("where", experiment, curve(target, budget, tensors=tensors, **at_the_end), xs=(name,))
         for target in (*facts.targets, *facts.numbers)
         for (experiment, name), tensors in groups.items()
@@ -114,10 +125,20 @@ def where(facts: Facts, budget: Budget) -> list[Planned]:
 
 
 def when(facts: Facts, budget: Budget) -> list[Planned]:
-    """Trained on the snapshots of one moment, tested at every moment: the diagonal is when, the rest what transfers."""
+    """Trained on the snapshots of one moment, tested at every moment: the diagonal is when, the rest what transfers.
+
+    Where and when: slices of all snapshots, tested at even places of each of some moments.
+    """
     moments = moments_of(facts.snapshots, budget.snapshots)
     every = tuple((m, m) for m in moments)
+    mapped = moments_of(facts.snapshots, MAP_MOMENTS) if _maps_slices(facts, budget) else ()
+    places = tuple((m, m) for m in mapped)
+    any_moment = {"train_snapshots": ALL, "test_snapshots": places, "places": places}
     return [
+        planned_trial("when", "slices_by_snapshot", _slices(target, budget, **any_moment), xs=mapped)
+        for target in facts.targets
+        if mapped
+    ] + [
         planned_trial(
             "when", "moments", curve(target, budget, train_snapshots=one, test_snapshots=every), one[0], moments
         )
@@ -143,6 +164,14 @@ def transfer(facts: Facts, budget: Budget) -> list[Planned]:
         for train, trained in zoos
         for test, tested in zoos
     ]
+
+
+def _maps_slices(facts: Facts, budget: Budget) -> bool:
+    return budget.name != "quick" and facts.length >= PAPER_LENGTH
+
+
+def _slices(target: str, budget: Budget, **changes: Any) -> Trial:
+    return Trial(target, model=LOCAL, slice_length=PAPER_LENGTH, max_seconds=budget.slice_seconds, **changes)
 
 
 def _left_out(target: str, across: str, value: Any, facts: Facts, budget: Budget) -> Trial:

@@ -57,7 +57,8 @@ class Trial:
     model:           a name of `weightprint.meta.MODELS`
     slice_length:    weights read at a time, or "all"
     averaged:        of slices, the numbers of them whose answers are averaged, each tested on its own
-    places:          whether slices are also read at PLACES in each run's last snapshot
+    part:            of the network that slices are read of, or "all"
+    places:          snapshots at each of which slices are also read at PLACES
     tensors:         those that are read in whole vectors; empty for all
     without:         kinds of tensors that are left out of what is read
     converged:       whether runs that did not learn are left out, of training and of test
@@ -79,7 +80,8 @@ class Trial:
     model: str = "trees"
     slice_length: int | str = WHOLE
     averaged: tuple[int, ...] = ()
-    places: bool = False
+    part: str = WHOLE
+    places: tuple[Snapshots, ...] = ()
     tensors: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     converged: bool = True
@@ -118,6 +120,7 @@ class Trial:
         """The meta-classifier, not fitted."""
         settings: dict[str, Any] = {
             "slice_length": self.slice_length,
+            "part": self.part,
             "snapshots": self.train_snapshots,
             "without": self.without,
             "converged": self.converged,
@@ -166,8 +169,9 @@ def run_trial(runs: Sequence[Readable], trial: Trial, others: Sequence[Readable]
              "n_train_runs" of the smallest fit and "left_out": how many runs could not be tested, by reason, and after
              "train_" how many could not be trained on
     answers: of each of them the table as `weightprint.evaluation.answers.to_json` keeps it
-    places:  {"starts", "hits", "low", "high", "n_runs"}: the share of runs named right from one slice at each of
-             PLACES starts; None for networks of several lengths
+    places:  of the last split {"starts" [PLACES], "n_runs"} and, for each of `places` and one slice at each start, the
+             share of runs named right and its interval, "hits", "low" and "high", and the mean "probability" of the
+             right class [M, PLACES]; None for networks of several lengths
     """
     count = len(trial.averaged) or len(trial.test_snapshots)
     answers: list[list[pl.DataFrame]] = [[] for _ in range(count)]
@@ -182,7 +186,7 @@ def run_trial(runs: Sequence[Readable], trial: Trial, others: Sequence[Readable]
             for reason, n in [*excluded.items(), *((f"train_{r}", n) for r, n in meta.excluded_.items())]:
                 left_out[i][reason] = max(n, left_out[i][reason])
         if trial.places:
-            places = _places(meta, test)
+            places = _places(meta, test, trial.places)
     if not any(answers):
         raise MetaError("no test run is left")
     sizes, seconds, capped = zip(*fits, strict=True)
@@ -232,18 +236,19 @@ def _first_slices(reading: Reading, count: int) -> Reading:
     return replace(reading, outputs=outputs[:, :count])
 
 
-def _places(meta: MetaClassifier, test: Sequence[Readable]) -> dict[str, Any] | None:
-    readings, _ = meta.read_unseen(test, slices=PLACES, spread=True, snapshots=LAST)
-    if len({r.layout.size for r in readings}) > 1:
-        return None
-    truth = class_numbers(readings)
-    hits = np.array([r.outputs[0].argmax(axis=1) == t for r, t in zip(readings, truth, strict=True)], np.float64)
-    intervals = [bootstrap_share(column, np.ones(len(readings))) or (None, None) for column in hits.T]
+def _places(meta: MetaClassifier, test: Sequence[Readable], moments: Sequence[Snapshots]) -> dict[str, Any] | None:
+    found: dict[str, Any] = {name: [] for name in ("hits", "low", "high", "probability")}
+    for moment in moments:
+        readings, _ = meta.read_unseen(test, slices=PLACES, spread=True, snapshots=moment)
+        if len({r.layout.size for r in readings}) > 1:
+            return None
+        outputs = np.stack([r.outputs[-1] for r in readings])  # [N, PLACES, C]
+        truth = class_numbers(readings)
+        hits = (outputs.argmax(axis=2) == truth[:, None]).astype(np.float64)
+        intervals = [bootstrap_share(column, np.ones(len(readings))) or (None, None) for column in hits.T]
+        found["hits"].append(hits.mean(axis=0).tolist())
+        found["low"].append([low for low, _ in intervals])
+        found["high"].append([high for _, high in intervals])
+        found["probability"].append(outputs[np.arange(len(truth)), :, truth].mean(axis=0).tolist())
     starts = readings[0].starts
-    return {
-        "starts": [] if starts is None else starts[0].tolist(),
-        "hits": hits.mean(axis=0).tolist(),
-        "low": [low for low, _ in intervals],
-        "high": [high for _, high in intervals],
-        "n_runs": len(readings),
-    }
+    return {**found, "starts": [] if starts is None else starts[0].tolist(), "n_runs": len(readings)}
