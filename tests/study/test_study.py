@@ -100,7 +100,7 @@ def test_slices_are_mapped_by_place_and_snapshot_and_beside_each_runs_accuracy(p
     run_study(planted_path, tmp_path, budget="standard", workers=1)
     with (tmp_path / "figures" / "place-map.csv").open() as file:
         of_optimizer = [row for row in csv.DictReader(file) if row["property"] == "optimizer"]
-    moments = itertools.groupby(of_optimizer, key=lambda row: int(row["moment"]))
+    moments = itertools.groupby(of_optimizer, key=lambda row: int(row["snapshot"]))
     best = {moment: max(float(row["probability"]) for row in of_moment) for moment, of_moment in moments}
     assert list(best) == [1, 2, 3, 4]
     assert max(best, key=best.get) in (3, 4)

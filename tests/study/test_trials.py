@@ -238,12 +238,13 @@ def test_baselines_read_no_weights_and_tell_nothing_of_what_lies_in_them(planted
 
 
 def test_slices_are_averaged_and_read_along_the_vector(planted):
-    trial = Trial("optimizer", model="slice_trees", slice_length=200, averaged=(1, 10), places=((1, 1), LAST))
+    trial = Trial("optimizer", model="slice_trees", slice_length=200, averaged=(1, 10), places=((1, 1), LAST, (9, 9)))
     found = run_trial(list(planted), trial)
     one, ten = found["scores"]
     assert one["n_runs"] == ten["n_runs"] == found["places"]["n_runs"]
     kernel = planted[0].layout["conv2/kernel"]
     carries = [start < kernel.stop and start + 200 > kernel.offset for start in found["places"]["starts"]]
+    assert found["places"]["snapshots"] == [1, 4]  # there is no ninth
     for measured, gap in (("hits", 0.1), ("probability", 0.05)):
         early, late = np.array(found["places"][measured])
         assert late[carries].mean() > max(early[carries].mean(), late[np.logical_not(carries)].mean()) + gap

@@ -209,7 +209,7 @@ def place_maps(rows: Sequence[Row], order: Iterable[str], *, borders: Sequence[t
     """One picture per property: the mean probability of the right class by where a slice begins and the snapshot,
     shaded from chance.
 
-    rows:    of all properties, each with "start", "moment", "probability" and "chance"
+    rows:    of all properties, each with "start", "snapshot", "probability" and "chance"
     borders: upright lines with a name
     """
     return [
@@ -218,10 +218,10 @@ def place_maps(rows: Sequence[Row], order: Iterable[str], *, borders: Sequence[t
 
 
 def _place_map(name: str, target: str, rows: Sequence[Row], borders: Sequence[tuple[float, str]]) -> Picture:
-    starts, moments = (sorted({r[of] for r in rows}) for of in ("start", "moment"))
+    starts, moments = (sorted({r[of] for r in rows}) for of in ("start", "snapshot"))
     field = np.zeros((len(moments), len(starts)))
     for r in rows:
-        field[moments.index(r["moment"]), starts.index(r["start"])] = r["probability"]
+        field[moments.index(r["snapshot"]), starts.index(r["start"])] = r["probability"]
     chance = float(rows[0]["chance"])
     levels = np.linspace(chance, 1, 17)
     ticks = levels[::4]

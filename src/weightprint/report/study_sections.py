@@ -117,14 +117,15 @@ def _read_along(study: Study, experiment: str) -> Iterator[tuple[Planned, list[R
         places = (result or {}).get("places")
         if not result or not places or None in places["low"][-1]:
             continue
-        same = {"property": one.target, "model": one.model, "slice_length": one.series, "n_runs": places["n_runs"]}
+        same = {"property": one.target, "model": one.model, "n_runs": places["n_runs"]}
+        same |= {"slice_length": one.cell.given.slice_length}
         same |= {name: result["scores"][0][name] for name in ("chance", "majority")}
         columns = {"value": "hits", **{name: name for name in ("low", "high", "probability")}}
         yield (
             one,
             [
-                {**same, "moment": moment, "start": start, **{to: places[of][i][j] for to, of in columns.items()}}
-                for i, moment in enumerate(one.cell.given.places)
+                {**same, "snapshot": moment, "start": start, **{to: places[of][i][j] for to, of in columns.items()}}
+                for i, moment in enumerate(places["snapshots"])
                 for j, start in enumerate(places["starts"])
             ],
         )
@@ -147,7 +148,7 @@ def _places(study: Study) -> Figure:
 def _place_map(study: Study) -> Figure:
     """Where and when: the probability of the right class by where a slice begins and the snapshot."""
     maps = {one.target: found for one, found in _read_along(study, "slices_by_snapshot")}
-    data = [{**row, "moment": row["moment"][0]} for found in maps.values() for row in found]
+    data = [row for found in maps.values() for row in found]
     return figure(figures.place_maps(data, maps, borders=_borders(study)), data, n=runs_text(r["n_runs"] for r in data))
 
 

@@ -169,9 +169,9 @@ def run_trial(runs: Sequence[Readable], trial: Trial, others: Sequence[Readable]
              "n_train_runs" of the smallest fit and "left_out": how many runs could not be tested, by reason, and after
              "train_" how many could not be trained on
     answers: of each of them the table as `weightprint.evaluation.answers.to_json` keeps it
-    places:  of the last split {"starts" [PLACES], "n_runs"} and, for each of `places` and one slice at each start, the
-             share of runs named right and its interval, "hits", "low" and "high", and the mean "probability" of the
-             right class [M, PLACES]; None for networks of several lengths
+    places:  of the last split {"starts" [PLACES], "n_runs"} and, for each of `places` that runs have ("snapshots" [M])
+             and one slice at each start, the share of runs named right and its interval, "hits", "low" and "high", and
+             the mean "probability" of the right class [M, PLACES]; None for networks of several lengths
     """
     count = len(trial.averaged) or len(trial.test_snapshots)
     answers: list[list[pl.DataFrame]] = [[] for _ in range(count)]
@@ -237,18 +237,23 @@ def _first_slices(reading: Reading, count: int) -> Reading:
 
 
 def _places(meta: MetaClassifier, test: Sequence[Readable], moments: Sequence[Snapshots]) -> dict[str, Any] | None:
-    found: dict[str, Any] = {name: [] for name in ("hits", "low", "high", "probability")}
+    found: dict[str, Any] = {name: [] for name in ("snapshots", "hits", "low", "high", "probability")}
     for moment in moments:
-        readings, _ = meta.read_unseen(test, slices=PLACES, spread=True, snapshots=moment)
+        try:
+            readings, _ = meta.read_unseen(test, slices=PLACES, spread=True, snapshots=moment)
+        except MetaError:  # no run has these snapshots
+            continue
         if len({r.layout.size for r in readings}) > 1:
             return None
         outputs = np.stack([r.outputs[-1] for r in readings])  # [N, PLACES, C]
         truth = class_numbers(readings)
         hits = (outputs.argmax(axis=2) == truth[:, None]).astype(np.float64)
         intervals = [bootstrap_share(column, np.ones(len(readings))) or (None, None) for column in hits.T]
+        found["snapshots"].append(readings[0].snapshots[-1])
         found["hits"].append(hits.mean(axis=0).tolist())
         found["low"].append([low for low, _ in intervals])
         found["high"].append([high for _, high in intervals])
         found["probability"].append(outputs[np.arange(len(truth)), :, truth].mean(axis=0).tolist())
-    starts = readings[0].starts
-    return {**found, "starts": [] if starts is None else starts[0].tolist(), "n_runs": len(readings)}
+        found |= {"starts": [] if readings[0].starts is None else readings[0].starts[0].tolist()}
+        found |= {"n_runs": len(readings)}
+    return found if found["snapshots"] else None
