@@ -51,6 +51,7 @@ def test_the_network_has_the_shapes_of_the_protocol():
     assert units(network()) == [(256 * 19, 1024), (1024, 1024), (1024, 1024), (1024, 1024), (1024, 64), (64, 4)]
 
 
+@pytest.mark.slow
 def test_the_large_network_has_the_shapes_of_the_protocol():
     assert shapes(92_868) == [
         ("C", 8, 92868), ("M", 8, 46434),

@@ -259,6 +259,7 @@ def test_a_network_from_a_gpu_is_read_where_there_is_none(few):
     np.testing.assert_array_equal(restored.outputs(rows, ()), fitted.outputs(rows, ()))
 
 
+@pytest.mark.slow
 def test_bfloat16_is_asked_for_and_learns_too(zoo):
     """A training of its own: how far apart rounding takes the two is a matter of the processor."""
     names = ("float32", "bfloat16")

@@ -15,6 +15,8 @@ from weightprint.study.table import read_table
 from weightprint.study.trial import Trial
 from weightprint.zoo import Zoo, in_test_part
 
+pytestmark = pytest.mark.slow
+
 ASKED = Attribution("optimizer", iterations=20)
 
 

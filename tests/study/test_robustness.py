@@ -24,6 +24,8 @@ from weightprint.study.robustness import (
 from weightprint.zoo import Zoo, write_run
 from weightprint.zoo.layout import Layout
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
@@ -48,7 +50,6 @@ def found(runs):
     return run_robustness(runs, Robustness("optimizer", "layer_trees", ("permuted", "batch norm folded", "float16")))
 
 
-@pytest.mark.slow
 def test_every_edit_is_scored_against_the_same_runs_unedited(found):
     rows = list(zip(found["series"], found["xs"], found["scores"], strict=True))
     assert [x for _, x, _ in rows] == [AS_IS, "permuted", "batch norm folded", "float16"] * 2
@@ -96,7 +97,6 @@ def test_training_runs_are_dealt_to_the_edits_by_their_identity_and_only_relu_ne
         assert suits(EDITS["ReLU rescaled"], run) == (run.properties.get("activation") == "relu")
 
 
-@pytest.mark.slow
 def test_batch_norms_are_re_estimated_on_the_images_of_each_runs_data_set(runs, tmp_path):
     found = run_robustness(runs, Robustness("optimizer", "layer_trees", ("float16",), data=str(tmp_path)))
     assert found["xs"] == [AS_IS, "float16", RE_ESTIMATED] * 2

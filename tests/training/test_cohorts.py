@@ -172,6 +172,7 @@ def test_where_rounding_grows_a_cohort_is_neither_better_nor_worse_than_its_runs
     assert pairs.max(1).min() > 0.5
 
 
+@pytest.mark.slow
 def test_a_member_that_diverges_leaves_the_others_as_they_are(images):
     plain = replace(SMALL, batch_norm=False, optimizer="momentum", activation="tanh")
     bad = replace(plain, optimizer="sgd", learning_rate=10.0, initialization="random_normal", activation="relu")
@@ -186,6 +187,7 @@ def test_a_member_that_diverges_leaves_the_others_as_they_are(images):
         np.testing.assert_allclose(member.weights, alone.weights, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_member_that_stops_early_leaves_and_the_others_go_on(images, monkeypatch):
     """With the state of their optimizers: the one that stays to the end is what it is alone."""
     limits = iter([3, 9, 2, 4])
@@ -330,6 +332,7 @@ def test_the_estimate_counts_whole_cohorts(tmp_path, monkeypatch):
     assert estimate(asked, workers=1)["missing"] == 3
 
 
+@pytest.mark.slow
 def test_a_run_is_timed_as_a_share_of_its_cohort(tmp_path):
     asked = plan(tmp_path / "zoo", TINY_SPACE, 3, **TINY, cohort=2)
     assert 0 < time_run(asked.recipe, 1, asked.images, device="cpu") < 60

@@ -39,6 +39,7 @@ def test_it_keeps_its_identity_and_its_setups(old):
     assert {run.identity for run in zoo} == {f"{zoo.identity}:{number}" for number in range(12)}
 
 
+@pytest.mark.slow
 def test_every_command_that_reads_works_on_it(old, tmp_path, capsys):
     meta, out = str(tmp_path / "meta"), str(tmp_path / "out")
     whole = ["--slice-length", "all", "--snapshots", "all", "--converged", "off"]
