@@ -2,10 +2,10 @@
 
     python docs/generate/results.py STUDY/results.parquet EVALUATED
 
-EVALUATED is a folder with the documents of `weightprint evaluate … --json`, each named after what was evaluated. A
-table stands between `<!-- its name -->` and `<!-- end -->`; what lies between is written anew, the rest of the page is
-left. Accuracies are in %, R² as they are, with their 95 % intervals; ▲ where the whole interval lies above chance and
-majority (of numbers above 0).
+EVALUATED is a folder with the documents of `weightprint evaluate … --json`, each named after what was evaluated; its
+folder by-runs has those of meta-classifiers fitted on fewer and more runs. A table stands between `<!-- its name -->`
+and `<!-- end -->`; what lies between is written anew, the rest of the page is left. Accuracies are in %, R² as they
+are, with their 95 % intervals; ▲ where the whole interval lies above chance and majority (of numbers above 0).
 """
 
 from __future__ import annotations
@@ -37,7 +37,11 @@ def main() -> None:
     parser.add_argument("evaluated", type=Path)
     args = parser.parse_args()
     text = PAGE.read_text(encoding="utf-8")
-    made = {**of_study(pl.read_parquet(args.results)), "fresh": of_evaluations(args.evaluated)}
+    made = {
+        **of_study(pl.read_parquet(args.results)),
+        "fresh": of_evaluations(args.evaluated, {"x": ""}),
+        "runs on fresh": of_evaluations(args.evaluated / "by-runs", {"model": "", "n_train_runs": "fitted on"}),
+    }
     for name, table in made.items():
         if table.count("\n") < 2:
             continue  # nothing of this kind was computed
@@ -81,8 +85,11 @@ def of_study(results: pl.DataFrame) -> dict[str, str]:
     }
 
 
-def of_evaluations(folder: Path) -> str:
-    """Each document of the folder as a row, and what can be had without weights."""
+def of_evaluations(folder: Path, keys: Mapping[str, str]) -> str:
+    """Each document of the folder as a row, and what can be had without weights.
+
+    keys: as of `table`; "x" is the document's name
+    """
     rows: list[Row] = []
     without: dict[str, Row] = {}
     for path in sorted(folder.glob("*.json")):
@@ -91,12 +98,17 @@ def of_evaluations(folder: Path) -> str:
             measure = "accuracy" if document["kind"] == CLASSIFICATION else "r2"
             value = document["per_run"][measure]
             low, high = interval_of(document)
-            known = {name: document.get(name) for name in ("property", "chance", "majority")}
+            known = {name: document.get(name) for name in ("property", "model", "n_train_runs", "chance", "majority")}
             scored = {"value": value["value"] if measure == "r2" else value, "low": low, "high": high}
             rows.append({**known, **scored, "x": path.stem, "measure": measure})
             least = {"value": baseline(document), "low": None, "high": None, "measure": measure}
-            without[document["property"]] = {**known, **least, "x": "*chance or majority*"}
-    return table([*rows, *without.values()], {"x": ""})
+            without[document["property"]] = {
+                **known,
+                **least,
+                **dict.fromkeys(keys),
+                next(iter(keys)): "*chance or majority*",
+            }
+    return table([*sorted(rows, key=lambda row: row["n_train_runs"]), *without.values()], keys)
 
 
 def table(
