@@ -126,7 +126,7 @@ def _x_axis(axes: Axes, span: tuple[float, float], ticks: Sequence[float]) -> No
             kept.append(tick)
     axes.set_xticks(kept, [f"{tick:,.0f}" for tick in kept])
     axes.set_xticks([], minor=True)
-    axes.set_xlim(span[0] / 1.15, span[1] * 1.15)
+    axes.set_xlim(span[0] / 1.2, span[1] * 1.3)
 
 
 def _told(target: str, lines: Mapping[str, Sequence[Row]], x: str, measure: str) -> str:
