@@ -207,13 +207,16 @@ def _map_figure(weight_paths: WeightMap | PathMap, name: str, index: int) -> Pic
 
 def place_maps(rows: Sequence[Row], order: Iterable[str], *, borders: Sequence[tuple[float, str]]) -> list[Picture]:
     """One picture per property: the mean probability of the right class by where a slice begins and the snapshot,
-    shaded from chance.
+    shaded from chance. None of properties with a single snapshot or place, of which there is no map.
 
     rows:    of all properties, each with "start", "snapshot", "probability" and "chance"
     borders: upright lines with a name
     """
+    of_target = {target: [r for r in rows if r["property"] == target] for target in order}
     return [
-        _place_map(f"place-map-{i}", t, [r for r in rows if r["property"] == t], borders) for i, t in enumerate(order)
+        _place_map(f"place-map-{i}", target, of_it, borders)
+        for i, (target, of_it) in enumerate(of_target.items())
+        if all(len({r[axis] for r in of_it}) > 1 for axis in ("start", "snapshot"))
     ]
 
 
@@ -250,9 +253,12 @@ def scatter_figures(name: str, rows: Sequence[Row], column: str, *, x: str, y: s
     """One picture per property: each row's "value" against a column of it, both shares of 1.
 
     x, y: what the axes show
-    by:   the column that tells marks apart
+    by:   the column that tells marks apart, where it has no more values than there are colours
     """
+    rows = [{**r, by: value_text(r[by])} for r in rows]
     labels = sorted({r[by] for r in rows})
+    if len(labels) > len(PALETTE):
+        rows, labels = [{**r, by: ""} for r in rows], [""]
     targets = in_order(r["property"] for r in rows)
 
     def paint(axes: Axes, target: str) -> None:
@@ -263,9 +269,9 @@ def scatter_figures(name: str, rows: Sequence[Row], column: str, *, x: str, y: s
         percent_axis(axes, "y", y, reach=(-0.04, 1.04))
         axes.grid()
         title_of(axes, target)
-        legend(
-            axes, [(short(words(v)), {**look(i), "linestyle": "none", "markersize": 4}) for i, v in enumerate(labels)]
-        )
+        if len(labels) > 1:
+            marks = {"linestyle": "none", "markersize": 4}
+            legend(axes, [(short(words(label)), {**look(i), **marks}) for i, label in enumerate(labels)])
 
     return [
         draw(
