@@ -84,11 +84,9 @@ def shortest_slices(rows: Sequence[Row]) -> str:
             enough += list(takewhile(above, of_target))[-1:]
     shortest = by_property(sorted(enough, key=_length))
     parts = [
-        f"{words(target)} from {_length(r):,} weights on ({percent_or_r2(r)}, {r['model']})"
-        for target, (r, *_) in shortest.items()
+        f"{words(target)} from {_length(r):,} weights on ({percent_or_r2(r)})" for target, (r, *_) in shortest.items()
     ]
-    told = "A single slice of consecutive weights names better than chance and majority"
-    return f"{told}: {enumeration(parts)}." if parts else ""
+    return f"A single slice of consecutive weights is enough to name {enumeration(parts)}." if parts else ""
 
 
 def _length(row: Row) -> int:
@@ -115,11 +113,15 @@ def where(rows: Sequence[Row]) -> str:
 
 def when(rows: Sequence[Row]) -> str:
     """The first snapshot at which each property is named above its baseline."""
-    claimed = [(target, _diagonal(rows, property=target)) for target in in_order(r["property"] for r in rows)]
-    parts = [
-        f"{words(target)} from snapshot {r['x']} ({percent_or_r2(r)})" for target, some in claimed for r in some[:1]
-    ]
-    return f"Named better than chance and majority: {enumeration(parts)}." if parts else ""
+    first: dict[str, list[str]] = {}
+    firsts = (_diagonal(of_target)[:1] for of_target in by_property(rows).values())
+    for row in sorted((r for some in firsts for r in some), key=lambda r: r["x_number"]):
+        first.setdefault(row["x"], []).append(f"{words(row['property'])} ({percent_or_r2(row)})")
+    parts = [f"snapshot {x} {enumeration(named)}" for x, named in first.items()]
+    if not parts:
+        return ""
+    told = f"By {parts[0]} can be named better than chance and majority"
+    return f"{', by '.join([told, *parts[1:]])}."
 
 
 def initialization_lasts(rows: Sequence[Row]) -> str:
@@ -157,19 +159,19 @@ def _between_zoos(rows: Sequence[Row]) -> str:
     )
 
 
-def controls(rows: Sequence[Row], *, unsettled: bool = True) -> str:
+def controls(rows: Sequence[Row]) -> str:
     """What remains above the baseline without the trivial footprints, read by whichever model names most of it; and
     what is not settled then."""
     without: dict[tuple[str, str], Row] = {}
     for x in ("without moving statistics", "without both"):  # the second where there is one
         without |= {(r["property"], r["model"]): r for r in _known(rows, experiment="controls", x=x)}
     best = best_of_each(without.values())
-    kept = [f"{words(target)} ({percent_or_r2(row)}, {row['model']})" for target, row in best.items() if above(row)]
+    kept = [f"{words(target)} ({percent_or_r2(row)})" for target, row in best.items() if above(row)]
     lost = [words(target) for target, row in best.items() if not above(row)]
     if not kept:
         return ""
-    text = f"Without moving statistics and biases before batch norm there remain {enumeration(kept)}."
-    return f"{text} Not settled then: {enumeration(lost)}." if lost and unsettled else text
+    rest = f"; not settled then: {enumeration(lost)}" if lost else ""
+    return f"Without moving statistics and biases before batch norm there remain {enumeration(kept)}{rest}."
 
 
 def attribution(rows: Sequence[Row]) -> str:

@@ -178,10 +178,10 @@ def opening(documents: Iterable[Mapping[str, Any]], runs: int) -> list[str]:
     sentences = [f"{many(runs, 'network')} were trained under choices drawn at random."]
     if all(counts):
         train, test = map(max, counts)
-        splits = ", over several splits," if train + test > runs else ""
+        over = "over several splits, " if train + test > runs else ""
         sentences = [
-            f"{sentences[0][:-1]}; meta-classifiers learned from {train} of them to name these choices by the "
-            f"weights alone, and were tested{splits} on {test} that they had not seen."
+            f"{sentences[0][:-1]}; {over}meta-classifiers learned from {train} of them and read the weights of {test} "
+            "that they had not seen."
         ]
     sentences.append(answer(documents))
     shares = [100 * d["majority"] for d in documents if d.get("majority")]
@@ -219,8 +219,9 @@ def answer(documents: Iterable[Mapping[str, Any]]) -> str:
     rest = enumeration([words(target) for target in targets if target not in {r.target for r in best}])
     if best:
         of = many(len(targets), "property", "properties")
+        share = f"all {of}" if len(best) == len(targets) > 1 else f"{len(best)} of {of}"
         sentences.append(
-            f"From the weights alone, {len(best)} of {of} can be named better than chance and majority: "
+            f"From the weights alone, {share} can be named better than chance and majority: "
             f"{enumeration([_with_accuracy(r) for r in best])}."
         )
     if best and rest:

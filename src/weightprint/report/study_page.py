@@ -58,7 +58,7 @@ def run_study(
     command = _command(study, folder)
     write_json(folder / PROVENANCE, provenance(study, command))
     sentences = scores.opening(documents, study.facts.runs)[:2]
-    sentences += [findings.shortest_slices(rows), findings.controls(rows, unsettled=False)]
+    sentences += [findings.shortest_slices(rows), findings.when(rows), findings.controls(rows)]
     map_of_weights = weight_map(study.zoo)
     sections = {
         "how_much": study_sections.how_much(study, rows, documents),
