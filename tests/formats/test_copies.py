@@ -67,7 +67,11 @@ ROUTES = {
 }
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.__name__)
+@pytest.mark.parametrize(
+    "route",
+    [through_nws, *(pytest.param(route, marks=pytest.mark.slow) for route in list(ROUTES)[1:])],
+    ids=lambda route: route.__name__,
+)
 def test_a_copy_of_a_zoo_is_not_tested_by_what_was_trained_on_the_zoo(original, tmp_path, route):
     route(original, tmp_path)
     copy = Zoo(tmp_path / "back")
@@ -85,6 +89,7 @@ def test_a_copy_of_a_zoo_is_not_tested_by_what_was_trained_on_the_zoo(original, 
     assert len(set(families([*original, *copy]))) == len(original)
 
 
+@pytest.mark.slow
 def test_state_dicts_come_back_with_their_properties_and_measurements(original, tmp_path):
     through_state_dicts(original, tmp_path)
     for run, twin in zip(original, Zoo(tmp_path / "back"), strict=True):

@@ -96,7 +96,9 @@ def small(small_shipped, monkeypatch):
     monkeypatch.setattr(sys.modules[inspect.__module__], "shipped", lambda: small_shipped)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["pth", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "pth")]
+)
 def test_a_damaged_file_is_one_error_or_an_answer(small, tmp_path, capsys, kind):
     fuzz(kind, 8, tmp_path, capsys)
 

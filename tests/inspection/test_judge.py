@@ -115,6 +115,7 @@ def test_nothing_is_judged_by_trees_that_saw_it(networks, monkeypatch):
     assert sum(map(len, repos)) == len(set(ids.values()))  # a repository is left out whole
 
 
+@pytest.mark.slow
 def test_a_table_without_rates_reads_as_one_that_does_not_document_them(tmp_path, networks):
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "a.pth").write_bytes(networks[0].checkpoint.path.read_bytes())

@@ -23,6 +23,7 @@ def test_every_property_is_learnt_from_one_fit(joint, zoo):
     assert all(d["n_runs"] == 15 for d in documents)
 
 
+@pytest.mark.slow
 def test_heads_are_meta_classifiers_of_their_own(joint, zoo):
     test = zoo.split()[1]
     assert joint.alone("augmentation").predict_proba(test).shape == (15, 2)
@@ -44,6 +45,7 @@ def test_what_is_saved_has_all_heads(joint, zoo, tmp_path):
     assert timeless == [{k: v for k, v in d.items() if k != "seconds"} for d in joint.evaluate_all(test)]
 
 
+@pytest.mark.slow
 def test_each_network_is_read_once_for_all_targets(zoo, monkeypatch):
     reads = []
     cls = type(zoo[0])
@@ -81,6 +83,7 @@ def test_an_unknown_property_is_named_with_the_nearest(zoo):
         build("layer_trees", target="optimizer", together=("augmentatio",), **SETTINGS).fit(zoo)
 
 
+@pytest.mark.slow
 def test_architectures_that_were_not_fitted_on_are_read(mixed_zoo):
     sizes = sorted({run.layout.size for run in mixed_zoo})
     train = mixed_zoo.where(lambda run: run.layout.size == sizes[0])
@@ -91,6 +94,7 @@ def test_architectures_that_were_not_fitted_on_are_read(mixed_zoo):
     assert document["per_run"]["accuracy"] > 0.7
 
 
+@pytest.mark.slow
 def test_architectures_are_learnt_together(mixed_zoo):
     train, test = mixed_zoo.split()
     meta = build("layer_trees", target="optimizer", **SETTINGS)

@@ -66,6 +66,7 @@ def test_a_page_has_verdicts_facts_layers_filters_histograms_and_spectra(page, c
     assert (tmp_path / "again.html").read_text() == page
 
 
+@pytest.mark.slow
 def test_an_answer_stands_with_its_evidence_in_words_and_drawn(command, trained_cnn):
     found = inspect(trained_cnn, details=True)
     verdict = replace(found.properties["activation"], verdict="tanh", reason="", set=("tanh",))
@@ -77,6 +78,7 @@ def test_an_answer_stands_with_its_evidence_in_words_and_drawn(command, trained_
     assert page.count('class="sway"') >= len(verdict.evidence)
 
 
+@pytest.mark.slow
 def test_a_page_asks_for_nothing_from_outside(page):
     assert not re.search(r"(src|href)=[\"'](?!#|data:)", page)
     assert "<script" not in page
@@ -92,6 +94,7 @@ def test_names_in_a_file_cannot_write_into_the_page(command, tmp_path):
     assert "\x1b" not in html
 
 
+@pytest.mark.slow
 def test_an_untrained_network_says_so_and_shows_the_scheme_that_fits(command, tmp_path):
     torch.manual_seed(0)
     torch.save(small_cnn(16).state_dict(), tmp_path / "new.pt")
@@ -136,6 +139,7 @@ def test_several_files_are_one_page_with_a_table_first(command, trained_cnn, tmp
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.slow
 def test_without_a_folder_for_the_page_the_error_says_so(command, trained_cnn, tmp_path):
     code, _, err = command(trained_cnn, "--html", tmp_path / "nowhere" / "page.html")
     assert code == 1

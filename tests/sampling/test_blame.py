@@ -58,6 +58,7 @@ def test_a_single_training_refuses_a_device_that_is_not_there():
         train(Setup(), load("digits"), device="cuda:99")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "hint"),
     [
@@ -83,6 +84,7 @@ def test_where_nothing_trains_no_run_is_to_blame(monkeypatch, asked):
     assert answer["hint"].startswith("nothing trains here on cpu")
 
 
+@pytest.mark.slow
 def test_a_run_fails_by_itself_where_a_plain_one_trains(monkeypatch, asked):
     answer = done_with(monkeypatch, asked, RuntimeError("this one only"))
     assert answer["failure"] == "RuntimeError: this one only"

@@ -55,6 +55,7 @@ def children(parents):
     return again
 
 
+@pytest.mark.slow
 def test_children_start_from_their_parents_last_weights_and_are_their_kin(parents, children):
     assert children.numbers == [0, 2]  # the momentum parent already is what children become
     for child in children:

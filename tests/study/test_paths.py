@@ -97,6 +97,7 @@ def test_networks_without_a_common_tensor_give_a_reason(table):
     assert "no tensor in common" in run_neighbours(with_features(table, gap), Neighbours("optimizer", (1,)))["reason"]
 
 
+@pytest.mark.slow
 def test_the_picture_is_the_same_every_time_and_holds_every_snapshot_of_its_runs(table):
     asked = Embedding(runs=20, perplexity=10)
     first, second = (run_embedding(table, asked) for _ in range(2))

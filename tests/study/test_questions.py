@@ -137,6 +137,7 @@ def test_levels_of_a_factor_are_its_values_or_the_halves_of_a_number():
     assert list(one_factor.levels(runs, "architecture")) == []
 
 
+@pytest.mark.slow
 def test_an_accuracy_that_is_only_the_data_sets_is_not_told_within_one(tmp_path):
     runs = [
         SimpleNamespace(

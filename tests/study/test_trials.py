@@ -237,6 +237,7 @@ def test_baselines_read_no_weights_and_tell_nothing_of_what_lies_in_them(planted
     assert found["n_runs"] == len(tested)
 
 
+@pytest.mark.slow
 def test_slices_are_averaged_and_read_along_the_vector(planted):
     trial = Trial("optimizer", model="slice_trees", slice_length=200, averaged=(1, 10), places=((1, 1), LAST, (9, 9)))
     found = run_trial(list(planted), trial)
@@ -250,6 +251,7 @@ def test_slices_are_averaged_and_read_along_the_vector(planted):
         assert late[carries].mean() > max(early[carries].mean(), late[np.logical_not(carries)].mean()) + gap
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["optimizer", "learning_rate"])
 def test_evaluate_bench_and_study_give_one_fit_the_same_figures(planted, table, tmp_path, target):
     train, test = planted.split()
