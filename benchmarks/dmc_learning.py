@@ -3,10 +3,12 @@
     python benchmarks/dmc_learning.py ZOO FRESH OUT.json --property optimizer [--epochs 50] [--steps N] [--runs N]
         [--learning-rate 0.001] [--dropout 0.5] [--squashed] [--snapshots later-half] [--device cpu]
     python benchmarks/dmc_learning.py --figure OUT.svg A.json B.json ...
+    python benchmarks/dmc_learning.py --statistics FRESH A.meta B.meta ...
 
 The first form fits on the training runs of ZOO and scores on FRESH, a zoo of another seed; slice_trees are fitted and
 scored beside it. One run in ten is kept from the DMC's training and measured after each epoch. Interrupted, it goes on
-where it was. The second draws the curves of such files: one panel per property, loss and chance loss.
+where it was. The second draws the curves of such files: one panel per property, loss and chance loss. The third scores
+what the first has fitted once more, with batch norm's settled moving statistics and with those of each batch of slices.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import json
 import platform
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("--figure", type=Path)
+    parser.add_argument("--statistics", type=Path, metavar="FRESH")
     parser.add_argument("--property", default="optimizer")
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--steps", type=int)
@@ -35,6 +39,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.figure is not None:
         draw(args.figure, [json.loads(path.read_text()) for path in args.paths])
+        return
+    if args.statistics is not None:
+        compare_statistics(args.statistics, args.paths)
         return
     if len(args.paths) != 3:
         parser.error("expected ZOO FRESH OUT.json")
@@ -80,6 +87,44 @@ def learn(args: argparse.Namespace) -> None:
             meta.save(out.with_suffix(".meta"))
     write_atomic(out, json.dumps(document, indent=1).encode())
     print(json.dumps({name: document[name].get("per_run") for name in models}, indent=1))
+
+
+def compare_statistics(fresh: Path, fitted: list[Path]) -> None:
+    """Print the scores with either kind of batch norm's statistics: one slice of each snapshot, averaged over a run.
+
+    Batches hold 64 slices of many runs, as in training: a single checkpoint could not be read in this way.
+    """
+    import numpy as np
+    import torch
+
+    from weightprint.evaluation.scores import scores
+    from weightprint.features.slices import cut
+    from weightprint.meta import load_meta
+    from weightprint.meta.answers import answers_of
+    from weightprint.zoo import Zoo
+
+    for path in fitted:
+        meta = load_meta(path)
+        readings, _ = meta.read_unseen(Zoo(fresh), slices=1)
+        network = meta.heads_[meta.target].fitted.network
+        for module in network.modules():
+            if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
+                module.train().track_running_stats = False
+        windows = [cut(r.run.weights[np.array(r.snapshots) - 1], r.starts, meta.view.length)[:, 0] for r in readings]
+        slices = torch.from_numpy(np.concatenate(windows).astype(np.float32))
+        order = torch.from_numpy(np.random.default_rng(0).permutation(len(slices)))
+        outputs = torch.empty(len(slices), len(meta.classes_), dtype=torch.float64)
+        with torch.inference_mode():
+            for batch in order.split(64):
+                outputs[batch] = network(slices[batch]).double().softmax(1)
+        ends = np.cumsum([len(window) for window in windows])[:-1]
+        of_batches = [
+            replace(reading, outputs=of_run[:, None])
+            for reading, of_run in zip(readings, np.split(outputs.numpy(), ends), strict=True)
+        ]
+        for name, read in (("settled", readings), ("each batch's", of_batches)):
+            found = scores(answers_of(meta, read))
+            print(json.dumps({"property": meta.target, "statistics": name, **found}))
 
 
 def draw(path: Path, documents: list[dict[str, Any]]) -> None:
