@@ -18,7 +18,7 @@ from weightprint.files import canonical_json, sha256_hex
 from weightprint.meta import build, load_meta
 from weightprint.meta.learners import dmc, dmc_checkpoint, dmc_draws, dmc_network
 from weightprint.meta.learners.base import Vectors
-from weightprint.meta.learners.dmc import DMCLearner, chance_loss, settle
+from weightprint.meta.learners.dmc import DMCLearner, anchor, chance_loss, settle
 from weightprint.meta.learners.dmc_network import DeepMetaClassifier
 from weightprint.meta.learners.dmc_unseen import Unseen, hold_out
 from weightprint.meta.persistence import META_FILE
@@ -182,15 +182,29 @@ def test_one_step_is_made_however_little_time_there_is(few):
     assert (facts["steps"], facts["capped"]) == (1, True)
 
 
-def test_statistics_are_settled_on_few_slices_when_time_is_up():
+@pytest.mark.parametrize(
+    ("losses", "kept"),
+    [((3.0, math.nan, 1.0, 2.0, 2.5), slice(64, 96)), ((3.0, 3.0, 2.0, 2.0, 1.0), slice(0, 128))],
+    ids=["of one batch", "means"],
+)
+def test_statistics_are_those_under_which_the_loss_is_least(losses, kept):
+    net = DeepMetaClassifier(64, 2, dropout=0.5, generator=torch.Generator().manual_seed(0))
+    scales = np.repeat([1, 1000, 10, 0.1], 32)[:, None]
+    x = (np.random.default_rng(0).normal(size=(128, 64)) * scales).astype(np.float32)
+    told = iter(losses)
+    assert anchor(net, x, 32, lambda scores: next(told))
+    chosen = {name: value.clone() for name, value in net.state_dict().items()}
+    settle(net, x[kept], 32)
+    assert all(torch.equal(value, chosen[name]) for name, value in net.state_dict().items())
+    assert not net.training
+
+
+def test_one_batch_gives_the_statistics_when_time_is_up():
     net = DeepMetaClassifier(64, 2, dropout=0.5, generator=torch.Generator().manual_seed(0))
     x = np.random.default_rng(0).normal(size=(640, 64)).astype(np.float32)
-    seen = []
-    net.register_forward_hook(lambda module, inputs, found: seen.append(len(inputs[0])))
-    assert not settle(net, x, 64, time_is_up=lambda: True)
-    assert sum(seen) == 128
-    assert settle(net, x, 64)
-    assert sum(seen) == 128 + 640
+    asked = []
+    assert not anchor(net, x, 64, lambda scores: asked.append(len(scores)) or 0.0, time_is_up=lambda: True)
+    assert asked == [640]
 
 
 def test_a_loss_that_is_no_number_any_more_is_one_clear_error(few, monkeypatch):
@@ -472,10 +486,10 @@ def test_a_fit_goes_on_where_it_cannot_be_kept(few, tmp_path, every_step):
 def test_a_network_of_the_older_shape_is_refused(few, tmp_path):
     quick(epochs=1).fit(few).save(tmp_path / "x.meta")
     document = json.loads((tmp_path / "x.meta" / META_FILE).read_text())
-    assert document["learner"]["version"] == 2
+    assert document["learner"]["version"] == 3
     document["learner"]["version"] = 1
     del document["sha256"]
     document["sha256"] = sha256_hex(canonical_json(document).encode())
     (tmp_path / "x.meta" / META_FILE).write_text(json.dumps(document))
-    with pytest.raises(MetaError, match="was fitted with version 1 of the learner dmc, this weightprint has version 2"):
+    with pytest.raises(MetaError, match="was fitted with version 1 of the learner dmc, this weightprint has version 3"):
         load_meta(tmp_path / "x.meta")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from weightprint.errors import MetaError, check_known
 from weightprint.meta.learners.base import Clock, Vectors, check_limit, check_whole
@@ -25,8 +25,8 @@ DECAYS, DECAY = 50, 0.95
 """The learning rate is multiplied by DECAY this many times over the training."""
 TRAINING_SHARE = 0.8
 """Of `max_seconds`; the rest is for batch norm's statistics."""
-SETTLING_SLICES, FEWEST_SETTLING_SLICES = 1024, 128
-"""Slices that batch norm's statistics are measured on at the end of a training; fewer where time is up."""
+CANDIDATES = 8
+"""Batches whose statistics are tried for batch norm at the end of a training; fewer where time is up."""
 SCORED_WEIGHTS = 640_000
 """Weights read at once while scoring: 128 slices of 5,000."""
 PRECISIONS = ("float32", "bfloat16")
@@ -55,9 +55,9 @@ class DMCLearner:
 
     Each epoch draws equally many slices of each class. The schedule of the learning rate follows the progress, which
     is the largest of the shares of epochs, of steps and of seconds used: limits change what is learnt, not only how
-    much. At least one step is made. At the end batch norm's moving statistics are measured anew. A fit that no limit
-    of seconds ended, interrupted or not, gives the same weights for the same seed, settings, thread count and library
-    version.
+    much. At least one step is made. At the end batch norm's statistics are measured anew (`anchor`). A fit that no
+    limit of seconds ended, interrupted or not, gives the same weights for the same seed, settings, thread count and
+    library version.
     """
 
     epochs: int = 50
@@ -73,7 +73,8 @@ class DMCLearner:
     checkpoint: str | None = None
 
     name: ClassVar[str] = "dmc"
-    version: ClassVar[int] = 2  # 1: a network that pooled once more before the deep convolutions
+    version: ClassVar[int] = 3
+    """1: a network that pooled once more before the deep convolutions; 2: batch norm's statistics were always means."""
     redraws: ClassVar[bool] = True
 
     def check(self) -> None:
@@ -132,7 +133,7 @@ class DMCLearner:
                 with rounded:
                     predicted = network(torch.from_numpy(slices).to(device)).float()  # [B, C]
                 truth = torch.from_numpy(goals[batch]).to(device)
-                loss = F.cross_entropy(predicted, truth) if examples.classes else F.l1_loss(predicted[:, 0], truth)
+                loss = _loss(predicted, truth, examples.classes)
                 training.optimizer.zero_grad()
                 loss.backward()
                 training.optimizer.step()
@@ -149,9 +150,14 @@ class DMCLearner:
                 break
             progress.end_epoch()
 
-        slices = draws.cut(places[:SETTLING_SLICES])
+        examined = CANDIDATES * self.batch_size
+        slices, truth = draws.cut(places[:examined]), torch.from_numpy(goals[:examined]).to(device)
         limit = math.inf if self.max_seconds is None else self.max_seconds
-        whole = settle(network, slices, self.batch_size, time_is_up=lambda: before + clock.spent > limit)
+
+        def loss_of(predicted: Tensor) -> float:
+            return float(_loss(predicted, truth, examples.classes))
+
+        whole = anchor(network, slices, self.batch_size, loss_of, time_is_up=lambda: before + clock.spent > limit)
         if checkpoint is not None:
             checkpoint.remove()
         losses = [*progress.losses, *([float(np.mean(progress.running))] if progress.running else [])]
@@ -232,35 +238,71 @@ class FittedDMC:
         return {NETWORK_FILE: save({name: t.cpu().contiguous() for name, t in self.network.state_dict().items()})}
 
 
-def settle(
-    network: nn.Module, slices: npt.NDArray, batch_size: int, *, time_is_up: Callable[[], bool] = lambda: False
+def anchor(
+    network: nn.Module,
+    slices: npt.NDArray,
+    batch_size: int,
+    loss_of: Callable[[Tensor], float],
+    *,
+    time_is_up: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Measure batch norm's moving statistics for the final weights: plain means over batches of slices, float32 [n, L].
+    """Give batch norm the statistics under which the scores of these slices, float32 [n, L], have the least loss: those
+    of one of their batches or the means over all.
 
-    time_is_up: asked before each batch once FEWEST_SETTLING_SLICES are seen
+    loss_of:    the loss of scores [n, C]
+    time_is_up: asked before each of these but the first
 
-    Returns whether all slices were seen. Differs: the paper never evaluates with moving statistics. Those gathered
-    while training lag behind the weights; after a short training they put predictions at chance.
+    Returns whether all were tried. Differs: the paper never evaluates with moving statistics. Where the scales of
+    slices differ by factors of a thousand, as those of networks do, a few batches rule the means of every layer, and
+    means fit no batch; where they are alike, the means of many are better than those of one.
     """
     device = next(network.parameters()).device
-    norms = [module for module in network.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    norms = _norms(network)
+    batches = np.array_split(slices, math.ceil(len(slices) / batch_size))
+    tried, least = 0, math.inf
+    best: list[dict[str, Tensor]] = []
+    for sample in (*batches, slices):
+        if tried and time_is_up():
+            break
+        tried += 1
+        settle(network, sample, batch_size)
+        with torch.inference_mode():
+            scores = torch.cat([network(torch.from_numpy(batch).to(device)).float() for batch in batches])
+        loss = loss_of(scores)
+        if loss < least or not best:
+            least = math.inf if math.isnan(loss) else loss
+            best = [{name: value.clone() for name, value in norm.state_dict().items()} for norm in norms]
+    for norm, state in zip(norms, best, strict=True):
+        norm.load_state_dict(state)
+    return tried == len(batches) + 1
+
+
+def settle(network: nn.Module, inputs: npt.NDArray, batch_size: int) -> None:
+    """Measure batch norm's moving statistics for the weights as they are: plain means over batches of the inputs,
+    float32 [n, ...]. The network is in evaluation mode afterwards."""
+    device = next(network.parameters()).device
+    norms = _norms(network)
     momenta = [norm.momentum for norm in norms]
     network.eval()  # no dropout
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean
         norm.train()
-    seen = 0
     with torch.inference_mode():
-        for batch in np.array_split(slices, math.ceil(len(slices) / batch_size)):
-            if seen >= FEWEST_SETTLING_SLICES and time_is_up():
-                break
+        for batch in np.array_split(inputs, math.ceil(len(inputs) / batch_size)):
             network(torch.from_numpy(batch).to(device))
-            seen += len(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.eval()
-    return seen == len(slices)
+
+
+def _norms(network: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
+
+
+def _loss(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
+    """Cross-entropy, or the mean distance of values."""
+    return F.cross_entropy(predicted, truth) if classes else F.l1_loss(predicted[:, 0], truth)
 
 
 def chance_loss(goals: npt.NDArray, classes: int) -> float:
