@@ -142,7 +142,7 @@ def draw(path: Path, documents: list[dict[str, Any]]) -> None:
             each = dmc["slices_seen"] / dmc["epochs"]
             changed = [text for text, applies in _arms(settings).items() if applies]
             label = ", ".join([f"{dmc['n_train_runs']} runs", *changed])
-            seen = [each * (i + 1) for i in range(len(dmc["losses"]))]
+            seen = [each * (i + 1) / 1000 for i in range(len(dmc["losses"]))]
             lines = {"in training, with dropout": (dmc["losses"], "-")}
             for loss, line, whose in (("loss", "--", "moving"), ("batch_loss", ":", "each batch's")):
                 lines[f"runs kept from it, {whose} statistics"] = ([m[loss] for m in dmc["unseen"]], line)
@@ -151,7 +151,7 @@ def draw(path: Path, documents: list[dict[str, Any]]) -> None:
                 entries.setdefault(f"{label}: {what}", drawn)
         level = panel.axhline(dmc["chance_loss"], color="grey", linewidth=0.8)
         entries.setdefault("a constant answer", level)
-        panel.set(title=name, xlabel="slices seen", ylabel="cross-entropy")
+        panel.set(title=name, xlabel="slices seen, in thousands", ylabel="cross-entropy")
     figure.legend(entries.values(), entries.keys(), frameon=False, fontsize=7, loc="outside lower center", ncols=2)
     figure.savefig(path)
 
