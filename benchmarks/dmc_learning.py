@@ -8,7 +8,7 @@
 The first form fits on the training runs of ZOO and scores on FRESH, a zoo of another seed; slice_trees are fitted and
 scored beside it. One run in ten is kept from the DMC's training and measured after each epoch. Interrupted, it goes on
 where it was. The second draws the curves of such files: one panel per property, loss and chance loss. The third scores
-what the first has fitted once more, with batch norm's settled moving statistics and with those of each batch of slices.
+what the first has fitted once more, with batch norm's statistics as fitted and with those of each batch of test slices.
 """
 
 from __future__ import annotations
@@ -101,15 +101,15 @@ def compare_statistics(fresh: Path, fitted: list[Path]) -> None:
     from weightprint.features.slices import cut
     from weightprint.meta import load_meta
     from weightprint.meta.answers import answers_of
+    from weightprint.meta.learners.dmc_network import batch_norms
     from weightprint.zoo import Zoo
 
     for path in fitted:
         meta = load_meta(path)
         readings, _ = meta.read_unseen(Zoo(fresh), slices=1)
         network = meta.heads_[meta.target].fitted.network
-        for module in network.modules():
-            if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
-                module.train().track_running_stats = False
+        for norm in batch_norms(network):
+            norm.train().track_running_stats = False
         windows = [cut(r.run.weights[np.array(r.snapshots) - 1], r.starts, meta.view.length)[:, 0] for r in readings]
         slices = torch.from_numpy(np.concatenate(windows).astype(np.float32))
         order = torch.from_numpy(np.random.default_rng(0).permutation(len(slices)))
@@ -122,7 +122,7 @@ def compare_statistics(fresh: Path, fitted: list[Path]) -> None:
             replace(reading, outputs=of_run[:, None])
             for reading, of_run in zip(readings, np.split(outputs.numpy(), ends), strict=True)
         ]
-        for name, read in (("settled", readings), ("each batch's", of_batches)):
+        for name, read in (("as fitted", readings), ("each batch's", of_batches)):
             found = scores(answers_of(meta, read))
             print(json.dumps({"property": meta.target, "statistics": name, **found}))
 

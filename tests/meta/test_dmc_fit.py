@@ -208,7 +208,7 @@ def test_one_batch_gives_the_statistics_when_time_is_up():
 
 
 def test_a_loss_that_is_no_number_any_more_is_one_clear_error(few, monkeypatch):
-    monkeypatch.setattr(dmc.F, "cross_entropy", lambda found, wanted: found.sum() * math.nan)
+    monkeypatch.setattr(dmc_network.F, "cross_entropy", lambda found, wanted: found.sum() * math.nan)
     with pytest.raises(MetaError, match="no number any more after 0 steps .*learning_rate"):
         quick().fit(few)
 

@@ -86,7 +86,8 @@ def shortest_slices(rows: Sequence[Row]) -> str:
     parts = [
         f"{words(target)} from {_length(r):,} weights on ({percent_or_r2(r)})" for target, (r, *_) in shortest.items()
     ]
-    return f"A single slice of consecutive weights is enough to name {enumeration(parts)}." if parts else ""
+    told = "A single slice of consecutive weights names better than chance and majority"
+    return f"{told}: {enumeration(parts)}." if parts else ""
 
 
 def _length(row: Row) -> int:
@@ -114,8 +115,8 @@ def where(rows: Sequence[Row]) -> str:
 def when(rows: Sequence[Row]) -> str:
     """The first snapshot at which each property is named above its baseline."""
     first: dict[str, list[str]] = {}
-    firsts = (_diagonal(of_target)[:1] for of_target in by_property(rows).values())
-    for row in sorted((r for some in firsts for r in some), key=lambda r: r["x_number"]):
+    firsts = [found[0] for of_target in by_property(rows).values() if (found := _diagonal(of_target))]
+    for row in sorted(firsts, key=lambda r: r["x_number"]):
         first.setdefault(row["x"], []).append(f"{words(row['property'])} ({percent_or_r2(row)})")
     parts = [f"snapshot {x} {enumeration(named)}" for x, named in first.items()]
     if not parts:

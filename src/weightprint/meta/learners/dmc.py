@@ -10,14 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weightprint.errors import MetaError, check_known
 from weightprint.meta.learners.base import Clock, Vectors, check_limit, check_whole
 from weightprint.meta.learners.dmc_checkpoint import Checkpoint, Progress, Training
 from weightprint.meta.learners.dmc_draws import Draws, check_whole_vectors
-from weightprint.meta.learners.dmc_network import DeepMetaClassifier
+from weightprint.meta.learners.dmc_network import DeepMetaClassifier, batch_norms, loss_of
 from weightprint.meta.learners.dmc_unseen import hold_out
 from weightprint.seeds import seed_from_hash
 
@@ -133,7 +132,7 @@ class DMCLearner:
                 with rounded:
                     predicted = network(torch.from_numpy(slices).to(device)).float()  # [B, C]
                 truth = torch.from_numpy(goals[batch]).to(device)
-                loss = _loss(predicted, truth, examples.classes)
+                loss = loss_of(predicted, truth, examples.classes)
                 training.optimizer.zero_grad()
                 loss.backward()
                 training.optimizer.step()
@@ -151,13 +150,15 @@ class DMCLearner:
             progress.end_epoch()
 
         examined = CANDIDATES * self.batch_size
-        slices, truth = draws.cut(places[:examined]), torch.from_numpy(goals[:examined]).to(device)
+        slices, goals_of_slices = draws.cut(places[:examined]), torch.from_numpy(goals[:examined]).to(device)
         limit = math.inf if self.max_seconds is None else self.max_seconds
 
-        def loss_of(predicted: Tensor) -> float:
-            return float(_loss(predicted, truth, examples.classes))
+        def loss_on_slices(predicted: Tensor) -> float:
+            return float(loss_of(predicted, goals_of_slices, examples.classes))
 
-        whole = anchor(network, slices, self.batch_size, loss_of, time_is_up=lambda: before + clock.spent > limit)
+        whole = anchor(
+            network, slices, self.batch_size, loss_on_slices, time_is_up=lambda: before + clock.spent > limit
+        )
         if checkpoint is not None:
             checkpoint.remove()
         losses = [*progress.losses, *([float(np.mean(progress.running))] if progress.running else [])]
@@ -242,22 +243,22 @@ def anchor(
     network: nn.Module,
     slices: npt.NDArray,
     batch_size: int,
-    loss_of: Callable[[Tensor], float],
+    judge: Callable[[Tensor], float],
     *,
     time_is_up: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Give batch norm the statistics under which the scores of these slices, float32 [n, L], have the least loss: those
     of one of their batches or the means over all.
 
-    loss_of:    the loss of scores [n, C]
+    judge:      the loss of scores [n, C]
     time_is_up: asked before each of these but the first
 
     Returns whether all were tried. Differs: the paper never evaluates with moving statistics. Where the scales of
-    slices differ by factors of a thousand, as those of networks do, a few batches rule the means of every layer, and
+    slices differ by factors of ten thousand, as those of networks do, a few batches rule the means of every layer, and
     means fit no batch; where they are alike, the means of many are better than those of one.
     """
     device = next(network.parameters()).device
-    norms = _norms(network)
+    norms = batch_norms(network)
     batches = np.array_split(slices, math.ceil(len(slices) / batch_size))
     tried, least = 0, math.inf
     best: list[dict[str, Tensor]] = []
@@ -268,7 +269,7 @@ def anchor(
         settle(network, sample, batch_size)
         with torch.inference_mode():
             scores = torch.cat([network(torch.from_numpy(batch).to(device)).float() for batch in batches])
-        loss = loss_of(scores)
+        loss = judge(scores)
         if loss < least or not best:
             least = math.inf if math.isnan(loss) else loss
             best = [{name: value.clone() for name, value in norm.state_dict().items()} for norm in norms]
@@ -281,7 +282,7 @@ def settle(network: nn.Module, inputs: npt.NDArray, batch_size: int) -> None:
     """Measure batch norm's moving statistics for the weights as they are: plain means over batches of the inputs,
     float32 [n, ...]. The network is in evaluation mode afterwards."""
     device = next(network.parameters()).device
-    norms = _norms(network)
+    norms = batch_norms(network)
     momenta = [norm.momentum for norm in norms]
     network.eval()  # no dropout
     for norm in norms:
@@ -294,15 +295,6 @@ def settle(network: nn.Module, inputs: npt.NDArray, batch_size: int) -> None:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.eval()
-
-
-def _norms(network: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
-    return [module for module in network.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
-
-
-def _loss(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
-    """Cross-entropy, or the mean distance of values."""
-    return F.cross_entropy(predicted, truth) if classes else F.l1_loss(predicted[:, 0], truth)
 
 
 def chance_loss(goals: npt.NDArray, classes: int) -> float:

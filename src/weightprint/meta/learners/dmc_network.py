@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weightprint.training.networks import fill_kernel
@@ -102,3 +103,13 @@ class Dropout(nn.Module):
             return x
         kept = torch.rand(x.shape, generator=self.generator, device=x.device) >= self.share
         return x * kept / (1 - self.share)
+
+
+def batch_norms(network: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
+    """Its batch norms."""
+    return [module for module in network.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
+
+
+def loss_of(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
+    """Of scores [B, C]: the cross-entropy; without classes the mean distance from the values."""
+    return F.cross_entropy(predicted, truth) if classes else F.l1_loss(predicted[:, 0], truth)

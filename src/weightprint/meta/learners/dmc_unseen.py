@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from weightprint.errors import MetaError
 from weightprint.meta.learners.base import Vectors, deal_folds
 from weightprint.meta.learners.dmc_draws import Draws
+from weightprint.meta.learners.dmc_network import batch_norms, loss_of
 
 MOST_SLICES = 1024
 
@@ -39,7 +39,7 @@ class Unseen:
     def measure(self, network: nn.Module, batch_size: int) -> dict[str, float]:
         """loss and, with classes, accuracy: with batch norm's moving statistics as they are, and under
         "batch_loss" and "batch_accuracy" with those of each batch. Without dropout. The network stays as it is."""
-        norms = [module for module in network.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
+        norms = batch_norms(network)
         network.eval()
         document = self._scores(network, batch_size, "")
         for norm in norms:
@@ -57,10 +57,10 @@ class Unseen:
         parts = np.array_split(self.slices, math.ceil(len(self.slices) / batch_size))
         with torch.inference_mode():
             scores = torch.cat([network(torch.from_numpy(part).to(device)).float() for part in parts])  # [n, C]
-            if not self.classes:
-                return {f"{prefix}loss": float(F.l1_loss(scores[:, 0], truth))}
-            right = (scores.argmax(1) == truth).double().mean()
-            return {f"{prefix}loss": float(F.cross_entropy(scores, truth)), f"{prefix}accuracy": float(right)}
+            document = {f"{prefix}loss": float(loss_of(scores, truth, self.classes))}
+            if self.classes:
+                document[f"{prefix}accuracy"] = float((scores.argmax(1) == truth).double().mean())
+            return document
 
 
 def hold_out(vectors: Vectors, one_in: int, seed: int) -> tuple[Vectors, Unseen]:
