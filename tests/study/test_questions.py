@@ -107,6 +107,14 @@ def answered(tmp_path, hit):
     return pl.DataFrame(half_life.rows(planned, cells, zoos), infer_schema_length=None)
 
 
+def test_what_is_not_there_before_the_first_step_and_stays_does_not_grow_by_any_clock(tmp_path):
+    found = answered(tmp_path, lambda epoch, step: step > 0)
+    assert found.filter(pl.col("experiment") == half_life.SLOPE)["value"].to_list() == pytest.approx([0, 0], abs=1e-9)
+    moments = found.filter(pl.col("experiment") == "moments").sort("x_number")
+    assert moments["value"].to_list() == [0.0] + [1.0] * 19
+    assert moments["x_number"][1] == np.median([2048 // b for b in (32, 64, 128, 256)])
+
+
 @pytest.mark.parametrize("clock", ["epoch", "step"])
 def test_the_clock_by_which_a_footprint_fades_takes_the_slope(tmp_path, clock):
     limit = {"epoch": 8, "step": 150}[clock]

@@ -125,7 +125,11 @@ def of_identity(rows: Sequence[Row]) -> Figure:
 
 
 def of_half_life(rows: Sequence[Row]) -> Figure:
-    """What a doubling of each clock costs with the other held, a panel for each zoo."""
+    """What a doubling of each clock costs with the other held, for each zoo; accuracy by steps, for each property."""
+    moments = [r for r in rows_of(rows, experiment="moments") if r["x_number"]]
+    steps = curve_figures(
+        "half-life-steps", moments, by_property(moments), x="steps of training, median", by="series", logarithmic=True
+    )
     slopes = [r for r in rows if r["experiment"] == half_life.SLOPE and r["low"] is not None]
     drawn = [{**r, "property": r["series"], "x": words(r["property"]), "series": r["x"]} for r in slopes]
     axis = "points per doubling, the other clock held"
@@ -142,7 +146,7 @@ def of_half_life(rows: Sequence[Row]) -> Figure:
     if faded:
         finding += f" The initialization is last surely read at {enumeration(faded)}, or the zoo ends there."
     return figure(
-        estimates_figures("half-life", drawn, x=axis, series=half_life.CLOCKS, widest=widest),
+        [*estimates_figures("half-life", drawn, x=axis, series=half_life.CLOCKS, widest=widest), *steps],
         rows,
         finding=finding.strip().replace("-", "−"),
         n=n_text(slopes),

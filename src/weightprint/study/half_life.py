@@ -1,9 +1,10 @@
 """Half-life: whether epochs or steps are the clock by which a footprint fades, and when it can no longer be read.
 
 One meta-classifier for each moment of training (a snapshot's number), fitted and tested at that moment, in this zoo and
-in each other one, such as one of longer training. Runs of one moment have had equally many epochs and, by their batch
-size, more or fewer steps. Over all moments, whether a run is named right is regressed on the logarithms of both: the
-clock is the one that takes the other's coefficient away.
+in each other one, such as one of longer training. Runs of one moment have had about as many epochs and, by their batch
+size, more or fewer steps. Over all moments after the first step, whether a run is named right is regressed on the
+logarithms of both: the clock is the one that takes the other's coefficient away. Before the first step nothing but the
+initialization is there to fade.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from weightprint.study.plans import Facts, Planned, Row, answers_in, curve, mome
 from weightprint.study.table import StudiedRun
 
 NAME = "half-life"
+BATCH_SIZE = "batch_size"
 CLOCKS = ("epoch", "step")
 BY_BATCH, SLOPE, LAST_READABLE = "by batch size", "slope", "last readable"
 
@@ -45,10 +47,11 @@ def plan(facts: Facts, budget: Budget, runs: Mapping[str, Sequence[StudiedRun]])
 
 
 def rows(planned: Sequence[Planned], cells: Cells, runs: Mapping[str, Sequence[StudiedRun]]) -> list[Row]:
-    """The moments of each zoo ("series"), and what they say together.
+    """The moments of each zoo ("series"), their "x_number" the median steps of the runs tested; what they say together:
 
     BY_BATCH:      a row per moment and batch size; "x" is "zoo, batch size, epochs", "x_number" the steps
-    SLOPE:         a row per clock ("x"): points of accuracy lost or won with each doubling, the other clock held
+    SLOPE:         a row per clock ("x"): points of accuracy lost or won with each doubling, the other clock held; not
+                   of the batch size itself, which is what tells the clocks apart
     LAST_READABLE: a row per clock: where the whole interval lies above chance and majority for the last time
     """
     found: list[Row] = []
@@ -56,13 +59,17 @@ def rows(planned: Sequence[Planned], cells: Cells, runs: Mapping[str, Sequence[S
         several = list(moments)
         known = {run.identity: run for run in runs[several[0].cell.settings["train_zoo"]]}
         of_moments = plans.rows(several, cells)
-        found += of_moments
         tested = list(_tested(several, cells, known))
         if not tested:
+            found += of_moments
             continue
+        by_moment = groupby(tested, key=lambda one: one["moment"])
+        steps = {moment: float(np.median([t["step"] for t in of_it])) for moment, of_it in by_moment}
+        found += [{**row, "x_number": steps.get(int(row["x"]))} for row in of_moments]
         base = {**of_moments[0], "seconds": None, "left_out": None, "reason": None}
         found += _by_batch(base, series, tested)
-        found += _slopes(base, tested)
+        if base["property"] != BATCH_SIZE:  # at equal epochs it is the steps: its own classes, not a clock
+            found += _slopes(base, [t for t in tested if t["step"]])
         readable = [m for m, row in zip(several, of_moments, strict=True) if row["value"] is not None and above(row)]
         for clock in CLOCKS if readable else ():
             at = [t[clock] for t in tested if t["moment"] == readable[-1].xs[0]]
@@ -81,7 +88,7 @@ def _tested(several: Sequence[Planned], cells: Cells, known: Mapping[str, Studie
             row = known[run].measurements[one.xs[0] - 1]
             if all(clock in row for clock in CLOCKS):
                 clocks = {clock: float(row[clock]) for clock in CLOCKS}
-                batch = known[run].properties.get("batch_size")
+                batch = known[run].properties.get(BATCH_SIZE)
                 yield {"run": run, "moment": one.xs[0], "batch_size": batch, "score": score, **clocks}
 
 
