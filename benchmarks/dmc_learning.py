@@ -1,14 +1,16 @@
 """How a deep meta-classifier learns: its losses against the slices that it has seen, and what it names in another zoo.
 
-    python benchmarks/dmc_learning.py ZOO FRESH OUT.json --property optimizer [--epochs 50] [--steps N] [--runs N]
-        [--learning-rate 0.001] [--dropout 0.5] [--squashed] [--snapshots later-half] [--device cpu]
+    python benchmarks/dmc_learning.py ZOO FRESH OUT.json --property optimizer [--epochs 50] [--steps N] [--seconds S]
+        [--runs N] [--learning-rate 0.001] [--dropout 0.5] [--squashed] [--whole] [--snapshots later-half]
+        [--device cpu]
     python benchmarks/dmc_learning.py --figure OUT.svg A.json B.json ...
     python benchmarks/dmc_learning.py --statistics FRESH A.meta B.meta ...
 
 The first form fits on the training runs of ZOO and scores on FRESH, a zoo of another seed; slice_trees are fitted and
-scored beside it. One run in ten is kept from the DMC's training and measured after each epoch. Interrupted, it goes on
-where it was. The second draws the curves of such files: one panel per property, loss and chance loss. The third scores
-what the first has fitted once more, with batch norm's statistics as fitted and with those of each batch of test slices.
+scored beside it, of whole vectors (--whole) layer_trees. One run in ten is kept from the DMC's training and measured
+after each epoch. Interrupted, it goes on where it was. The second draws the curves of such files: one panel per
+property, loss and chance loss. The third scores what the first has fitted once more, with batch norm's statistics as
+fitted and with those of each batch of test slices.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--dropout", type=float, default=0.5)
     parser.add_argument("--squashed", action="store_true")
+    parser.add_argument("--whole", action="store_true", help="read whole vectors, not slices of 5,000 weights")
+    parser.add_argument("--seconds", type=float, help="of processor time, the schedule with them")
     parser.add_argument("--snapshots", default="later-half")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
@@ -52,6 +56,7 @@ def learn(args: argparse.Namespace) -> None:
     """Fit, score and write OUT.json."""
     from weightprint.files import write_atomic
     from weightprint.meta import build
+    from weightprint.meta.view import WHOLE
     from weightprint.zoo import Zoo
 
     zoo, fresh, out = args.paths
@@ -60,6 +65,7 @@ def learn(args: argparse.Namespace) -> None:
     settings = {
         "epochs": args.epochs,
         "max_steps": args.steps,
+        "max_seconds": args.seconds,
         "learning_rate": args.learning_rate,
         "dropout": args.dropout,
         "squashed": args.squashed,
@@ -67,9 +73,12 @@ def learn(args: argparse.Namespace) -> None:
         "device": args.device,
     }
     common: dict[str, Any] = {"target": args.property, "snapshots": args.snapshots}
+    beside = "layer_trees" if args.whole else "slice_trees"
     models = {
-        "dmc": build("dmc", **common, **settings, checkpoint=f"{out}.partial"),
-        "slice_trees": build("slice_trees", **common),
+        "dmc": build(
+            "dmc", slice_length=WHOLE if args.whole else 5000, **common, **settings, checkpoint=f"{out}.partial"
+        ),
+        beside: build(beside, **common),
     }
     document: dict[str, Any] = {
         "property": args.property,
