@@ -73,11 +73,10 @@ def learn(args: argparse.Namespace) -> None:
         "device": args.device,
     }
     common: dict[str, Any] = {"target": args.property, "snapshots": args.snapshots}
+    length = {"slice_length": WHOLE} if args.whole else {}
     beside = "layer_trees" if args.whole else "slice_trees"
     models = {
-        "dmc": build(
-            "dmc", slice_length=WHOLE if args.whole else 5000, **common, **settings, checkpoint=f"{out}.partial"
-        ),
+        "dmc": build("dmc", **common, **settings, **length, checkpoint=f"{out}.partial"),
         beside: build(beside, **common),
     }
     document: dict[str, Any] = {
@@ -150,7 +149,8 @@ def draw(path: Path, documents: list[dict[str, Any]]) -> None:
             dmc, settings, style = document["dmc"], document["settings"], {"color": f"C{number}"}
             each = dmc["slices_seen"] / dmc["epochs"]
             changed = [text for text, applies in _arms(settings).items() if applies]
-            label = ", ".join([f"{dmc['n_train_runs']} runs", *changed])
+            whole = ["whole vectors"] if dmc["slice_length"] == "all" else []
+            label = ", ".join([f"{dmc['n_train_runs']} runs", *whole, *changed])
             seen = [each * (i + 1) / 1000 for i in range(len(dmc["losses"]))]
             lines = {"in training, with dropout": (dmc["losses"], "-")}
             for loss, line, whose in (("loss", "--", "moving"), ("batch_loss", ":", "each batch's")):

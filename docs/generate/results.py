@@ -20,8 +20,10 @@ import polars as pl
 
 from weightprint.evaluation.answers import CLASSIFICATION
 from weightprint.evaluation.claims import above, baseline, interval_of
+from weightprint.study.plans import THIS_ZOO
 
 PAGE = Path(__file__).parents[1] / "results.md"
+ZOO = "fixed"  # that the page's study is of
 CLASSES = ("dataset", "optimizer", "activation", "initialization", "augmentation", "batch_size")
 NUMBERS = ("learning_rate", "test_accuracy")
 MODELS = ("layer_trees", "trees", "slice_trees", "svm", "dmc", "fields", "shapes", "majority")
@@ -54,7 +56,7 @@ def main() -> None:
 
 def of_study(results: pl.DataFrame) -> dict[str, str]:
     """Name of a table → the table."""
-    rows = [{**r, "several": f"{r['series']} → {r['x']}"} for r in results.iter_rows(named=True)]
+    rows = [{**r, "several": f"{r['series']} → {r['x']}".replace(THIS_ZOO, ZOO)} for r in results.iter_rows(named=True)]
 
     def some(experiment: str, **wanted: Any) -> list[Row]:
         kept = {column: value if isinstance(value, tuple) else (value,) for column, value in wanted.items()}
@@ -73,7 +75,7 @@ def of_study(results: pl.DataFrame) -> dict[str, str]:
         "moments": table(some("moments", several=PAIRS), {"several": "trained → tested"}, order=PAIRS),
         "slices by snapshot": table(some("slices_by_snapshot"), {"x": "snapshot"}, CLASSES),
         "neighbours": table(some("neighbours", x=("1", "2", "5", "10", "20")), {"x": "snapshot"}, CLASSES),
-        "zoos": table(some("zoo"), {"several": "trained → tested", "n_runs": "n"}, CLASSES),
+        "zoos": table(with_all_n(some("zoo")), {"several": "trained → tested", "n": "n"}, CLASSES),
         **{
             f"without one {left_out}": table(
                 some(left_out, question="transfer"),
@@ -83,6 +85,15 @@ def of_study(results: pl.DataFrame) -> dict[str, str]:
             for left_out in CLASSES
         },
     }
+
+
+def with_all_n(rows: Sequence[Row]) -> list[Row]:
+    """With "n", the fewest and the most test runs of the rows of equal "several": properties differ in them."""
+    counts: dict[str, set[int]] = {}
+    for row in rows:
+        counts.setdefault(row["several"], set()).add(row["n_runs"])
+    spans = {several: sorted({min(of_it), max(of_it)}) for several, of_it in counts.items()}
+    return [{**row, "n": "–".join(map(str, spans[row["several"]]))} for row in rows]
 
 
 def of_evaluations(folder: Path, keys: Mapping[str, str]) -> str:

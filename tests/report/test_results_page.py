@@ -8,7 +8,7 @@ from weightprint.study import COLUMNS
 
 
 def scored(**known):
-    return {**dict.fromkeys(COLUMNS), "experiment": "headline", "measure": "accuracy", "chance": 0.25, **known}
+    return {**dict.fromkeys(COLUMNS), "experiment": "headline", "measure": "accuracy", "chance": 0.25} | known
 
 
 @pytest.fixture
@@ -49,3 +49,14 @@ def test_tables_are_written_between_their_marks_and_the_prose_is_left(page, tmp_
             "| svm, one slice | 80 [70, 90] ▲ |",
             "| *chance or majority* | 31 |",
         ]
+
+
+def test_zoos_that_test_a_property_on_fewer_runs_keep_one_row():
+    zoo = {"experiment": "zoo", "series": "this zoo", "x": "wild", "model": "layer_trees", "low": 0.3, "high": 0.7}
+    rows = [scored(**zoo, property=name, value=0.5, n_runs=n) for name, n in (("dataset", 226), ("optimizer", 116))]
+    table = results.of_study(pl.DataFrame(rows, infer_schema_length=None))["zoos"]
+    assert table.split("\n") == [
+        "| trained → tested | n | dataset | optimizer |",
+        "| --- | --- | --- | --- |",
+        "| fixed → wild | 116–226 | 50 [30, 70] ▲ | 50 [30, 70] ▲ |",
+    ]
