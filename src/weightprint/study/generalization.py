@@ -53,8 +53,9 @@ def plan(facts: Facts, budget: Budget, runs: Mapping[str, Sequence[StudiedRun]])
         for value in facts.values.get(DATASET, ()) if len(facts.values.get(DATASET, ())) > 2 else ():
             others = tuple(v for v in facts.values[DATASET] if v != value)
             where = {"train_where": ((DATASET, others),), "test_where": ((DATASET, (value,)),)}
-            trial = curve(target, budget, split_seeds=(0,), **where)
-            planned.append(planned_trial(NAME, NEVER_SEEN, trial, xs=(value,)))
+            for model in MODELS:
+                trial = curve(target, budget, model=model, split_seeds=(0,), **where)
+                planned.append(planned_trial(NAME, NEVER_SEEN, trial, xs=(value,)))
     return planned
 
 
@@ -65,14 +66,17 @@ def rows(planned: Sequence[Planned], cells: Cells, runs: Mapping[str, Sequence[S
     datasets = {run.identity: run.properties.get(DATASET) for run in runs[""]}
     found: list[Row] = []
     for one in planned:
-        blind = next(o for o in planned if (o.experiment, o.target, o.model) == (KNOWN, one.target, BLIND))
+        blind = next(o for o in planned if o.model == BLIND and _asked(o) == _asked(one))
         parts, references = (_by_dataset(answers_in(cells, o), datasets) for o in (one, blind))
         for value, part in parts.items():
-            if one.experiment == KNOWN:
+            if one.experiment == KNOWN or value != TOGETHER:
                 found += _rows_of(one, value, part, references.get(value))
-            elif value != TOGETHER:
-                found += _rows_of(one, value, part, None)
     return found
+
+
+def _asked(one: Planned) -> tuple[Any, ...]:
+    """What is asked, of whichever model."""
+    return one.experiment, one.target, one.xs
 
 
 def _by_dataset(answers: pl.DataFrame | None, datasets: Mapping[str, Any]) -> dict[Any, pl.DataFrame]:
