@@ -37,6 +37,17 @@ def test_a_single_file_with_its_metadata(tmp_path):
     assert [s.name for s in checkpoint.skipped] == ["steps"]
 
 
+@pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580, 0x8B1F, 0x408])
+def test_the_length_of_a_header_is_not_taken_for_the_beginning_of_another_format(tmp_path, length):
+    # 0x80 0x02 begins a pickle, 0x1f 0x8b a gzip file, 0x08 an ONNX model
+    header = json.dumps({"fc.weight": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).ljust(length)
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    (tmp_path / "a.safetensors").write_bytes(length.to_bytes(8, "little") + header.encode() + values.tobytes())
+    checkpoint = open_checkpoint(tmp_path / "a.safetensors")
+    assert checkpoint.format == "safetensors"
+    np.testing.assert_array_equal(checkpoint["fc.weight"].read(), values)
+
+
 def test_float32_is_a_view_of_the_file(tmp_path):
     save_file({"fc.weight": torch.ones(64, 64)}, tmp_path / "a.safetensors")
     values = open_checkpoint(tmp_path / "a.safetensors")["fc.weight"].read()

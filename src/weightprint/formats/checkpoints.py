@@ -85,6 +85,8 @@ def _opened(path: Path) -> Checkpoint:
         return read_folder(path, _opened)
     file = FileMap(path)
     head = bytes(file.view(0, min(file.size, 64)))
+    if looks_like_safetensors(file):  # before what is told by two bytes, which may be the length of its header
+        return read_safetensors(path, file)
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _archive(path, file)
     if head.startswith(HDF5):
@@ -99,8 +101,6 @@ def _opened(path: Path) -> Checkpoint:
         if isinstance(document, dict) and "weight_map" in document:
             return read_index(path, document)
         raise CheckpointError("a JSON file without a weight_map", hint=f"what is read: {READ}")
-    if looks_like_safetensors(file):
-        return read_safetensors(path, file)
     if head[:1] == b"\x08" or path.suffix == ".onnx":  # field 1 of ModelProto, the version
         return read_onnx(path, file)
     named = f"named {path.suffix}, but " if path.suffix else ""
