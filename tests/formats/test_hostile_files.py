@@ -387,7 +387,40 @@ def originals(folder):
         [onnx.numpy_helper.from_array(arrays["fc.weight"], "w"), onnx.numpy_helper.from_array(np.ones(3, "f4"), "b")],
     )
     (folder / "a.onnx").write_bytes(onnx.helper.make_model(graph).SerializeToString())
-    return [*names, "a.onnx"]
+    described = {name: exported(number, array) for number, (name, array) in enumerate(arrays.items())}
+    with zipfile.ZipFile(folder / "a.pt2", "w") as archive:
+        archive.writestr("a/data/weights/model_weights_config.json", json.dumps({"config": described}))
+        for number, array in enumerate(arrays.values()):
+            archive.writestr(f"a/data/weights/weight_{number}", array.tobytes())
+    return [*names, "a.onnx", "a.pt2"]
+
+
+def exported(number, array, **changes):
+    """What an exported program says of a tensor."""
+    sizes, strides = ([{"as_int": int(n)} for n in of] for of in (array.shape, np.array(array.strides) // 4))
+    meta = {"dtype": 7, "sizes": sizes, "strides": strides, "storage_offset": {"as_int": 0}, "layout": 7, **changes}
+    return {"path_name": f"weight_{number}", "use_pickle": False, "tensor_meta": meta}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sizes": [{"as_int": 1 << 40}], "strides": [{"as_int": 1}]}, "reaches beyond"),
+        (
+            {"sizes": [{"as_int": 3}], "strides": [{"as_int": 0}], "storage_offset": {"as_int": -1}},
+            "strides do not fit",
+        ),
+        ({"sizes": 3}, "not described as a tensor is"),
+        ({"sizes": [{"as_int": 2.5}]}, "no shape"),
+    ],
+)
+def test_an_exported_program_that_describes_more_than_it_holds_is_one_clear_error(tmp_path, changes, message):
+    described = {"fc.weight": exported(0, np.ones((3, 4), np.float32), **changes)}
+    with zipfile.ZipFile(tmp_path / "a.pt2", "w") as archive:
+        archive.writestr("a/data/weights/model_weights_config.json", json.dumps({"config": described}))
+        archive.writestr("a/data/weights/weight_0", np.ones(12, np.float32).tobytes())
+    with pytest.raises(CheckpointError, match=message):
+        open_checkpoint(tmp_path / "a.pt2")
 
 
 def with_hdf5(folder):

@@ -233,6 +233,32 @@ def test_quantised_tensors_are_named_and_skipped(tmp_path):
     assert (skipped.name, skipped.reason, skipped.shape) == ("packed.weight", "quantised (int8)", (4, 4))
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning")
+def test_sparse_tensors_are_named_and_skipped(tmp_path):
+    sparse = torch.sparse_coo_tensor([[0, 1], [2, 0]], [3.0, 4.0], (2, 3), check_invariants=True)
+    torch.save(
+        {"a.weight": sparse, "b.weight": torch.eye(4).to_sparse_csr(), "c.weight": torch.ones(4, 3)}, tmp_path / "a.pth"
+    )
+    checkpoint = open_checkpoint(tmp_path / "a.pth")
+    assert [t.name for t in checkpoint.tensors] == ["c.weight"]
+    assert {(s.name, s.reason, s.shape) for s in checkpoint.skipped} == {
+        ("a.weight", "sparse", (2, 3)),
+        ("b.weight", "sparse", (4, 4)),
+    }
+
+
+@pytest.mark.slow
+def test_the_weights_of_an_exported_program_are_those_of_the_state_dict(tmp_path):
+    network = lenet().eval()
+    torch.export.save(torch.export.export(network, (torch.zeros(1, 1, 28, 28),)), tmp_path / "a.pt2")
+    torch.save(network.state_dict(), tmp_path / "a.pth")
+    found, expected = (open_checkpoint(tmp_path / name) for name in ("a.pt2", "a.pth"))
+    assert found.format == "torch_export"
+    assert {(t.name, t.kind, t.axes) for t in found.tensors} == {(t.name, t.kind, t.axes) for t in expected.tensors}
+    for tensor in expected.tensors:
+        np.testing.assert_array_equal(found[tensor.name].read(), tensor.read())
+
+
 def test_checksums_left_out_are_no_damage_but_wrong_ones_are(tmp_path):
     path = tmp_path / "a.pt"
     torch.serialization.set_crc32_options(False)

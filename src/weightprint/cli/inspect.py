@@ -23,7 +23,7 @@ def inspect(
 ) -> int:
     """How a network was trained, read out of its weights: facts, then verdicts with their evidence.
 
-    Any checkpoint file: .safetensors, .pt, .pth, .bin, .ckpt, .npz, .h5, .keras, .onnx, a run file of a zoo, or a
+    Any checkpoint file: .safetensors, .pt, .pth, .bin, .ckpt, .pt2, .npz, .h5, .keras, .onnx, a run file of a zoo, or a
     Hugging Face folder. Nothing in it is run. Several files make one table. Exit code 1 when one could not be read.
 
     Example: weightprint inspect lenet.pth

@@ -14,7 +14,7 @@ The format is told from the content, not from the file's suffix:
 | format | what is read |
 |---|---|
 | safetensors | single files; shards by their `*.safetensors.index.json` |
-| PyTorch | .pt, .pth, .bin, .ckpt: archives, legacy streams, TorchScript, pickles of numpy arrays; shards |
+| PyTorch | .pt, .pth, .bin, .ckpt: archives, legacy streams, TorchScript, pickles of numpy arrays; shards; .pt2 |
 | numpy | .npz, without unpickling |
 | Keras | .h5 (models and weights), .weights.h5, .keras; needs h5py |
 | ONNX | .onnx; needs onnx |
@@ -35,6 +35,7 @@ from pathlib import Path
 from weightprint.errors import CheckpointError
 from weightprint.files import StrPath
 from weightprint.formats.archives import Archive
+from weightprint.formats.exported_programs import descriptions, read_exported
 from weightprint.formats.file_maps import FileMap
 from weightprint.formats.folders import read_folder, read_index
 from weightprint.formats.hdf5 import MAGIC as HDF5
@@ -47,7 +48,7 @@ from weightprint.formats.plain import parsed_json
 from weightprint.formats.safetensors_files import looks_like_safetensors, read_safetensors
 from weightprint.formats.torch_files import read_stream, read_zip
 
-READ = ".safetensors, .pt, .pth, .bin, .ckpt, .npz, .h5, .keras, .onnx, or a Hugging Face folder"
+READ = ".safetensors, .pt, .pth, .bin, .ckpt, .pt2, .npz, .h5, .keras, .onnx, or a Hugging Face folder"
 _FOREIGN = (  # how files begin that are known and not read
     (b"GGUF", "a GGUF file (quantised for llama.cpp)"),
     (b"\x93NUMPY", "a single numpy array; save the arrays together with numpy.savez"),
@@ -113,6 +114,8 @@ def _archive(path: Path, file: FileMap) -> Checkpoint:
     names = list(archive.entries)
     if WEIGHTS_ENTRY in archive.entries or CONFIG_ENTRY in archive.entries:
         return read_keras_v3(path, archive)
+    if descriptions(archive):
+        return read_exported(path, archive)
     if any(name.split("/")[-1] == "data.pkl" for name in names):
         return read_zip(path, archive)
     if names and all(name.endswith(".npy") for name in names):

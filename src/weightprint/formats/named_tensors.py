@@ -182,8 +182,8 @@ class Checkpoint:
     """One checkpoint file (or folder of shards) as it was read.
 
     path:          as given
-    format:        "pytorch", "torchscript", "safetensors", "npz", "pickle", "keras_h5", "keras_weights_h5",
-                   "keras_v3", "onnx", or "huggingface" for a folder
+    format:        "pytorch", "torchscript", "torch_export", "safetensors", "npz", "pickle", "keras_h5",
+                   "keras_weights_h5", "keras_v3", "onnx", or "huggingface" for a folder
     tensors:       the weights, in the file's order; at least one
     declared:      what the file itself says of its training: plain values only, as JSON has them. Where it holds an
                    optimizer's state or configuration, `declared["optimizer"]` is a dict with "rule" (as far as the

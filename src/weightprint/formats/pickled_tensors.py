@@ -57,7 +57,7 @@ def item_size(dtype: str) -> int:
     return 4 if "qint32" in dtype else 1
 
 
-def _view(storage: Storage, offset: Any, size: Any, stride: Any, dtype: str) -> Stored:
+def viewed(storage: Storage, offset: Any, size: Any, stride: Any, dtype: str) -> Stored:
     """A tensor as a view of its storage; raises CheckpointError where it would reach beyond it."""
     shape = checked_shape(size, "a tensor")
     steps = checked_shape(stride, "a tensor's strides")
@@ -113,12 +113,18 @@ def _tensor_of_dtype(args: tuple[Any, ...]) -> Stored:
 
 def _tensor_of(args: tuple[Any, ...], dtype: str) -> Stored:
     storage, offset, size, stride = args[:4]
-    return _view(_storage(storage), offset, size, stride, dtype) if dtype in FORMATS else Stored.unread(size, dtype)
+    return viewed(_storage(storage), offset, size, stride, dtype) if dtype in FORMATS else Stored.unread(size, dtype)
 
 
 def _quantised(args: tuple[Any, ...]) -> Stored:
     dtype = _storage(args[0]).dtype
     return Stored.unread(args[2], dtype if dtype.startswith("quantised") else f"quantised ({dtype})")
+
+
+def _sparse(args: tuple[Any, ...]) -> Stored:
+    """torch._utils._rebuild_sparse_tensor(layout, (indices…, values, size, …))"""
+    sizes = [part for part in args[1] if isinstance(part, tuple)]
+    return Stored.unread(sizes[-1] if sizes else (), "sparse")
 
 
 def _storage(value: Any) -> Storage:
@@ -210,6 +216,7 @@ TENSOR_BUILDERS: dict[str, Builder] = {
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch._utils._rebuild_qtensor": _quantised,
+    "torch._utils._rebuild_sparse_tensor": _sparse,
     "torch._utils._rebuild_meta_tensor_no_storage": _no_values,
     "torch._tensor._rebuild_from_type_v2": _of_subclass,
     **{f"torch.jit._pickle.build_{kind}list": _size for kind in ("int", "double", "bool")},

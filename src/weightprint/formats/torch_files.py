@@ -18,6 +18,7 @@ from weightprint.formats.dtypes import FORMATS
 from weightprint.formats.file_maps import FileMap
 from weightprint.formats.limits import MAX_DEPTH, damaged
 from weightprint.formats.named_tensors import Checkpoint, Collector, Graph, Layer, Stored
+from weightprint.formats.parametrizations import joined
 from weightprint.formats.pickled_tensors import TENSOR_BUILDERS, Storage, item_size, storage_dtype
 from weightprint.formats.pickles import PickleReader, Unbuilt
 from weightprint.formats.plain import plain
@@ -155,14 +156,19 @@ def _checkpoint(path: Path, top: Any, unbuilt: dict[str, int], form: str) -> Che
 def add_torch_tensors(collector: Collector, state_dict: dict[str, Stored], prefix: str = "") -> None:
     """Puts a state dict's tensors into the collector: names without wrappers, kinds and axes told from them."""
     short = without_wrappers(list(state_dict))
-    shapes = {short[name]: stored.shape for name, stored in state_dict.items()}
+    sources = {short[name]: name for name in state_dict}
+    whole = joined({short[name]: stored for name, stored in state_dict.items()})
+    shapes = {name: stored.shape for name, stored in whole.tensors.items()}
     roles = roles_of_names(shapes)
     if not any(kind == "kernel" for kind, _ in roles.values()):  # names of the author's own: W1, b1
         roles, notes = told_roles(shapes)
         collector.notes += notes
-    for name, stored in state_dict.items():
-        kind, axes = roles[short[name]]
-        collector.add(prefix + short[name], stored, source=prefix + name, kind=kind, axes=axes)
+    for name, stored in whole.tensors.items():
+        kind, axes = roles[name]
+        source = sources[whole.sources.get(name, name)]
+        collector.add(prefix + name, stored, source=prefix + source, kind=kind, axes=axes)
+    for part, weight in whole.parts.items():
+        collector.skip(prefix + sources[part], f"part of {prefix}{weight}", state_dict[sources[part]].shape)
 
 
 def declared_arguments(path: Path) -> Any:

@@ -13,6 +13,7 @@ from weightprint.inspection.world import Outlyingness
 FORMATS = {
     "pytorch": "PyTorch",
     "torchscript": "TorchScript",
+    "torch_export": "PyTorch export",
     "safetensors": "safetensors",
     "npz": "numpy",
     "pickle": "pickle",
