@@ -233,6 +233,15 @@ def test_quantised_tensors_are_named_and_skipped(tmp_path):
     assert (skipped.name, skipped.reason, skipped.shape) == ("packed.weight", "quantised (int8)", (4, 4))
 
 
+def test_a_transposed_convolution_is_told_by_its_bias(tmp_path):
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(8, 5, 3), nn.ConvTranspose2d(5, 5, 3))
+    torch.save(network.state_dict(), tmp_path / "a.pth")
+    checkpoint = open_checkpoint(tmp_path / "a.pth")
+    assert [checkpoint[f"{i}.weight"].axes for i in range(3)] == ["oihw", "iohw", "oihw"]
+    kernel = network[1].weight.detach().numpy()
+    np.testing.assert_array_equal(checkpoint["1.weight"].canonical(), kernel.transpose(1, 0, 2, 3))
+
+
 @pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning")
 def test_sparse_tensors_are_named_and_skipped(tmp_path):
     sparse = torch.sparse_coo_tensor([[0, 1], [2, 0]], [3.0, 4.0], (2, 3), check_invariants=True)

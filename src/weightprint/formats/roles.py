@@ -35,8 +35,8 @@ def roles_of_names(shapes: Shapes) -> dict[str, tuple[str, str]]:
     """Name → (kind, axes) of the tensors of PyTorch modules, by their names and shapes; "" for unknown axes.
 
     A 1-D `weight` scales (gamma) and the bias beside it shifts (beta); a `kernel` is Keras's or Flax's, whose output
-    comes last. An embedding is `other`. A transposed convolution cannot be told from a plain one: its name only says
-    `weight`, and its first axis is the input.
+    comes last. An embedding is `other`. A transposed convolution, whose first axis is the input, is told from a plain
+    one where its bias is as long as the second axis and not as the first.
     """
     modules: dict[str, dict[str, tuple[int, ...]]] = {}
     for name, shape in shapes.items():
@@ -47,6 +47,9 @@ def roles_of_names(shapes: Shapes) -> dict[str, tuple[str, str]]:
     for name, shape in shapes.items():
         module, _, leaf = name.rpartition(".")
         roles[name] = _role(module, leaf, shape, scales[module])
+        bias = modules[module].get("bias", ())
+        if leaf == "weight" and roles[name][1].startswith("oi") and len(shape) > 2 and bias == shape[1:2] != shape[:1]:
+            roles[name] = "kernel", f"io{WINDOWS[len(shape)]}"
     return roles
 
 
