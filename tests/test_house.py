@@ -145,6 +145,7 @@ def test_every_public_name_of_the_package_can_be_had():
         weightprint.DNC  # noqa: B018
 
 
+@pytest.mark.slow
 def test_every_package_that_is_imported_is_declared():
     tomllib = pytest.importorskip("tomllib")
     project = tomllib.loads((SOURCE.parent.parent / "pyproject.toml").read_text())["project"]

@@ -471,6 +471,7 @@ def test_damaged_files_end_in_an_error_or_a_reading(tmp_path):
     assert fuzz(tmp_path, names, 100) > 100
 
 
+@pytest.mark.slow
 def test_damaged_hdf5_files_end_in_an_error_or_a_reading(tmp_path):
     assert fuzz(tmp_path, with_hdf5(tmp_path), 4) >= 2
 

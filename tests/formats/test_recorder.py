@@ -196,6 +196,7 @@ def start(zoo, steps):
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_no_half_written_run_and_what_it_recorded(tmp_path, capsys):
     zoo = tmp_path / "zoo"
     process = start(zoo, 10**9)

@@ -35,6 +35,7 @@ def test_grey_images_have_three_equal_channels_of_the_luma(shapes):
     assert changed[0, 5, 7, 0] == pytest.approx(0.299 * red + 0.587 * green + 0.114 * blue, abs=0.51)
 
 
+@pytest.mark.slow
 def test_a_variant_keeps_its_name_in_a_folder_of_its_own(tmp_path, shapes):
     path = write_variant("grey", "shapes", tmp_path / "grey")
     found = load("shapes", tmp_path / "grey")

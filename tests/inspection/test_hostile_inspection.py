@@ -96,9 +96,8 @@ def small(small_shipped, monkeypatch):
     monkeypatch.setattr(sys.modules[inspect.__module__], "shipped", lambda: small_shipped)
 
 
-@pytest.mark.parametrize(
-    "kind", ["pth", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "pth")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_file_is_one_error_or_an_answer(small, tmp_path, capsys, kind):
     fuzz(kind, 8, tmp_path, capsys)
 
@@ -109,6 +108,7 @@ def test_many_damaged_files_are_one_error_or_an_answer(small, tmp_path, capsys, 
     fuzz(kind, 600, tmp_path, capsys)
 
 
+@pytest.mark.slow
 def test_a_pickle_with_a_payload_is_refused_and_not_run(small, tmp_path, capsys):
     canary = tmp_path / "canary"
     path = tmp_path / "model.pth"
@@ -123,6 +123,7 @@ def _text(text):
     return len(text).to_bytes(4, "little") + text.encode()
 
 
+@pytest.mark.slow
 def test_names_that_no_encoding_has_are_printed_all_the_same(small, tmp_path, capsys):
     torch.save({"a\ud800.weight": torch.randn(5, 4), "b.weight": torch.randn(3, 5)}, tmp_path / "names.pth")
     assert cli.main(["inspect", str(tmp_path / "names.pth"), "--json"]) == 0

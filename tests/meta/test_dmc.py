@@ -176,6 +176,7 @@ def test_a_step_is_equal_to_one_of_plain_1d_layers():
             torch.testing.assert_close(found.reshape(wanted.shape), wanted, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_initial_kernels_are_glorot_normal_and_depend_on_the_seed():
     kernel = network().features[-3 - 1].weight
     assert kernel.shape == (256, 256, 1, 5)

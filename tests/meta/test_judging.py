@@ -160,6 +160,7 @@ def test_a_temperature_is_not_judged_by_kin_of_the_runs_that_set_it(zoo, twin):
         calibrate(meta, test, twin.split()[1], draws=20)
 
 
+@pytest.mark.slow
 def test_sets_are_not_made_for_kin_of_training_runs_and_kin_share_a_fold(zoo, twin, monkeypatch):
     pytest.importorskip("mapie")
     train, _ = zoo.split()

@@ -198,6 +198,7 @@ def test_a_measurement_is_regressed_at_its_snapshots(zoo):
     assert excluded == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["trees", "layer_trees"])
 def test_a_single_snapshot_a_run_is_enough(make_zoo, model):
     zoo = make_zoo(60, snapshots=1)
@@ -333,6 +334,7 @@ def test_balanced_weights_make_classes_weigh_the_same():
     assert weights.mean() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_registry_lists_models_without_loading_torch():
     assert {"majority", "shapes", "fields", "svm", "trees", "layer_trees", "slice_trees", "dmc"} <= set(MODELS)
     program = (

@@ -185,6 +185,7 @@ def test_every_figure_says_in_words_what_it_shows(standard):
     assert sum(tag == "title" for tag, _ in page.elements) == len(pictures) + 1
 
 
+@pytest.mark.slow
 def test_a_run_that_splits_name_differently_is_divided_and_not_lost(tmp_path, zoo):
     document = classification(confusion=[[8.5, 0.5, 0], [0, 7, 0], [1, 1, 6]])
     pictures = [a["aria-label"] for tag, a in Page(page_of(tmp_path, zoo, [document])).elements if tag == "svg"]
@@ -297,6 +298,7 @@ def test_a_damaged_run_is_left_out_and_counted(tmp_path):
     assert "Weights of 5 runs" in page.text
 
 
+@pytest.mark.slow
 def test_the_map_takes_the_most_frequent_architecture(tmp_path):
     zoo = zoo_of(tmp_path / "zoo", [record(i, units=4 if i % 3 else 6) for i in range(9)])
     found = weight_map(zoo)
@@ -313,6 +315,7 @@ def test_a_run_of_huge_weights_does_not_swallow_the_map(tmp_path):
     assert np.abs(points).max() < 10 * np.median(np.abs(points))
 
 
+@pytest.mark.slow
 def test_equal_input_gives_equal_bytes(tmp_path, zoo, standard):
     assert page_of(tmp_path, zoo, [classification(), unsettled(), regression()]) == standard
 

@@ -111,6 +111,7 @@ def test_an_address_where_no_cluster_is_is_one_clear_error(tmp_path):
     assert "--ray-address" in error["hint"]
 
 
+@pytest.mark.slow
 @needs_ray
 def test_a_share_of_a_gpu_is_asked_for_when_runs_train_on_gpus(tmp_path):
     sampling = plan(tmp_path / "zoo", TINY_SPACE, 6, **TINY)

@@ -195,6 +195,7 @@ def test_workers_end_with_their_parent(tmp_path):
     assert Zoo(tmp_path / "zoo").verify() == []
 
 
+@pytest.mark.slow
 def test_batches_as_large_as_what_is_timed_are_timed_too(tmp_path):
     """The timed images are balanced as well: 1,024 images would leave 1,020."""
     asked = plan(tmp_path, TINY_SPACE.replace(batch_size=1024), 1, max_epochs=3, snapshots=4)

@@ -194,6 +194,7 @@ def test_a_second_call_computes_only_what_is_missing(planted, tmp_path, fits):
     assert len(more["results"]) > len(first["results"])
 
 
+@pytest.mark.slow
 def test_an_interrupted_call_keeps_what_is_done_and_leaves_nothing_half_written(planted, tmp_path, monkeypatch, fits):
     fit = MetaClassifier.fit
 
@@ -309,6 +310,7 @@ def test_by_default_the_choices_that_vary_and_the_accuracy_are_predicted(planted
     assert document["reference"] is None
 
 
+@pytest.mark.slow
 def test_progress_tells_what_comes_and_the_time_left(planted, tmp_path):
     told = []
     wp.bench(planted, tmp_path / "out", progress=lambda *a: told.append(a), **CHOICE)
