@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from weightprint.formats.archives import Archive
+from weightprint.formats.dtypes import FORMATS
 from weightprint.formats.limits import damaged
 from weightprint.formats.named_tensors import Checkpoint, Collector, Stored
 from weightprint.formats.pickled_tensors import Storage, item_size, viewed
@@ -57,8 +58,10 @@ def _stored(archive: Archive, folder: str, name: str, described: Any) -> Stored:
         dtype = _NUMBERS.get(number, f"unknown number format ({number})")
     except (KeyError, TypeError) as error:
         raise damaged(f"{name}: not described as a tensor is ({error!r})") from error
-    if described.get("use_pickle") or layout != _STRIDED or dtype not in _NUMBERS.values():
-        return Stored.unread(size, dtype if dtype not in _NUMBERS.values() else "pickled or sparse")
+    if dtype not in FORMATS:
+        return Stored.unread(size, dtype)
+    if described.get("use_pickle") or layout != _STRIDED:
+        return Stored.unread(size, "pickled or sparse")
     if entry not in archive.entries:
         raise damaged(f"the archive lacks the numbers of {name!r}")
     count = archive.entries[entry].file_size // item_size(dtype)

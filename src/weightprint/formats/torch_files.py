@@ -167,8 +167,15 @@ def add_torch_tensors(collector: Collector, state_dict: dict[str, Stored], prefi
         kind, axes = roles[name]
         source = sources[whole.sources.get(name, name)]
         collector.add(prefix + name, stored, source=prefix + source, kind=kind, axes=axes)
+    used = [weight for weight, main in whole.sources.items() if whole.tensors[weight] is not state_dict[sources[main]]]
     for part, weight in whole.parts.items():
-        collector.skip(prefix + sources[part], f"part of {prefix}{weight}", state_dict[sources[part]].shape)
+        if weight not in used:
+            collector.skip(
+                prefix + sources[part], f"of the parametrization of {prefix}{weight}", state_dict[sources[part]].shape
+            )
+    if used:
+        first = ", ".join(prefix + weight for weight in used[:3]) + (", …" if used[3:] else "")
+        collector.notes.append(f"held as length and direction, or with a mask, and put together: {first}")
 
 
 def declared_arguments(path: Path) -> Any:
