@@ -86,3 +86,31 @@ def test_names_that_only_look_like_parts_stay(tmp_path):
     checkpoint = open_checkpoint(tmp_path / "a.pth")
     assert {t.name for t in checkpoint.tensors} == set(tensors)
     assert not checkpoint.skipped
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize(
+    "normalized",
+    [
+        parametrizations.weight_norm,
+        parametrizations.spectral_norm,
+        nn.utils.weight_norm,
+        nn.utils.spectral_norm,
+    ],
+)
+def test_a_torchscript_archive_is_put_together_as_its_state_dict_is(tmp_path, normalized):
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.ConvTranspose2d(8, 8, 2), nn.Flatten(), nn.Linear(8 * 9, 5, bias=False)]
+    network = nn.Sequential(*(normalized(m) if hasattr(m, "weight") else m for m in layers)).eval()
+    torch.save(network.state_dict(), tmp_path / "a.pth")
+    torch.jit.save(torch.jit.trace(network, torch.zeros(1, 3, 4, 4)), tmp_path / "a.pt")
+    plain, scripted = open_checkpoint(tmp_path / "a.pth"), open_checkpoint(tmp_path / "a.pt")
+    assert sorted((t.name, t.kind) for t in scripted.tensors) == sorted((t.name, t.kind) for t in plain.tensors)
+    assert {s.name for s in scripted.skipped} == {s.name for s in plain.skipped}
+    for tensor in plain.tensors:
+        np.testing.assert_array_equal(scripted[tensor.name].read(), tensor.read())
+    told = {layer.name: (layer.type, set(layer.tensors)) for layer in scripted.graph.layers}
+    assert told["0"] == ("Conv2d", {"0.weight", "0.bias"})
+    assert told["2"] == ("ConvTranspose2d", {"2.weight", "2.bias"})
+    assert told["4"] == ("Linear", {"4.weight"})
+    assert len(told) == len(layers)

@@ -236,6 +236,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow
 def test_of_networks_outside_its_world_nine_answers_in_ten_are_cannot_say(tmp_path):
     answers, spoken = 0, []
     for number, (name, make) in enumerate(NETWORKS.items()):

@@ -7,7 +7,7 @@ storage keys, and per key a 64-bit count followed by the numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from weightprint.formats.roles import roles_of_names, told_roles
 from weightprint.formats.state_dicts import find_state_dicts, without_wrappers
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+_PARTS = "parametrizations"
+"""The module in which one that is parametrized holds the parts of its weights."""
 
 
 _ATTRIBUTES = (
@@ -157,7 +159,22 @@ def add_torch_tensors(collector: Collector, state_dict: dict[str, Stored], prefi
     """Puts a state dict's tensors into the collector: names without wrappers, kinds and axes told from them."""
     short = without_wrappers(list(state_dict))
     sources = {short[name]: name for name in state_dict}
-    whole = joined({short[name]: stored for name, stored in state_dict.items()})
+    _add_named(collector, {short[name]: stored for name, stored in state_dict.items()}, sources, prefix)
+
+
+def _add_named(
+    collector: Collector,
+    tensors: dict[str, Stored],
+    sources: Mapping[str, str],
+    prefix: str = "",
+    transposed: Collection[str] = (),
+) -> None:
+    """Puts together what is held in parts, and tells kinds and axes from the names.
+
+    sources:    name → that in the file
+    transposed: layers whose kernels have their inputs first, whatever the sizes look like
+    """
+    whole = joined(tensors)
     shapes = {name: stored.shape for name, stored in whole.tensors.items()}
     roles = roles_of_names(shapes)
     if not any(kind == "kernel" for kind, _ in roles.values()):  # names of the author's own: W1, b1
@@ -165,14 +182,15 @@ def add_torch_tensors(collector: Collector, state_dict: dict[str, Stored], prefi
         collector.notes += notes
     for name, stored in whole.tensors.items():
         kind, axes = roles[name]
+        if name.rpartition(".")[0] in transposed and axes.startswith("oi"):
+            axes = "io" + axes[2:]
         source = sources[whole.sources.get(name, name)]
         collector.add(prefix + name, stored, source=prefix + source, kind=kind, axes=axes)
-    used = [weight for weight, main in whole.sources.items() if whole.tensors[weight] is not state_dict[sources[main]]]
+    used = [weight for weight, main in whole.sources.items() if whole.tensors[weight] is not tensors[main]]
     for part, weight in whole.parts.items():
         if weight not in used:
-            collector.skip(
-                prefix + sources[part], f"of the parametrization of {prefix}{weight}", state_dict[sources[part]].shape
-            )
+            reason = f"of the parametrization of {prefix}{weight}"
+            collector.skip(prefix + sources[part], reason, tensors[part].shape)
     if used:
         first = ", ".join(prefix + weight for weight in used[:3]) + (", …" if used[3:] else "")
         collector.notes.append(f"held as length and direction, or with a mask, and put together: {first}")
@@ -202,17 +220,16 @@ def scripted_modules(path: Path, top: Any) -> Checkpoint:
         packed = [key for key, value in attributes.items() if _is_packed(value)]
         for key in packed:
             collector.skip(f"{prefix}{key}", "quantised (packed parameters)")
-        if own or packed or not any(isinstance(value, Unbuilt) for value in attributes.values()):
+        inner = [key for key, value in attributes.items() if isinstance(value, Unbuilt) and key != _PARTS]
+        if (own or packed or not inner) and _PARTS not in name.split("."):
             told = {key: plain(attributes[key]) for key in _ATTRIBUTES if key in attributes}
-            tensors = tuple(f"{prefix}{key}" for key in own)
-            layers.append(Layer(name, module.name.name, tensors=tensors, attributes=told))
-    roles = roles_of_names({name: stored.shape for name, stored in found.items()})
+            layers.append(Layer(name, module.name.name.removeprefix("Parametrized"), attributes=told))
     transposed = {layer.name for layer in layers if layer.type.startswith("ConvTranspose")}
-    for name, stored in found.items():
-        kind, axes = roles[name]
-        if name.rpartition(".")[0] in transposed and axes.startswith("oi"):
-            axes = "io" + axes[2:]
-        collector.add(name, stored, kind=kind, axes=axes)
+    _add_named(collector, found, {name: name for name in found}, transposed=transposed)
+    held: dict[str, list[str]] = {layer.name: [] for layer in layers}
+    for tensor in collector.tensors:
+        held.setdefault(tensor.name.rpartition(".")[0], []).append(tensor.name)
+    layers = [replace(layer, tensors=tuple(held[layer.name])) for layer in layers]
     collector.notes.append("TorchScript: the tensors alone, its code was not looked at")
     return collector.checkpoint(path, "torchscript", graph=Graph(tuple(layers), wired=False), flatten_order="chw")
 
