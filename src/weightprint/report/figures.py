@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from textwrap import fill
@@ -86,21 +87,37 @@ def _upright(size: float) -> dict[str, Any]:
 
 
 def estimates_figures(
-    name: str, rows: Sequence[Row], *, x: str, series: Sequence[str], widest: float | None = None
+    name: str,
+    rows: Sequence[Row],
+    *,
+    x: str,
+    series: Sequence[str],
+    widest: float | None = None,
+    correlations: bool = False,
 ) -> list[Picture]:
     """A picture for each property of a table of results: a row for each "x", in it the values of every "series" with
     their 95 % intervals below one another; not filled where "hollow".
 
-    x:      what the axis shows
-    series: all of them in order; it sets colour and mark
-    widest: of differences about a line at 0, in points: how far the axis reaches, as a share of 1
+    x:            what the axis shows
+    series:       all of them in order; it sets colour and mark
+    widest:       of differences about a line at 0, in points: how far the axis reaches, as a share of 1
+    correlations: values are no shares: the axis names them as they are, from 0 or the least of them to 1
     """
     groups = {target: [r for r in rows if r["property"] == target] for target in in_order(r["property"] for r in rows)}
-    return [_estimates(f"{name}-{i}", *group, x, series, widest) for i, group in enumerate(groups.items())]
+    return [
+        _estimates(f"{name}-{i}", target, of_target, x, series, widest, correlations)
+        for i, (target, of_target) in enumerate(groups.items())
+    ]
 
 
 def _estimates(
-    name: str, title: str, rows: Sequence[Row], x: str, series: Sequence[str], widest: float | None
+    name: str,
+    title: str,
+    rows: Sequence[Row],
+    x: str,
+    series: Sequence[str],
+    widest: float | None,
+    correlations: bool,
 ) -> Picture:
     labels = in_order(str(r["x"]) for r in rows)
     kinds = sorted({_kind(r, series) for r in rows})
@@ -116,8 +133,14 @@ def _estimates(
         row_axis(axes, labels)
         axes.set_ylim(len(labels) - 0.45, -0.55)
         percent_axis(axes, "x", x, reach=(-0.02, 1.02))
-        if widest:
+        if widest or correlations:
             axes.axvline(0, color=INK, linewidth=1.0, alpha=0.75)
+        if correlations:
+            least = min([0.0, *(r["low"] for r in rows)])
+            quarters = [quarter / 4 for quarter in range(math.ceil(4 * least), 5)]
+            axes.set_xticks(quarters, [f"{quarter:g}".replace("-", "−") for quarter in quarters])
+            axes.set_xlim(least - 0.02, 1.02)
+        if widest:
             apart = next(points for points in (1, 2, 5, 10, 20, 50, 100) if 100 * widest <= 2.5 * points)
             ticks = range(-2 * apart, 2 * apart + 1, apart)
             names = [f"{points:+d}".replace("-", "−") if points else "0" for points in ticks]
@@ -126,8 +149,10 @@ def _estimates(
         title_of(axes, title)
         legend(axes, [(one, {**look(i), "markersize": 5, "linewidth": 1.4}) for i, one in enumerate(series)])
 
+    scale, digits = (1, 2) if correlations else (100, 0)
+    numbers = [[f"{scale * r[end]:.{digits}f}" for end in ("value", "low", "high")] for r in rows]
     told = "; ".join(
-        f"{r['x']}, {r['series']}: {100 * r['value']:.0f} [{100 * r['low']:.0f}, {100 * r['high']:.0f}]" for r in rows
+        f"{r['x']}, {r['series']}: {value} [{low}, {high}]" for r, (value, low, high) in zip(rows, numbers, strict=True)
     )
     height = 1.35 + 0.11 * len(kinds) * len(labels) + 0.08 * len(labels)
     return draw(name, (4.3, height), paint, alt=f"{words(title)}, {x}. {told}.")

@@ -197,10 +197,10 @@ def of_generalization(rows: Sequence[Row]) -> Figure:
     return figure(
         estimates_figures(
             "generalization",
-            taus,
-            x="Kendall's τ-b, in hundredths",
+            [{**r, "x": words(r["x"])} for r in taus],
+            x="Kendall's τ-b",
             series=in_order(r["series"] for r in taus),
-            widest=1.0,
+            correlations=True,
         ),
         rows,
         finding=" ".join(told),
