@@ -152,8 +152,8 @@ def test_an_export_into_a_folder_of_other_things_is_refused(sampled_zoo, tmp_pat
 
 def test_a_dataset_folder_is_a_zoo_with_a_card(sampled_zoo, tmp_path):
     out = tmp_path / "dataset"
-    for _ in range(2):  # again over what is there
-        assert main(["export", "hub", str(sampled_zoo), str(out), "--range", "1-3"]) == 0
+    for license in ([], ["--license", "cc-by-4.0"]):  # again over what is there
+        assert main(["export", "hub", str(sampled_zoo), str(out), "--range", "1-3", *license]) == 0
     copy = wp.Zoo(out)
     assert copy.numbers == [1, 2, 3]
     assert copy.verify() == []
@@ -164,8 +164,10 @@ def test_a_dataset_folder_is_a_zoo_with_a_card(sampled_zoo, tmp_path):
     card = hub.DatasetCard.load(out / "README.md")
     assert f"{max(run.layout.size for run in copy):,} weights each" in card.text
     assert "Where `split_value` in `runs.parquet` is below\n0.25, weightprint tests" in card.text
+    assert card.data.license == "cc-by-4.0"
     assert card.data.configs == [{"config_name": "runs", "data_files": "runs.parquet"}]
     assert "| `optimizer` |" in card.text
+    assert "max_epochs 3, " in card.text
 
 
 def test_a_property_cannot_write_into_the_card(tmp_path):

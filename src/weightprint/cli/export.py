@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,14 +76,21 @@ def graph(zoo: ZooFolder, dest: Destination, /, *, range: Range = None, json: Js
 
 
 @export_app.command
-def hub(zoo: ZooFolder, dest: Destination, /, *, range: Range = None, json: Json = False) -> None:
+def hub(
+    zoo: ZooFolder, dest: Destination, /, *, range: Range = None, license: str | None = None, json: Json = False
+) -> None:
     """As a Hugging Face dataset folder, with a card; see push.
 
-    Example: weightprint export hub zoo shared --range 0-99
+    Example: weightprint export hub zoo shared --range 0-99 --license cc-by-4.0
+
+    Parameters
+    ----------
+    license
+        Under which it is shared, by the Hub's names; the card says none where it is not given.
     """
     from weightprint.formats.exports import export_hub
 
-    _export(export_hub, zoo, dest, range, json)
+    _export(partial(export_hub, license=license), zoo, dest, range, json)
 
 
 def _export(write: Callable[..., dict[str, int]], zoo: Path, dest: Path, range: str | None, json: bool) -> None:

@@ -103,12 +103,19 @@ def export_graph(
 
 
 def export_hub(
-    zoo: StrPath | Zoo, dest: StrPath, *, numbers: Sequence[int] | None = None, progress: Progress | None = None
+    zoo: StrPath | Zoo,
+    dest: StrPath,
+    *,
+    numbers: Sequence[int] | None = None,
+    license: str | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, int]:
     """Write a Hugging Face dataset folder: README.md (its card), runs.parquet (a row per run, `file` names its weights)
     and the runs as they are. The folder is itself a zoo; what was pulled can be read at once.
 
-    Arguments, result and errors are those of `export_folder`; unreadable runs are left out.
+    license: by the Hub's names ("cc-by-4.0"); the card says none where None
+
+    The other arguments, result and errors are those of `export_folder`; unreadable runs are left out.
     """
     from weightprint.formats.hub import card
 
@@ -117,7 +124,7 @@ def export_hub(
     dest = _prepared(dest, ZOO_FILE)
     write_atomic(dest / ZOO_FILE, (chosen.path / ZOO_FILE).read_bytes())
     _write_index(chosen, dest)
-    write_atomic(dest / "README.md", card(chosen).encode())
+    write_atomic(dest / "README.md", card(chosen, license=license).encode())
 
     def write(run: Run) -> int:
         run.load()  # nothing damaged is passed on

@@ -20,7 +20,7 @@ _BOUNDS = (1_000, 10_000, 100_000, 1_000_000)
 _KEPT = ["README.md", "runs.parquet", ZOO_FILE, "runs/*/*.safetensors"]
 
 
-def card(zoo: Zoo) -> str:
+def card(zoo: Zoo, *, license: str | None = None) -> str:
     """The dataset card: what the Hub reads in its head, then what a person wants to know."""
     facts = zoo.info()
     version = _plain(zoo.made_with.get("weightprint", "of an unknown version"))
@@ -29,9 +29,11 @@ def card(zoo: Zoo) -> str:
     rows = [f"| `{name}` | {_values(zoo, name)} |" for name in zoo.index.columns if name not in SCHEMA]
     listing = "\n".join(rows)
     counts = ", ".join(f"{count} {name}" for name, count in facts["status"].items())
+    recipe = [f"{name} {value}" for name, value in zoo.recipe.items() if isinstance(value, (int, float, str))]
+    shared = f"license: {_plain(license)}\n" if license else ""
     return f"""---
 pretty_name: {_plain(facts["space"] or "model zoo")}
-tags:
+{shared}tags:
 - model-zoo
 - weight-space-learning
 - weightprint
@@ -63,7 +65,7 @@ makes a zoo of it. Without weightprint:
 |---|---|
 {listing}
 
-Recipe: SHA-256 `{zoo.identity}`. Made with weightprint {version}.
+Recipe: {", ".join([*map(_plain, recipe), ""])}SHA-256 `{zoo.identity}`. Made with weightprint {version}.
 """
 
 
