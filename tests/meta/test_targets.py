@@ -8,7 +8,7 @@ from sklearn.metrics import r2_score
 
 from weightprint.errors import MetaError
 from weightprint.meta import build, load_meta
-from weightprint.meta.targets import Target, check_name, labels_of
+from weightprint.meta.targets import Target, check_name, labels_of, property_order
 
 
 def rates(values, name="learning_rate", measured=False):
@@ -75,3 +75,9 @@ def test_the_generalization_gap_follows_from_what_was_measured():
     assert labels_of(half, "generalization_gap", (1,)) == ()
     with pytest.raises(MetaError, match="no property 'generalization_gap'"):
         check_name("generalization_gap", [half])
+
+
+def test_the_papers_choices_come_first_in_any_zoo_then_what_only_everyday_networks_have_then_others():
+    names = ["zeta", "architecture", "depth_conv", "optimizer", "dataset", "norm", "initialization"]
+    ordered = ["dataset", "optimizer", "initialization", "depth_conv", "architecture", "norm", "zeta"]
+    assert property_order([dict.fromkeys(names), {"dataset": "mnist"}]) == ordered

@@ -124,9 +124,10 @@ def common_values(runs: Sequence[Readable]) -> dict[str, list[Any]]:
 
 
 def property_order(properties: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The names of several runs' properties: those of our own set-ups in the order in which a set-up states them, then
-    any others by name."""
-    known = {name: i for i, name in enumerate(f.name for kind in (Setup, EverydaySetup) for f in fields(kind))}
+    """The names of several runs' properties: those of the paper's set-ups in the order in which a set-up states them,
+    what everyday ones have besides, then any others by name."""
+    stated = dict.fromkeys(f.name for kind in (Setup, EverydaySetup) for f in fields(kind))
+    known = {name: i for i, name in enumerate(stated)}
     names = {name for of_run in properties for name in of_run}
     return sorted(names, key=lambda name: (known.get(name, len(known)), name))
 
