@@ -140,17 +140,27 @@ def draw(path: Path, documents: list[dict[str, Any]]) -> None:
     import matplotlib.pyplot as plt
 
     properties = list(dict.fromkeys(document["property"] for document in documents))
+    rows, columns = -(-len(properties) // 2), min(2, len(properties))
     figure, panels = plt.subplots(
-        1, len(properties), figsize=(4.2 * len(properties), 3.8), squeeze=False, layout="constrained"
+        rows,
+        columns,
+        figsize=(4.2 * columns, 1.0 + 2.8 * rows),
+        squeeze=False,
+        layout="constrained",
+        sharex=True,
     )
+    for panel in panels.flat[len(properties) :]:
+        panel.set_axis_off()
     entries: dict[str, Any] = {}
-    for panel, name in zip(panels[0], properties, strict=True):
-        for number, document in enumerate(d for d in documents if d["property"] == name):
-            dmc, settings, style = document["dmc"], document["settings"], {"color": f"C{number}"}
+    colours: dict[str, str] = {}
+    for panel, name in zip(panels.flat, properties, strict=False):
+        for document in (d for d in documents if d["property"] == name):
+            dmc, settings = document["dmc"], document["settings"]
             each = dmc["slices_seen"] / dmc["epochs"]
             changed = [text for text, applies in _arms(settings).items() if applies]
             whole = ["whole vectors"] if dmc["slice_length"] == "all" else []
             label = ", ".join([f"{dmc['n_train_runs']} runs", *whole, *changed])
+            style = {"color": colours.setdefault(label, f"C{len(colours)}")}
             seen = [each * (i + 1) / 1000 for i in range(len(dmc["losses"]))]
             lines = {"in training, with dropout": (dmc["losses"], "-")}
             for loss, line, whose in (("loss", "--", "moving"), ("batch_loss", ":", "each batch's")):
@@ -162,9 +172,11 @@ def draw(path: Path, documents: list[dict[str, Any]]) -> None:
         level = panel.axhline(dmc["chance_loss"], color="grey", linewidth=0.8)
         entries.setdefault("a constant answer", level)
         top = 2 * dmc["chance_loss"]  # what lies above is cut off
-        panel.set(
-            title=name, xlabel="slices seen, in thousands", ylabel="cross-entropy", xscale="log", ylim=(None, top)
-        )
+        panel.set(title=name, ylabel="cross-entropy", xscale="log", ylim=(None, top))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter("")
+    for panel in panels[-1]:
+        panel.set_xlabel("slices seen, in thousands")
     figure.legend(entries.values(), entries.keys(), frameon=False, fontsize=7, loc="outside lower center", ncols=2)
     figure.savefig(path)
 
