@@ -103,7 +103,7 @@ def everyday(rows: Sequence[Row]) -> Figure:
 
 
 def _level(row: Row) -> str:
-    return f"{words(row['experiment'])} {row['x']}"
+    return words(f"{row['experiment']} {row['x']}")
 
 
 def of_identity(rows: Sequence[Row]) -> Figure:
