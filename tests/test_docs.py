@@ -70,11 +70,16 @@ def test_every_example_runs(tmp_path, example, demo_zoo):
     assert "test runs" in done.stdout
 
 
-GUIDES = [ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "howto").glob("*.md"))]
+GUIDES = [
+    pytest.param(ROOT / "docs" / "tutorial.md", marks=pytest.mark.long, id="tutorial"),
+    *(
+        pytest.param(page, marks=pytest.mark.slow, id=page.stem)
+        for page in sorted((ROOT / "docs" / "howto").glob("*.md"))
+    ),
+]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", GUIDES)
 def test_a_guide_works_from_top_to_bottom(tmp_path, page, demo_zoo):
     """Its commands and its Python run in the order in which they are shown, in one folder."""
     blocks = re.findall(r"```(sh|python|toml)\n(.*?)```", page.read_text(), flags=re.DOTALL)

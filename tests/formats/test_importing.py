@@ -380,19 +380,6 @@ def test_real_checkpoints_are_a_folder_like_any_other(tmp_path):
 
 
 @pytest.mark.slow
-def test_bench_and_study_work_on_an_imported_zoo(tmp_path, capsys, few_results):
-    foreign_zoos.model_zoos(tmp_path / "src", runs=40)
-    assert run_json(capsys, "import", "model-zoos", tmp_path / "src", tmp_path / "zoo")[0] == 0
-    options = ["--properties", "optimizer,learning_rate,test_accuracy", "--workers", 1]
-    code, bench = run_json(capsys, "bench", tmp_path / "zoo", tmp_path / "bench", "--models", "trees", *options)
-    assert code == 0, bench
-    assert {result["property"] for result in bench["results"]} == {"optimizer", "learning_rate", "test_accuracy"}
-    code, study = run_json(capsys, "study", tmp_path / "zoo", tmp_path / "report", "--budget", "quick", "--workers", 1)
-    assert code == 0, study
-    assert Path(study["report"]).exists()
-
-
-@pytest.mark.slow
 def test_bench_and_study_work_on_two_architectures_with_one_snapshot_and_missing_values(tmp_path, capsys, few_results):
     (tmp_path / "src").mkdir()
     lines = ["id,optimizer,architecture,rate,note"]

@@ -57,6 +57,7 @@ def test_what_is_made_again_has_the_same_bytes(zoo, tmp_path):
     assert made_again == {name: content for name, content in files(zoo).items() if name in made_again}
 
 
+@pytest.mark.long
 def test_a_dry_run_says_hours_and_gigabytes(tmp_path):
     document = estimate(plan(tmp_path / "zoo", SPACE, 400, **HOW), workers=1)
     assert document["hours"] > 0

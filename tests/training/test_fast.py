@@ -268,7 +268,7 @@ def in_another_process(**environment):
 
 
 @serves
-@pytest.mark.slow
+@pytest.mark.long
 def test_cold_and_cached_code_give_the_same_bits_wherever_the_cache_lies(tmp_path):
     nowhere = tmp_path / "file"
     nowhere.touch()
