@@ -285,7 +285,7 @@ def test_cold_and_cached_code_give_the_same_bits_wherever_the_cache_lies(tmp_pat
 
 @serves
 @pytest.mark.long
-@pytest.mark.skipif("avx2" not in llvm.get_host_cpu_features(), reason="no x86 processor")
+@pytest.mark.skipif("avx2" not in llvm.get_host_cpu_features(), reason="no processor with AVX2")
 def test_switched_off_features_change_the_choice_but_not_what_is_learnt():
     without = {name: on and not name.startswith("avx512") for name, on in llvm.get_host_cpu_features().items()}
     reason, _ = in_another_process(
